@@ -1,0 +1,33 @@
+package edge
+
+import "github.com/godwit-im/godwit"
+
+// Chat is what the edge asks of the chat tier. Every method returns at once and
+// never blocks: the edge calls them on its event loops. Answers come back
+// through the Edge's methods, from any goroutine.
+type Chat interface {
+	// Connect registers the session and answers once: Edge.Connected or Edge.Close.
+	Connect(s godwit.SessionID, hello Hello)
+	// Disconnect ends what Connect began; called exactly once for each Connect.
+	Disconnect(s godwit.SessionID, user godwit.UserID, device string)
+	// Request serves send, sync, history, conversations and presence and answers
+	// once with Edge.Reply under the frame's ID. frame is valid during the call only.
+	Request(s godwit.SessionID, user godwit.UserID, frame *godwit.ClientFrame)
+	// Fetch reads the user's log after a sequence and answers once with Edge.Fetched.
+	Fetch(s godwit.SessionID, user godwit.UserID, after godwit.Seq, limit, bytesMax int)
+}
+
+// Hello is a session that proved who it is and asks to be opened.
+type Hello struct {
+	User      godwit.UserID
+	Device    string // never empty: the edge makes one up if the client gave none
+	Resume    bool
+	Epoch     string
+	ResumeSeq godwit.Seq
+}
+
+// Verifier checks tokens. Called from the edge's verifying goroutines, never on
+// an event loop. The error's text is for the log, not for the client.
+type Verifier interface {
+	Verify(token []byte) (user godwit.UserID, expires int64, err error) // expires: ms since the Unix epoch
+}
