@@ -1,0 +1,118 @@
+# Godwit: everything a contributor runs. `make help` lists the targets.
+
+GO       ?= go
+TOOL     := $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 20s
+BENCH    ?= .
+SOAK     ?= 10m
+
+# Debian packages the tests need, by the file that shows that they are there.
+# gcc: the race detector is linked through cgo. fortunes: real text in many
+# languages for the end-to-end test. nodejs: the tests of sdk/js.
+NEEDS := gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
+	fortunes:/usr/share/games/fortunes/literature fortunes-zh:/usr/share/games/fortunes/tang300 \
+	nodejs:/usr/bin/node
+
+# The parsers that meet bytes from outside, as package:FuzzTarget. A test of
+# tidy_test.go fails when one of them does not exist.
+FUZZ :=
+
+# Packages of the unit tier: all but those that start the binary.
+UNIT = $$($(GO) list ./... | grep -v /e2e)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## build bin/godwit
+	$(GO) build -trimpath -o bin/godwit ./cmd/godwit
+
+.PHONY: test
+test: ## install what is needed, then lint, tidy and every test (about 20 minutes on two cores)
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory tidy
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory js
+	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory fuzz
+	@echo "make test: all passed"
+
+.PHONY: deps
+deps: ## install missing Debian packages (as root)
+	@missing=""; for need in $(NEEDS); do \
+		test -e "$${need#*:}" || command -v "$$(basename "$${need#*:}")" >/dev/null 2>&1 || missing="$$missing $${need%%:*}"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null 2>&1; then \
+		echo "make deps: this system has no apt-get; install the counterparts of these Debian packages yourself:$$missing" >&2; exit 1; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+		echo "make deps: not root; run this once, then again make test:  sudo apt-get update && sudo apt-get install -y$$missing" >&2; exit 1; fi; \
+	echo "make deps: installing$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get install -y -qq --no-install-recommends $$missing >/dev/null 2>&1 || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; }
+
+.PHONY: lint
+lint: ## gofumpt, go vet, staticcheck, go.mod in order
+	@bad=$$($(TOOL) gofumpt -l .) || exit 1; if [ -n "$$bad" ]; then echo "not formatted (run make format):" >&2; echo "$$bad" >&2; exit 1; fi
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GO) vet -tags seededbugs ./...
+	$(TOOL) staticcheck ./...
+
+.PHONY: format
+format: ## rewrite the sources as gofumpt wants them
+	$(TOOL) gofumpt -w .
+
+.PHONY: tidy
+tidy: ## the rules of the house: imports, sizes, comments, a pure apply path
+	$(GO) test -count=1 -run '^TestTidy' .
+
+.PHONY: unit
+unit: ## every package's tests under the race detector
+	CGO_ENABLED=1 $(GO) test -race -timeout 4m $(UNIT)
+
+.PHONY: js
+js: ## tests of the JavaScript SDK
+	@if ls sdk/js/*.test.js sdk/js/*.test.mjs sdk/js/test/* >/dev/null 2>&1; then \
+		cd sdk/js && if grep -q ependencies package.json 2>/dev/null; then npm ci --no-audit --no-fund; fi && node --test; \
+	else echo "sdk/js: no tests"; fi
+
+.PHONY: e2e
+e2e: ## the real binary over real sockets, killed again and again
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 8m ./e2e/...
+
+# Two at a time, one worker each: a fuzz target must not starve its neighbour.
+.PHONY: fuzz
+fuzz: ## every parser that meets bytes from outside, FUZZTIME (20s) each
+	@printf '%s\n' $(FUZZ) | xargs -P 2 -I{} sh -c ' \
+		out=$$($(GO) test -run "^$$" -fuzz "^$${1##*:}$$" -fuzztime $(FUZZTIME) -parallel 1 "$${1%%:*}" 2>&1); code=$$?; \
+		if [ $$code != 0 ]; then echo "$$1"; echo "$$out"; exit 255; fi; \
+		echo "$$1: $$(echo "$$out" | grep -E "^fuzz: elapsed" | tail -n 1)"' _ {}
+
+.PHONY: generate
+generate: ## rewrite the code generated from godwit.proto
+	@command -v protoc >/dev/null || { echo "make generate needs protoc (Debian: protobuf-compiler)" >&2; exit 1; }
+	$(GO) build -modfile=tools.mod -o bin/ google.golang.org/protobuf/cmd/protoc-gen-go
+	PATH="$(CURDIR)/bin:$$PATH" $(GO) generate ./...
+
+.PHONY: benchmarks
+benchmarks: ## one benchmark per stage of the message path; compare runs with `make benchstat`
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count 6 $(UNIT) | tee bin/bench.new
+
+.PHONY: benchstat
+benchstat: ## compare bin/bench.old with bin/bench.new
+	$(TOOL) benchstat bin/bench.old bin/bench.new
+
+.PHONY: soak
+soak: ## the end-to-end test for SOAK (10m): looks for leaks and rare orders
+	GODWIT_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -run 'Soak|Kill' ./e2e/...
+
+.PHONY: clean
+clean: ## remove what the build made
+	rm -rf bin
