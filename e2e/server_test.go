@@ -1,0 +1,210 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that must happen; reaching it is a
+// failure, never a measurement.
+const patience = 60 * time.Second
+
+// binaries are built once per test run, by build tags.
+var binaries struct {
+	sync.Mutex
+	dir  string
+	path map[string]string
+}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "godwit-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binaries.dir, binaries.path = dir, map[string]string{}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// binary returns the path of the godwit binary built with the given tags.
+func binary(t testing.TB, tags string) string {
+	t.Helper()
+	binaries.Lock()
+	defer binaries.Unlock()
+	if path, ok := binaries.path[tags]; ok {
+		return path
+	}
+	path := filepath.Join(binaries.dir, "godwit-"+tags)
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/godwit-im/godwit/cmd/godwit")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build with tags %q: %v\n%s", tags, err, out)
+	}
+	binaries.path[tags] = path
+	return path
+}
+
+// server is one godwit process on one data directory, restarted on the same ports.
+type server struct {
+	t     testing.TB
+	path  string
+	dir   string
+	bug   string // GODWIT_SEEDED_BUG
+	extra []string
+
+	listen, ops string // host:port once known
+	cmd         *exec.Cmd
+	exited      chan struct{}
+	stderr      *tail
+}
+
+func newServer(t testing.TB, tags string, extra ...string) *server {
+	s := &server{t: t, path: binary(t, tags), dir: t.TempDir(), extra: extra, listen: "127.0.0.1:0", ops: "127.0.0.1:0"}
+	t.Cleanup(s.kill)
+	return s
+}
+
+// start runs the server and returns when it listens.
+func (s *server) start() {
+	s.t.Helper()
+	args := append([]string{"serve", "--dev", "--listen", s.listen, "--ops", s.ops, "--data", s.dir}, s.extra...)
+	s.cmd = exec.Command(s.path, args...)
+	s.cmd.Env = append(os.Environ(), "GODWIT_SEEDED_BUG="+s.bug)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.stderr = &tail{}
+	s.cmd.Stderr = s.stderr
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("start server: %v", err)
+	}
+	type addresses struct{ listen, ops string }
+	up := make(chan addresses, 1)
+	s.exited = make(chan struct{})
+	go func(cmd *exec.Cmd, exited chan struct{}) {
+		var a addresses
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if _, rest, ok := strings.Cut(lines.Text(), "listening on ws://"); ok {
+				a.listen, _, _ = strings.Cut(rest, "/")
+			}
+			if _, rest, ok := strings.Cut(lines.Text(), "ops on http://"); ok {
+				a.ops = strings.TrimRight(rest, "/ ")
+			}
+			if a.listen != "" && a.ops != "" {
+				select {
+				case up <- a:
+				default:
+				}
+			}
+		}
+		_ = cmd.Wait()
+		close(exited)
+	}(s.cmd, s.exited)
+	select {
+	case a := <-up:
+		s.listen, s.ops = a.listen, a.ops
+	case <-s.exited:
+		s.t.Fatalf("server ended at start:\n%s", s.stderr)
+	case <-time.After(patience):
+		s.t.Fatalf("server did not listen:\n%s", s.stderr)
+	}
+}
+
+// kill ends the process as a power switch would end it: SIGKILL, no warning.
+func (s *server) kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+	s.cmd = nil
+}
+
+// terminate asks for a graceful end and returns the exit code.
+func (s *server) terminate() int {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		s.t.Fatalf("server did not end after SIGTERM:\n%s", s.stderr)
+	}
+	code := s.cmd.ProcessState.ExitCode()
+	s.cmd = nil
+	return code
+}
+
+func (s *server) url() string { return "ws://" + s.listen + "/v1/ws" }
+
+// run runs a godwit subcommand to its end.
+func (s *server) run(stdin string, args ...string) (stdout, stderr string, code int) {
+	s.t.Helper()
+	return runBinary(s.t, s.path, stdin, args...)
+}
+
+func runBinary(t testing.TB, path, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("godwit %s did not end: %s", strings.Join(args, " "), errs.String())
+	}
+	if _, exit := err.(*exec.ExitError); err != nil && !exit {
+		t.Fatalf("run godwit %s: %v", strings.Join(args, " "), err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// tokens mints one token per user.
+func (s *server) tokens(users ...string) map[string]string {
+	s.t.Helper()
+	out, errs, code := s.run("", append([]string{"token", "mint", "--data", s.dir}, users...)...)
+	lines := strings.Fields(out)
+	if code != 0 || len(lines) != len(users) {
+		s.t.Fatalf("token mint: exit %d, %d lines for %d users: %s", code, len(lines), len(users), errs)
+	}
+	tokens := map[string]string{}
+	for i, user := range users {
+		tokens[user] = lines[i]
+	}
+	return tokens
+}
+
+// tail keeps the last bytes of a stream.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - 16<<10; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}

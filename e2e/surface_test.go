@@ -1,0 +1,257 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+)
+
+func mustJSON(t *testing.T, line string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(line), into); err != nil {
+		t.Fatalf("not JSON: %v: %q", err, line)
+	}
+}
+
+type sendLine struct {
+	MID  string `json:"mid"`
+	Seq  uint64 `json:"seq"`
+	Conv string `json:"conv"`
+	Dup  *bool  `json:"dup"`
+}
+
+func TestSendAndTailSpeakTheirDocumentedLines(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	send := func(stdin string, args ...string) sendLine {
+		t.Helper()
+		out, errs, code := s.run(stdin, append([]string{"send", "--url", s.url(), "--token", tokens["alice"]}, args...)...)
+		if code != 0 || strings.Count(out, "\n") != 1 {
+			t.Fatalf("send %v: exit %d, stdout %q, stderr %s", args, code, out, errs)
+		}
+		var line sendLine
+		mustJSON(t, out, &line)
+		return line
+	}
+	first := send("", "--cid", "c-1", "bob", "ahoj 你好 <b>&\"")
+	again := send("", "--cid", "c-1", "u:bob", "ahoj 你好 <b>&\"")
+	if first.Seq != 1 || first.Conv != "u:bob" || first.Dup == nil || *first.Dup || again.MID != first.MID || again.Seq != 1 || !*again.Dup {
+		t.Fatalf("first %+v, repeated %+v", first, again)
+	}
+	send("from stdin\nsecond line\n", "bob", "-")
+
+	out, errs, code := s.run("", "tail", "--url", s.url(), "--token", tokens["bob"], "--since", "0", "--follow=false", "--json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if code != 0 || len(lines) != 2 {
+		t.Fatalf("tail: exit %d, %d lines: %q, stderr %s", code, len(lines), out, errs)
+	}
+	if !strings.Contains(lines[0], `"text":"ahoj 你好 <b>&\""`) {
+		t.Fatalf("text is not unescaped UTF-8: %s", lines[0])
+	}
+	var ev struct {
+		Seq uint64 `json:"seq"`
+		Msg struct{ MID, Conv, From, CID, Text string }
+	}
+	mustJSON(t, lines[0], &ev)
+	if ev.Seq != 1 || ev.Msg.MID != first.MID || ev.Msg.Conv != "u:alice" || ev.Msg.From != "alice" || ev.Msg.CID != "c-1" {
+		t.Fatalf("tail shows %+v", ev)
+	}
+	out, _, _ = s.run("", "tail", "--url", s.url(), "--token", tokens["bob"], "--since", "1", "--follow=false", "--json")
+	if mustJSON(t, out, &ev); ev.Seq != 2 || !strings.HasPrefix(ev.Msg.Text, "from stdin\nsecond line") {
+		t.Fatalf("tail --since 1 shows %+v", ev)
+	}
+}
+
+func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	ask := func() (lines []struct {
+		User     string `json:"user"`
+		Online   bool   `json:"online"`
+		LastSeen int64  `json:"last_seen"`
+	}) {
+		t.Helper()
+		out, errs, code := s.run("", "presence", "--url", s.url(), "--token", tokens["alice"], "bob", "nobody", "--json")
+		if code != 0 {
+			t.Fatalf("presence: exit %d: %s", code, errs)
+		}
+		for line := range strings.Lines(out) {
+			lines = append(lines, struct {
+				User     string `json:"user"`
+				Online   bool   `json:"online"`
+				LastSeen int64  `json:"last_seen"`
+			}{})
+			mustJSON(t, line, &lines[len(lines)-1])
+		}
+		if len(lines) != 2 || lines[0].User != "bob" || lines[1].User != "nobody" {
+			t.Fatalf("presence lines: %s", out)
+		}
+		return lines
+	}
+	if before := ask(); before[0].Online || before[1].Online {
+		t.Fatalf("online before any session: %+v", before)
+	}
+	w, _ := connectWire(t, s.url(), godwit.EncodingJSON, tokens["bob"], "phone", godwit.Resume{})
+	if during := ask(); !during[0].Online || during[1].Online {
+		t.Fatalf("bob has a session: %+v", during)
+	}
+	w.conn.WriteClose(1000, nil)
+	<-w.closed
+	if after := ask(); after[0].Online || after[0].LastSeen == 0 {
+		t.Fatalf("bob's session ended cleanly: %+v", after)
+	}
+}
+
+func TestExitCodesAndJSONErrors(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	token := s.tokens("alice")["alice"]
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string // in the JSON error, when given
+	}{
+		{"no subcommand's argument", []string{"send"}, 2, ""},
+		{"unknown flag", []string{"send", "--nope"}, 2, ""},
+		{"unknown command", []string{"fly"}, 2, ""},
+		{"bad token", []string{"send", "--json", "--url", s.url(), "--token", "x.y.z", "bob", "hi"}, 1, "token.invalid"},
+		{"bad recipient", []string{"send", "--json", "--url", s.url(), "--token", token, "b b", "hi"}, 1, ""},
+		{"too large", []string{"send", "--json", "--url", s.url(), "--token", token, "bob", strings.Repeat("x", 20000)}, 1, "body.too_large"},
+		{"a group", []string{"send", "--json", "--url", s.url(), "--token", token, "g:42", "hi"}, 1, ""},
+	} {
+		out, errs, code := s.run("", c.args...)
+		if code != c.code && !(c.code == 1 && c.want == "" && code == 2) {
+			t.Errorf("%s: exit %d, want %d (%s)", c.name, code, c.code, errs)
+		}
+		if c.want != "" {
+			var body struct{ Error struct{ Code string } }
+			mustJSON(t, out, &body)
+			if body.Error.Code != c.want {
+				t.Errorf("%s: error code %q, want %q", c.name, body.Error.Code, c.want)
+			}
+		}
+	}
+	out, _, code := s.run("", "--help")
+	if code != 0 || !strings.Contains(out, "godwit demo") {
+		t.Errorf("--help: exit %d: %s", code, out)
+	}
+}
+
+func TestDevelopmentTokensAreRefusedBeyondLoopback(t *testing.T) {
+	_, errs, code := runBinary(t, binary(t, ""), "", "serve", "--dev", "--listen", "0.0.0.0:0", "--ops", "127.0.0.1:0", "--data", t.TempDir())
+	if code == 0 || !strings.Contains(errs, "loopback") {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+}
+
+func TestOpsEndpointsTellTheTruth(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice")
+	connectWire(t, s.url(), godwit.EncodingProto, tokens["alice"], "phone", godwit.Resume{})
+	for path, want := range map[string]string{"/healthz": "", "/readyz": "", "/metrics": "godwit_"} {
+		reply, err := http.Get("http://" + s.ops + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(reply.Body)
+		reply.Body.Close()
+		if reply.StatusCode != 200 || !strings.Contains(string(body), want) {
+			t.Errorf("%s: %d %.200s", path, reply.StatusCode, body)
+		}
+	}
+}
+
+func TestTerminateDrainsAndLosesNothing(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	w, _ := connectWire(t, s.url(), godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})
+	if reply := w.send("bob", "c1", "before the end"); reply.Kind != godwit.KindSend {
+		t.Fatalf("send: %+v", reply.Error)
+	}
+	if code := s.terminate(); code != 0 {
+		t.Fatalf("exit %d after SIGTERM:\n%s", code, s.stderr)
+	}
+	goaway, ok := w.next()
+	if !ok || goaway.Kind != godwit.KindGoaway || goaway.Goaway.Reason != "drain" {
+		t.Fatalf("no goaway before the end: %+v", goaway)
+	}
+	if closed := <-w.closed; closed == nil || closed.Code != uint16(godwit.CloseDrain) {
+		t.Fatalf("closed with %v, want %d", closed, godwit.CloseDrain)
+	}
+	s.start()
+	w, _ = connectWire(t, s.url(), godwit.EncodingJSON, tokens["bob"], "phone", godwit.Resume{})
+	if page := w.sync(0, 0); len(page.Entries) != 1 || string(page.Entries[0].Msg.Body) != "before the end" {
+		t.Fatalf("bob's log after the restart: %+v", page)
+	}
+}
+
+// TestDemoLeavesNothingBehindAfterKill: one process; after kill -9 port and
+// data are free at once.
+func TestDemoLeavesNothingBehindAfterKill(t *testing.T) {
+	dir := t.TempDir()
+	port := freePort(t)
+	for range 3 {
+		cmd := exec.Command(binary(t, ""), "demo", "--listen", port, "--ops", "127.0.0.1:0", "--data", dir)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 64<<10)
+		var printed strings.Builder
+		for !strings.Contains(printed.String(), "tail --url") {
+			n, err := stdout.Read(buf)
+			printed.Write(buf[:n])
+			if err != nil {
+				t.Fatalf("demo ended: %v\n%s", err, printed.String())
+			}
+		}
+		page, err := http.Get("http://" + port + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(page.Body)
+		page.Body.Close()
+		if page.StatusCode != 200 || !strings.Contains(string(body), "alice") {
+			t.Errorf("page: %d %.300s", page.StatusCode, body)
+		}
+		if others, _ := filepath.Glob("/proc/[0-9]*/task/*/children"); len(others) > 0 {
+			children, _ := os.ReadFile(filepath.Join("/proc", itoa(cmd.Process.Pid), "task", itoa(cmd.Process.Pid), "children"))
+			if strings.TrimSpace(string(children)) != "" {
+				t.Errorf("demo runs children: %s", children)
+			}
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
