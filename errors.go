@@ -35,6 +35,23 @@ var (
 	ErrUnknown        = &Error{"unknown", 5041, true, "It is not known whether the message was stored; retry with the same client id to find out."}
 )
 
+var allErrors = []*Error{
+	ErrFrameMalformed, ErrFrameUnknown, ErrFrameInvalid, ErrBadUser, ErrBadConv, ErrBadCID, ErrBadCursor, ErrBadBody,
+	ErrUnauthorized, ErrNotMember, ErrConflict, ErrTooOld, ErrTooLarge, ErrRateLimited,
+	ErrInternal, ErrUnsupported, ErrUnavailable, ErrUnknown,
+}
+
+// ErrorOf returns the error of the table with that code, or nil: what a client
+// compares a reply with.
+func ErrorOf(code string) *Error {
+	for _, e := range allErrors {
+		if e.Code == code {
+			return e
+		}
+	}
+	return nil
+}
+
 // Reply returns the error as the body of a ServerFrame.
 func (e *Error) Reply(retryAfterMS uint32) ErrorReply {
 	return ErrorReply{Code: e.Code, Num: e.Num, Temporary: e.Temporary, RetryAfterMS: retryAfterMS, Message: e.Message}

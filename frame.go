@@ -115,6 +115,9 @@ type ServerFrame struct {
 	Skip          Skip
 	Resumed       Resumed
 	Goaway        Goaway
+
+	scratch  []byte         // as in ClientFrame
+	lastConv ConversationID // of the last send reply parsed, to be reused
 }
 
 // ConnectReply opens the session on the server's side and carries every limit.
@@ -147,9 +150,12 @@ type Limits struct {
 	Window   uint32 // durable events not yet acked before replay pauses
 }
 
+// StateStored is the state of a SendReply.
+const StateStored = "stored"
+
 // SendReply says that the message is stored as G1 promises.
 type SendReply struct {
-	State string // "stored"
+	State string // StateStored
 	Seq   Seq    // in the sender's log
 	MID   MessageID
 	Conv  ConversationID
