@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Config configures a Store. The zero value of every field but Dir means its
+// default.
+type Config struct {
+	// FS is where everything durable lives. Default vfs.Default.
+	FS vfs.FS
+	// Dir holds LOCK, SUPERBLOCK and wal/. It is made if it is missing.
+	Dir string
+	// Groups is the number of raft groups: a power of two up to 1024, default 1.
+	// Fixed when the directory is made. More groups apply in parallel; fewer
+	// batch better.
+	Groups int
+	// Node is the raft id of this node. Default 1. Fixed like Groups.
+	Node uint64
+	// Clock gives ms since the Unix epoch and stamps batches. It may jump: the
+	// stamps of a group never go back. Default: the wall clock.
+	Clock func() int64
+	// QueueBytesMax bounds the commands of all groups that are not yet applied,
+	// 16 bytes of overhead each included. Default 64 MiB. Overflow: ErrUnavailable.
+	QueueBytesMax int
+	// CommandBytesMax bounds one command. Default 1 MiB.
+	CommandBytesMax int
+	// BatchBytesMax bounds one raft entry, unless a single command is larger.
+	// Default 1 MiB: a larger batch holds the group's write lock longer.
+	BatchBytesMax int
+	// CheckReads makes Tx.Get panic for a row that Machine.Reads did not name.
+	// For tests: it calls Reads before each Apply.
+	CheckReads bool
+	// Logger gets lifecycle events at Info, raft's own at Debug. Default: discard.
+	Logger *slog.Logger
+	// Fatal is called once, from a goroutine of the engine, when the disk failed
+	// or the log can't be applied: the node must stop. All waiters were failed
+	// before. It must not call Close itself. Default: panic.
+	Fatal func(error)
+}
+
+const (
+	groupsMax       = godwit.Partitions
+	commandBytesCap = 8 << 20 // ceiling of CommandBytesMax and BatchBytesMax: entries must fit a WAL frame
+)
+
+// validate fills in defaults and refuses what can't work.
+func (c *Config) validate() error {
+	c.setDefaults()
+	if c.Dir == "" {
+		return errors.New("engine: Dir is not set")
+	}
+	if c.Groups < 1 || c.Groups > groupsMax || c.Groups&(c.Groups-1) != 0 {
+		return fmt.Errorf("engine: Groups is %d, want a power of two from 1 to %d", c.Groups, groupsMax)
+	}
+	if c.Node > 1<<63 {
+		return fmt.Errorf("engine: Node %d is too large for a raft id", c.Node)
+	}
+	if c.CommandBytesMax < 1 || c.CommandBytesMax > commandBytesCap {
+		return fmt.Errorf("engine: CommandBytesMax is %d, want 1 to %d", c.CommandBytesMax, commandBytesCap)
+	}
+	if c.BatchBytesMax < 1 || c.BatchBytesMax > commandBytesCap {
+		return fmt.Errorf("engine: BatchBytesMax is %d, want 1 to %d", c.BatchBytesMax, commandBytesCap)
+	}
+	if c.QueueBytesMax < 1 {
+		return fmt.Errorf("engine: QueueBytesMax is %d, want at least 1", c.QueueBytesMax)
+	}
+	return nil
+}
+
+func (c *Config) setDefaults() {
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	if c.Groups == 0 {
+		c.Groups = 1
+	}
+	if c.Node == 0 {
+		c.Node = 1
+	}
+	if c.Clock == nil {
+		c.Clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if c.QueueBytesMax == 0 {
+		c.QueueBytesMax = 64 << 20
+	}
+	if c.CommandBytesMax == 0 {
+		c.CommandBytesMax = 1 << 20
+	}
+	if c.BatchBytesMax == 0 {
+		c.BatchBytesMax = 1 << 20
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Fatal == nil {
+		c.Fatal = func(err error) { panic(err) }
+	}
+}
