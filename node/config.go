@@ -1,0 +1,99 @@
+package node
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Config is everything one process can be told. A value comes from the
+// defaults, then the YAML file, then the environment (GODWIT_ and the path in
+// capitals, GODWIT_LIMITS_BODY for limits.body), then flags: the last one wins.
+//
+// The doc tags are the reference: `godwit config print` writes them.
+type Config struct {
+	Listen string `yaml:"listen" env:"LISTEN" doc:"Public address, host:port: WebSocket, long-polling and the page. Port 0 takes a free one."`
+	Ops    string `yaml:"ops" env:"OPS" doc:"Address of /healthz, /readyz and /metrics. It has no access control: keep it on a loopback or private address."`
+	Data   string `yaml:"data" env:"DATA" doc:"Directory of everything durable. One process at a time holds it."`
+	Node   string `yaml:"node" env:"NODE" doc:"Name of this node in connect replies and logs."`
+	Dev    bool   `yaml:"dev" env:"DEV" doc:"Believe tokens signed with DATA/dev-signing-key. For development: loopback addresses only."`
+
+	Log    LogConfig    `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
+	Auth   AuthConfig   `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
+	Edge   EdgeConfig   `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
+	Limits LimitsConfig `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
+	Engine EngineConfig `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
+	Drain  DrainConfig  `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
+
+	// Logger replaces the one Log describes; Clock (default time.Now) is for tests.
+	Logger *slog.Logger     `yaml:"-" env:"-"`
+	Clock  func() time.Time `yaml:"-" env:"-"`
+	// Static serves paths that are not of the protocol; nil serves nothing.
+	Static func(path string) (contentType string, body []byte, ok bool) `yaml:"-" env:"-"`
+	// OpsRoutes are added to the ops endpoint, by pattern of http.ServeMux.
+	OpsRoutes map[string]http.Handler `yaml:"-" env:"-"`
+}
+
+// LogConfig says what is logged and how.
+type LogConfig struct {
+	Level  string `yaml:"level" env:"LEVEL" doc:"debug, info, warn or error."`
+	Format string `yaml:"format" env:"FORMAT" doc:"text or json."`
+}
+
+// AuthConfig says whose tokens are believed.
+type AuthConfig struct {
+	KeysFile string `yaml:"keys_file" env:"KEYS_FILE" doc:"YAML or JSON file {keys: [{kid, alg: EdDSA|HS256, key}]}."`
+	Issuer   string `yaml:"issuer" env:"ISSUER" doc:"Required iss of every token."`
+	Audience string `yaml:"audience" env:"AUDIENCE" doc:"Required among the aud of every token."`
+}
+
+// EdgeConfig tunes client connections.
+type EdgeConfig struct {
+	Loops       int      `yaml:"loops" env:"LOOPS" doc:"Event loops, 1 to 256; each occupies a core while it waits. 0: one less than there are cores, at least 1."`
+	Connections int      `yaml:"connections" env:"CONNECTIONS" doc:"Connections held at once; more are refused with 503. 0: as many as open files allow."`
+	Ping        Duration `yaml:"ping" env:"PING" doc:"Mean time between pings, 1s to 40s. Shorter finds lost clients sooner, longer spares batteries."`
+	Outbound    Size     `yaml:"outbound" env:"OUTBOUND" doc:"Bytes that may wait for a slow reader before it is closed with 4202; it resumes and loses nothing."`
+	Origins     []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
+}
+
+// LimitsConfig is what clients are held to.
+type LimitsConfig struct {
+	Frame    Size   `yaml:"frame" env:"FRAME" doc:"Bytes of one inbound message, 256 to 16MiB."`
+	Body     Size   `yaml:"body" env:"BODY" doc:"Bytes of one message body; below limits.frame, at most 512KiB."`
+	InFlight uint32 `yaml:"inflight" env:"INFLIGHT" doc:"Requests of one session not yet answered, 1 to 32768."`
+	SendPerS uint32 `yaml:"send_per_s" env:"SEND_PER_S" doc:"Sustained sends per second of one session. 0: not limited."`
+	Page     uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
+	Presence uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
+	Window   uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
+}
+
+// EngineConfig tunes the store.
+type EngineConfig struct {
+	Groups int  `yaml:"groups" env:"GROUPS" doc:"Raft groups, a power of two up to 1024. Fixed when the data directory is made; 1 makes a message one commit."`
+	Queue  Size `yaml:"queue" env:"QUEUE" doc:"Bytes of commands not yet applied; beyond it sends are answered with unavailable."`
+}
+
+// DrainConfig is how a node goes down.
+type DrainConfig struct {
+	After   Duration `yaml:"after" env:"AFTER" doc:"When told to move, clients wait this long first."`
+	Spread  Duration `yaml:"spread" env:"SPREAD" doc:"… and then move at a random moment within this. With many nodes behind a balancer give a minute."`
+	Timeout Duration `yaml:"timeout" env:"TIMEOUT" doc:"Sessions still open after this are closed with 4300."`
+}
+
+// Default returns the configuration of a node that was told nothing.
+func Default() Config {
+	return Config{
+		Listen: "127.0.0.1:8080",
+		Ops:    "127.0.0.1:8081",
+		Data:   "godwit-data",
+		Node:   "node-1",
+		Log:    LogConfig{Level: "info", Format: "text"},
+		Edge: EdgeConfig{
+			Ping:     Duration(25 * time.Second),
+			Outbound: 2 << 20,
+		},
+		Limits: LimitsConfig{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, SendPerS: 0, Page: 100, Presence: 100, Window: 512},
+		Engine: EngineConfig{Groups: 1, Queue: 64 << 20},
+		Drain:  DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
+	}
+}

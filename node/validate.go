@@ -1,0 +1,132 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Validate refuses what can't work, each complaint in a sentence that names
+// the field. All complaints are reported at once.
+func (cfg *Config) Validate() error {
+	var bad complaints
+	cfg.checkAddresses(&bad)
+	cfg.checkAuth(&bad)
+	cfg.checkLog(&bad)
+	cfg.checkEdge(&bad)
+	cfg.checkLimits(&bad)
+	cfg.checkEngine(&bad)
+	return errors.Join(bad...)
+}
+
+// complaints collects what is wrong.
+type complaints []error
+
+func (c *complaints) unless(ok bool, field, format string, args ...any) {
+	if !ok {
+		*c = append(*c, fmt.Errorf("%s "+format, append([]any{field}, args...)...))
+	}
+}
+
+func (cfg *Config) checkAddresses(bad *complaints) {
+	listenErr, opsErr := checkAddress(cfg.Listen), checkAddress(cfg.Ops)
+	bad.unless(listenErr == nil, "listen", "is %q: %v", cfg.Listen, listenErr)
+	bad.unless(opsErr == nil, "ops", "is %q: %v", cfg.Ops, opsErr)
+	bad.unless(cfg.Listen != cfg.Ops || strings.HasSuffix(cfg.Ops, ":0"), "ops", "is %q, the same address as listen; give it a port of its own", cfg.Ops)
+	bad.unless(cfg.Data != "", "data", "is empty; name the directory of everything durable")
+	bad.unless(godwit.ValidID(cfg.Node), "node", "is %q; a node name is %s", cfg.Node, strings.TrimPrefix(godwit.ErrBadID.Error(), "id must be "))
+	if cfg.Dev && listenErr == nil {
+		bad.unless(Loopback(cfg.Listen), "dev", "is set, but listen is %q: development tokens are accepted on a loopback address only, because their signing key lies in the data directory; listen on 127.0.0.1, or unset dev and give auth.keys_file", cfg.Listen)
+	}
+}
+
+// checkAddress accepts host:port with a numeric port and no zone tricks.
+func checkAddress(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New("it must be host:port, such as 127.0.0.1:8080 or :8080")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return errors.New("the port must be a number from 0 to 65535")
+	}
+	if strings.ContainsFunc(host, func(r rune) bool { return unicode.IsSpace(r) || r == '/' }) {
+		return errors.New("the host must be a name or an IP address")
+	}
+	return nil
+}
+
+// Loopback reports whether only this machine can reach the address.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (cfg *Config) checkAuth(bad *complaints) {
+	given := cfg.Auth.KeysFile != "" || cfg.Auth.Issuer != "" || cfg.Auth.Audience != ""
+	if cfg.Dev {
+		bad.unless(!given, "auth", "is given together with dev; a node believes either your keys or development tokens")
+		return
+	}
+	bad.unless(cfg.Auth.KeysFile != "", "auth.keys_file", "is empty; give the keys that sign your users' tokens, or set dev for development tokens on a loopback address")
+	if given {
+		bad.unless(cfg.Auth.Issuer != "", "auth.issuer", "is empty; name the iss that tokens must carry")
+		bad.unless(cfg.Auth.Audience != "", "auth.audience", "is empty; name the aud that tokens must carry")
+	}
+}
+
+func (cfg *Config) checkLog(bad *complaints) {
+	var level slog.Level
+	known := level.UnmarshalText([]byte(cfg.Log.Level)) == nil && !strings.ContainsAny(cfg.Log.Level, "+-")
+	bad.unless(known, "log.level", "is %q; it must be debug, info, warn or error", cfg.Log.Level)
+	bad.unless(cfg.Log.Format == "text" || cfg.Log.Format == "json", "log.format", "is %q; it must be text or json", cfg.Log.Format)
+}
+
+func (cfg *Config) checkEdge(bad *complaints) {
+	e := &cfg.Edge
+	bad.unless(e.Loops >= 0 && e.Loops <= 256, "edge.loops", "is %d; it must be 0 to 256", e.Loops)
+	bad.unless(e.Connections >= 0, "edge.connections", "is %d; it must not be negative", e.Connections)
+	bad.unless(between(time.Duration(e.Ping), time.Second, 40*time.Second), "edge.ping", "is %s; it must be 1s to 40s", e.Ping)
+	bad.unless(between(e.Outbound, 128<<10, 1<<30), "edge.outbound", "is %s; it must be 128KiB to 1GiB", e.Outbound)
+	for _, origin := range e.Origins {
+		scheme, host, ok := strings.Cut(origin, "://")
+		ok = ok && (scheme == "http" || scheme == "https") && host != "" && !strings.ContainsAny(host, "/?# ")
+		bad.unless(ok || origin == "*", "edge.origins", "holds %q; an origin is scheme://host[:port] without a path, or *", origin)
+	}
+	d := &cfg.Drain
+	bad.unless(time.Duration(d.After) <= time.Hour, "drain.after", "is %s; it must be at most 1h", d.After)
+	bad.unless(time.Duration(d.Spread) <= time.Hour, "drain.spread", "is %s; it must be at most 1h", d.Spread)
+	bad.unless(d.Timeout >= d.After+d.Spread && time.Duration(d.Timeout) <= 3*time.Hour, "drain.timeout", "is %s; it must cover drain.after and drain.spread, at most 3h", d.Timeout)
+}
+
+func (cfg *Config) checkLimits(bad *complaints) {
+	l := &cfg.Limits
+	bad.unless(between(l.Frame, 256, 16<<20), "limits.frame", "is %s; it must be 256 to 16MiB", l.Frame)
+	bad.unless(between(l.Body, 1, 512<<10), "limits.body", "is %s; it must be 1 to 512KiB", l.Body)
+	bad.unless(l.Body < l.Frame, "limits.body", "is %s; it must be below limits.frame (%s)", l.Body, l.Frame)
+	bad.unless(between(l.InFlight, 1, 1<<15), "limits.inflight", "is %d; it must be 1 to 32768", l.InFlight)
+	bad.unless(l.SendPerS <= 1<<20, "limits.send_per_s", "is %d; it must be at most 1048576", l.SendPerS)
+	bad.unless(between(l.Page, 1, 1000), "limits.page", "is %d; it must be 1 to 1000", l.Page)
+	bad.unless(between(l.Presence, 1, 1000), "limits.presence", "is %d; it must be 1 to 1000", l.Presence)
+	bad.unless(between(l.Window, 1, 1<<16), "limits.window", "is %d; it must be 1 to 65536", l.Window)
+}
+
+func (cfg *Config) checkEngine(bad *complaints) {
+	e := &cfg.Engine
+	bad.unless(between(e.Groups, 1, godwit.Partitions) && e.Groups&(e.Groups-1) == 0, "engine.groups", "is %d; it must be a power of two from 1 to %d", e.Groups, godwit.Partitions)
+	bad.unless(between(e.Queue, 1<<20, 1<<40), "engine.queue", "is %s; it must be at least 1MiB", e.Queue)
+}
+
+func between[T int | uint32 | Size | time.Duration](v, low, high T) bool {
+	return v >= low && v <= high
+}
