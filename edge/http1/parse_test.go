@@ -179,8 +179,11 @@ func TestParseBoundsTheHead(t *testing.T) {
 	const maxBytes = 200
 	f := func(stream string, want error) {
 		t.Helper()
+		var r Request
+		if _, err := r.Parse([]byte(stream), maxBytes); err != want {
+			t.Fatalf("all %d bytes of %.20q: got %v, want %v", len(stream), stream, err, want)
+		}
 		for i := range len(stream) + 1 {
-			var r Request
 			_, err := r.Parse([]byte(stream[:i]), maxBytes)
 			if err == ErrMore && i < len(stream) {
 				if i >= maxBytes {

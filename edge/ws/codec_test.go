@@ -50,7 +50,8 @@ func prefixOfText(b []byte) bool {
 	return false
 }
 
-// prefixOfRune tries every continuation of b by bytes 0x80 to 0xBF.
+// prefixOfRune tries to continue b by bytes at the ends of the ranges in table
+// 3-7 of the Unicode standard: if any byte leads to a rune, one of them does.
 func prefixOfRune(b []byte) bool {
 	if r, size := utf8.DecodeRune(b); size == len(b) && (r != utf8.RuneError || size == 3) {
 		return true
@@ -58,8 +59,8 @@ func prefixOfRune(b []byte) bool {
 	if len(b) == utf8.UTFMax {
 		return false
 	}
-	for c := 0x80; c <= 0xBF; c++ {
-		if prefixOfRune(append(b[:len(b):len(b)], byte(c))) {
+	for _, c := range []byte{0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF} {
+		if prefixOfRune(append(b[:len(b):len(b)], c)) {
 			return true
 		}
 	}

@@ -64,8 +64,9 @@ type Reader struct {
 func (r *Reader) Partial() bool { return r.op != 0 }
 
 // Next takes the next event from the window, which holds the bytes that have
-// arrived and were not yet consumed; payload is unmasked in place. The first n
-// bytes are consumed, also without an event. need > 0 means there is no event
+// arrived and were not yet consumed; payload is unmasked in place, but no byte is
+// modified that is not consumed, so the window may be a copy. The first n bytes
+// are consumed, also without an event. need > 0 means there is no event
 // yet: call again when need bytes follow the consumed ones. It is at most
 // HeaderMaxBytes+125, however long the frame, because payload is handed on in
 // the parts in which it arrives; only control frames are waited for.

@@ -36,9 +36,13 @@ func readAll(t *testing.T, cfg *Config, stream []byte, cuts ...int) (msgs []mess
 		window = append(window, stream[from:cut]...)
 		from = cut
 		for {
+			before := slices.Clone(window)
 			ev, n, need, err := r.Message(cfg, window, &buf)
 			if n > len(window) {
 				t.Fatalf("consumed %d of %d bytes", n, len(window))
+			}
+			if !bytes.Equal(window[n:], before[n:]) && err == nil {
+				t.Fatal("bytes were modified but not consumed")
 			}
 			window = slices.Clone(window[n:])
 			if cap(buf) > cfg.MessageMaxBytes {
@@ -260,18 +264,21 @@ func TestReaderTellsWhatItNeeds(t *testing.T) {
 }
 
 func TestMessageAliasesWindowWhenWhole(t *testing.T) {
-	stream := AppendMasked(nil, true, Binary, 0x01020304, []byte("alias"))
-	var r Reader
-	var buf []byte
-	ev, n, _, err := r.Message(&serverCfg, stream, &buf)
-	if err != nil || n != len(stream) || string(ev.Payload) != "alias" {
-		t.Fatalf("got %+v, %d, %v", ev, n, err)
-	}
-	if unsafe.SliceData(ev.Payload) != unsafe.SliceData(stream[6:]) || buf != nil {
-		t.Error("a whole frame was copied")
-	}
-	if cap(ev.Payload) != len(ev.Payload) {
-		t.Error("appending to the payload would write over the next frame")
+	for _, op := range []Opcode{Binary, Ping} {
+		stream := AppendMasked(nil, true, op, 0x01020304, []byte("alias"))
+		stream = append(stream, "next frame"...)
+		var r Reader
+		var buf []byte
+		ev, n, _, err := r.Message(&serverCfg, stream, &buf)
+		if err != nil || n != 11 || ev.Op != op || string(ev.Payload) != "alias" {
+			t.Fatalf("got %+v, %d, %v", ev, n, err)
+		}
+		if unsafe.SliceData(ev.Payload) != unsafe.SliceData(stream[6:]) || buf != nil {
+			t.Errorf("opcode %d: a whole frame was copied", op)
+		}
+		if cap(ev.Payload) != len(ev.Payload) {
+			t.Errorf("opcode %d: appending to the payload would write over the next frame", op)
+		}
 	}
 }
 
@@ -354,13 +361,15 @@ func BenchmarkMessage(b *testing.B) {
 		{"Binary16K", Binary, bytes.Repeat([]byte("x"), 1<<14)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			stream := AppendMasked(nil, true, c.op, 0, c.body) // a zero key leaves the stream as it is
+			stream := AppendMasked(nil, true, c.op, 0x01020304, c.body)
+			window := make([]byte, len(stream))
 			b.SetBytes(int64(len(stream)))
 			b.ReportAllocs()
 			var r Reader
 			var buf []byte
 			for b.Loop() {
-				if _, _, need, err := r.Message(&serverCfg, stream, &buf); err != nil || need > 0 {
+				copy(window, stream)
+				if _, _, need, err := r.Message(&serverCfg, window, &buf); err != nil || need > 0 {
 					b.Fatal(need, err)
 				}
 			}
