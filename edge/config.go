@@ -1,0 +1,172 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Config is everything an Edge needs. Zero fields take their defaults.
+type Config struct {
+	// Listen is host:port; port 0 takes a free one, see Edge.Addr.
+	Listen string
+	// Loops is the number of event loops, 1 to 256; each occupies a P while it
+	// waits, so keep it below GOMAXPROCS. Default max(1, GOMAXPROCS-1).
+	Loops int
+	// Node names this process in the connect reply. Default "edge".
+	Node string
+	// Limits are told to every client and enforced. A zero field takes its
+	// default: frame 65536, body 16384, in-flight 64, page 100, presence 100,
+	// window 512. SendPerS 0 means sends are not rate limited.
+	Limits godwit.Limits
+	// WindowBytesMax bounds event frames written and not acked. Default 1 MiB.
+	WindowBytesMax int
+	// FetchBytesMax bounds the bodies of one fetch during replay. Default 256 KiB.
+	FetchBytesMax int
+	// PingEvery is the mean time between server pings, spread by 20 %. A client
+	// silent for 1.5 of it is closed. Default 25 s.
+	PingEvery time.Duration
+	// CompareEvery bounds the time between two looks at the log's head on a live
+	// session, the safety net under lost hints. Default 15 s.
+	CompareEvery time.Duration
+	// HeadTimeout bounds a request head, TokenTimeout the first frame after the
+	// upgrade, AnswerTimeout the chat tier's answer to it, CloseTimeout the
+	// client's answer to a close. Default 5 s each, AnswerTimeout 10 s.
+	HeadTimeout, TokenTimeout, AnswerTimeout, CloseTimeout time.Duration
+	// OutboundBytesMax is what may wait for a client that reads slowly before it
+	// is closed with 4202. Default 2 MiB.
+	OutboundBytesMax int
+	// ConnectionsMax refuses connections above it (503). Default and upper bound:
+	// what RLIMIT_NOFILE leaves after FilesReserved, at most 16 million a loop.
+	ConnectionsMax int
+	// FilesReserved is kept free below RLIMIT_NOFILE for everything else this
+	// process opens: at EMFILE gnet would stop. Default and minimum 512.
+	FilesReserved int
+	// Origins lists origins of browsers that may connect beside the page's own
+	// host, such as "https://chat.example". "*" allows all.
+	Origins []string
+	// LoopbackHostOnly refuses requests whose Host is not a loopback name: for
+	// development, against DNS rebinding.
+	LoopbackHostOnly bool
+	// Static serves GET and HEAD of a path that is not of the protocol. body is
+	// not modified and must not change. Nil: nothing is served.
+	Static func(path string) (contentType string, body []byte, ok bool)
+	// PagePolicy is the Content-Security-Policy of what Static serves; empty: none.
+	PagePolicy string
+	// Chat and Verifier are required.
+	Chat     Chat
+	Verifier Verifier
+	// VerifyQueueMax bounds tokens waiting to be verified; above it a session is
+	// told to come back later (4200, 503). Default 4096.
+	VerifyQueueMax int
+	// Clock gives ms since the Unix epoch for token ends and the connect reply.
+	// Default time.Now.
+	Clock func() int64
+	// Logger defaults to discarding.
+	Logger *slog.Logger
+
+	// tests: monotonic ms for every timer, and how often it is looked at.
+	monotonic func() int64
+	tickEvery time.Duration
+}
+
+const (
+	tickMS         = 250 // unit of every timer
+	filesReserved  = 512
+	fragmentsMax   = 1024
+	verifyWorkers  = 2
+	loopsMax       = 1 << loopBits
+	tokenBytesMax  = 8192
+	waitingExtra   = 16 << 10 // bytes a client may send ahead of the connect reply, beside one frame
+	controlsPerTick = 250 // WebSocket control frames in one tick before a client is closed
+)
+
+func defaulted[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// validate fills in defaults and refuses what cannot work.
+func (c *Config) validate() error {
+	defaulted(&c.Loops, max(1, runtime.GOMAXPROCS(0)-1))
+	defaulted(&c.Node, "edge")
+	defaulted(&c.Limits.Frame, 65536)
+	defaulted(&c.Limits.Body, 16384)
+	defaulted(&c.Limits.InFlight, 64)
+	defaulted(&c.Limits.Page, 100)
+	defaulted(&c.Limits.Presence, 100)
+	defaulted(&c.Limits.Window, 512)
+	defaulted(&c.WindowBytesMax, 1<<20)
+	defaulted(&c.FetchBytesMax, 256<<10)
+	defaulted(&c.PingEvery, 25*time.Second)
+	defaulted(&c.CompareEvery, 15*time.Second)
+	defaulted(&c.HeadTimeout, 5*time.Second)
+	defaulted(&c.TokenTimeout, 5*time.Second)
+	defaulted(&c.AnswerTimeout, 10*time.Second)
+	defaulted(&c.CloseTimeout, 5*time.Second)
+	defaulted(&c.OutboundBytesMax, 2<<20)
+	defaulted(&c.FilesReserved, filesReserved)
+	defaulted(&c.VerifyQueueMax, 4096)
+	defaulted(&c.tickEvery, tickMS*time.Millisecond)
+	if c.Clock == nil {
+		c.Clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.monotonic == nil {
+		start := time.Now()
+		c.monotonic = func() int64 { return time.Since(start).Milliseconds() }
+	}
+	return c.check()
+}
+
+func (c *Config) check() error {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return fmt.Errorf("edge: listen address %q must be host:port: %w", c.Listen, err)
+	}
+	switch {
+	case c.Chat == nil || c.Verifier == nil:
+		return errors.New("edge: Chat and Verifier are required")
+	case c.Loops < 1 || c.Loops > loopsMax:
+		return fmt.Errorf("edge: loops must be 1 to %d", loopsMax)
+	case c.Limits.Frame < 256 || c.Limits.Frame > 16<<20:
+		return errors.New("edge: limits.frame must be 256 bytes to 16 MiB")
+	case c.Limits.Body >= c.Limits.Frame:
+		return errors.New("edge: limits.body must be below limits.frame")
+	case c.Limits.InFlight > 1<<15 || c.Limits.Window > 1<<20 || c.Limits.SendPerS > 1<<20:
+		return errors.New("edge: limits.inflight, window or send_per_s is out of range")
+	case c.WindowBytesMax < 1 || c.WindowBytesMax > 1<<30 || c.FetchBytesMax < 1 || c.OutboundBytesMax < 1 || c.VerifyQueueMax < 1:
+		return errors.New("edge: byte and queue bounds must be positive, and the window at most 1 GiB")
+	case c.FilesReserved < filesReserved:
+		return fmt.Errorf("edge: at least %d files must be reserved", filesReserved)
+	case c.ConnectionsMax < 0:
+		return errors.New("edge: connections must not be negative")
+	case c.PingEvery < time.Second || c.PingEvery > 40*time.Second || c.CompareEvery < time.Second || c.CompareEvery > time.Minute:
+		return errors.New("edge: ping must be 1 s to 40 s, head compare 1 s to 1 min")
+	}
+	for _, d := range []time.Duration{c.HeadTimeout, c.TokenTimeout, c.AnswerTimeout, c.CloseTimeout} {
+		if d < tickMS*time.Millisecond || d > time.Minute {
+			return errors.New("edge: timeouts must be 250 ms to 1 min")
+		}
+	}
+	for _, origin := range c.Origins {
+		if origin != "*" && !strings.Contains(origin, "://") {
+			return fmt.Errorf("edge: origin %q must be scheme://host[:port] or *", origin)
+		}
+	}
+	return nil
+}
+
+// ticks rounds a duration up to whole ticks.
+func ticks(d time.Duration) uint32 {
+	return uint32((d.Milliseconds() + tickMS - 1) / tickMS)
+}

@@ -1,0 +1,272 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/ws"
+	"github.com/panjf2000/gnet/v2"
+)
+
+// ErrStopped is returned by Start after Stop, and by Err when Stop ended it all.
+var ErrStopped = errors.New("edge: stopped")
+
+// Edge holds the connections of one process. Its methods may be called from any
+// goroutine.
+type Edge struct {
+	cfg            Config
+	ticks          tickCounts
+	window         window
+	ws             ws.Config
+	pings          [2][]byte // the ping frame, by encoding bit
+	loops          []*loop
+	verify         verifiers
+	codecs         codecs
+	connectionsMax int
+	engine         gnet.Engine
+	addr           string
+
+	tick     atomic.Uint32 // monotonic time in ticks
+	open     atomic.Int64  // sockets, counted by all loops
+	overload atomic.Uint64 // connections over the limit
+	draining atomic.Bool
+	yielded  chan *loop    // loops with work left; each is in it at most once
+	empty    chan struct{} // a hint that open has come down to 0
+	ready    sync.Once
+	started  chan struct{}
+	done     chan struct{} // closed when everything has ended
+
+	goaway   atomic.Pointer[goaway]
+
+	adoptMu sync.Mutex // never taken while holding another
+	byLoop  map[gnet.EventLoop]*loop
+
+	mu    sync.Mutex
+	phase phase
+
+	err error // set before done is closed
+}
+
+type phase uint8
+
+const (
+	phaseNew phase = iota
+	phaseRunning
+	phaseStopped
+)
+
+// New checks the configuration; nothing runs before Start.
+func New(cfg Config) (*Edge, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	room, err := connectionsRoom(cfg.FilesReserved)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{
+		cfg:            cfg,
+		ticks:          newTickCounts(&cfg),
+		window:         window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
+		ws:             ws.Config{MessageMaxBytes: int(cfg.Limits.Frame), FragmentsMax: fragmentsMax},
+		connectionsMax: room,
+		yielded:        make(chan *loop, cfg.Loops),
+		empty:          make(chan struct{}, 1),
+		started:        make(chan struct{}),
+		done:           make(chan struct{}),
+		byLoop:         map[gnet.EventLoop]*loop{},
+	}
+	if cfg.ConnectionsMax > 0 {
+		e.connectionsMax = min(room, cfg.ConnectionsMax)
+	}
+	e.tick.Store(uint32(cfg.monotonic() / tickMS))
+	for i := range cfg.Loops {
+		e.loops = append(e.loops, &loop{edge: e, index: i, now: e.tick.Load()})
+		e.loops[i].wheel.now = e.tick.Load()
+	}
+	var c codec
+	for _, enc := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
+		e.pings[encodingBit(enc)] = c.appendFrame(nil, enc, &godwit.ServerFrame{Kind: godwit.KindPing})
+	}
+	return e, nil
+}
+
+// connectionsRoom is what RLIMIT_NOFILE leaves for connections.
+func connectionsRoom(reserved int) (int, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("edge: read the limit of open files: %w", err)
+	}
+	room := int64(min(limit.Cur, 1<<31)) - int64(reserved)
+	if room < 1 {
+		return 0, fmt.Errorf("edge: the limit of %d open files leaves nothing beyond the %d reserved; raise it (ulimit -n)", limit.Cur, reserved)
+	}
+	return int(room), nil
+}
+
+// Start listens and returns once connections are accepted.
+func (e *Edge) Start() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase != phaseNew {
+		return ErrStopped
+	}
+	addr, err := freeAddr(e.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("edge: listen on %s: %w", e.cfg.Listen, err)
+	}
+	e.addr = addr
+	e.phase = phaseRunning
+	e.verify.start(verifyWorkers, e.cfg.VerifyQueueMax, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
+		e.boxOf(s).note(item{kind: itemVerified, session: s}, v)
+	})
+	go e.run()
+	select {
+	case <-e.started:
+		return nil
+	case <-e.done:
+		return fmt.Errorf("edge: listen on %s: %w", addr, e.err)
+	}
+}
+
+// freeAddr finds out whether the address is free and which port it is. gnet's
+// listeners share the port among loops (SO_REUSEPORT), and so would a second
+// server without a word: a plain listener tells.
+func freeAddr(listen string) (string, error) {
+	probe, err := net.Listen("tcp", listen)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = probe.Close() }()
+	return probe.Addr().String(), nil
+}
+
+// run is the engine and the goroutines beside it, from start to end. Each loop
+// accepts for itself: then OnOpen runs before the next accept on that loop.
+func (e *Edge) run() {
+	var yields sync.WaitGroup
+	yields.Go(func() {
+		for l := range e.yielded {
+			l.box.rewake()
+		}
+	})
+	err := gnet.Run(handler{e}, "tcp://"+e.addr,
+		gnet.WithNumEventLoop(e.cfg.Loops), gnet.WithReusePort(true), gnet.WithReuseAddr(true),
+		gnet.WithTicker(true), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(gnetLogger{e.cfg.Logger}))
+	for _, l := range e.loops {
+		l.box.close()
+	}
+	close(e.yielded)
+	yields.Wait()
+	e.verify.stop()
+	e.err = err
+	if err == nil {
+		e.err = ErrStopped
+	}
+	close(e.done)
+}
+
+// Addr is the address that is listened on, after Start.
+func (e *Edge) Addr() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.addr
+}
+
+// Done is closed when the edge has ended: by Stop, or because the engine gave
+// up (the system ran out of files or memory), and then the process should end.
+func (e *Edge) Done() <-chan struct{} { return e.done }
+
+// Drain refuses newcomers (503), asks every session to move, after a wait and
+// spread over a time, and returns when all are gone. When ctx ends first, those
+// left are closed with 4300.
+func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
+	e.draining.Store(true)
+	frame := &godwit.ServerFrame{Kind: godwit.KindGoaway, Goaway: godwit.Goaway{
+		Reason: "drain", AfterMS: uint32(after.Milliseconds()), SpreadMS: uint32(spread.Milliseconds()),
+	}}
+	g := new(goaway)
+	var c codec
+	for _, enc := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
+		g.framed[encodingBit(enc)] = c.appendFrame(nil, enc, frame)
+	}
+	e.goaway.Store(g) // for sessions that become live from here on
+	for _, l := range e.loops {
+		l.box.note(item{kind: itemGoaway}, g)
+	}
+	if !e.awaitEmpty(ctx) {
+		e.closeAll()
+	}
+}
+
+// closeAll closes every connection with 4300 and gives the clients a moment to
+// see it.
+func (e *Edge) closeAll() {
+	e.draining.Store(true)
+	for _, l := range e.loops {
+		l.box.put(item{kind: itemCloseAll, extra: uint32(godwit.CloseDrain)}, appendReason(nil, "drain", 0))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeGrace)
+	defer cancel()
+	e.awaitEmpty(ctx)
+}
+
+const closeGrace = time.Second
+
+// awaitEmpty waits until no connection is left; false if ctx ended first.
+func (e *Edge) awaitEmpty(ctx context.Context) bool {
+	for e.open.Load() > 0 {
+		select {
+		case <-e.empty:
+		case <-e.done:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// Stop closes every connection with 4300 and returns when all goroutines have
+// ended, or with ctx's error. It may be called more than once.
+func (e *Edge) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	was := e.phase
+	e.phase = phaseStopped
+	e.mu.Unlock()
+	if was == phaseNew {
+		return nil
+	}
+	if was == phaseRunning {
+		e.closeAll()
+		gone, cancel := context.WithCancel(ctx)
+		cancel() // gnet polls for its own end twice a second: done says it at once
+		_ = e.engine.Stop(gone)
+	}
+	select {
+	case <-e.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// loopOf finds the share of a gnet loop, which is taken at its first connection.
+func (e *Edge) loopOf(events gnet.EventLoop) *loop {
+	e.adoptMu.Lock()
+	defer e.adoptMu.Unlock()
+	l := e.byLoop[events]
+	if l == nil {
+		l = e.loops[len(e.byLoop)]
+		e.byLoop[events] = l
+		l.adopt(events)
+	}
+	return l
+}

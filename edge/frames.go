@@ -1,0 +1,207 @@
+package edge
+
+import (
+	"errors"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/ws"
+)
+
+// readFrames takes WebSocket messages and control frames from what has arrived.
+// Payload is unmasked in place, so everything consumed is given back to gnet.
+func (l *loop) readFrames(s *session) {
+	window, _ := s.conn.Peek(-1)
+	buf := &l.spare
+	if s.lent != nil {
+		buf = s.lent
+	}
+	used := 0
+	s.need = 0
+	state := s.state
+	for used < len(window) && s.state == state {
+		ev, n, need, err := s.reader.Message(&l.edge.ws, window[used:], buf)
+		used += n
+		if err != nil {
+			l.brokenWS(s, err)
+			break
+		}
+		if need > 0 {
+			s.need = uint32(need)
+			break
+		}
+		l.event(s, ev)
+	}
+	l.answerPing(s)
+	l.keepPartial(s)
+	l.discard(s, used)
+}
+
+// keepPartial leaves the spare buffer with a session in the middle of a message
+// and takes it back from one that is not.
+func (l *loop) keepPartial(s *session) {
+	switch partial := s.reader.Partial(); {
+	case partial && s.lent == nil:
+		taken := l.spare
+		s.lent, l.spare = &taken, nil
+	case !partial && s.lent != nil:
+		if cap(*s.lent) > cap(l.spare) && cap(*s.lent) <= spareKeepBytes {
+			l.spare = *s.lent
+		}
+		s.lent = nil
+	}
+}
+
+// brokenWS answers a breach of RFC 6455 or of the size limit.
+func (l *loop) brokenWS(s *session, err error) {
+	var e *ws.Error
+	if !errors.As(err, &e) {
+		panic("BUG: an error of ws that is not its own: " + err.Error())
+	}
+	l.closeSession(s, closing{godwit.CloseCode(e.Code), e.Reason})
+}
+
+func (l *loop) event(s *session, ev ws.Event) {
+	switch ev.Op {
+	case ws.Close:
+		l.answerClose(s, ev.Code)
+	case ws.Ping:
+		l.pong, l.pinged = append(l.pong[:0], ev.Payload...), true
+		l.countControl(s)
+	case ws.Pong:
+		l.countControl(s)
+	default:
+		if s.state == stateClosing {
+			return
+		}
+		if ev.Op != opcode(s.encoding) {
+			l.closeSession(s, closeOpcode)
+			return
+		}
+		l.message(s, ev.Payload)
+	}
+}
+
+// countControl bounds the work a flood of control frames makes.
+func (l *loop) countControl(s *session) {
+	if s.ctlAt != l.now {
+		s.ctlAt, s.ctls = l.now, 0
+	}
+	if s.ctls++; s.ctls > controlsPerTick {
+		l.closeSession(s, closeControls)
+	}
+}
+
+// answerPing answers the last ping of a callback, which answers those before it
+// too (RFC 6455 section 5.5.3).
+func (l *loop) answerPing(s *session) {
+	if l.pinged && s.state != stateClosing {
+		dst, start := l.out.begin()
+		l.out.end(s, ws.AppendFrame(dst, ws.Pong, l.pong), start)
+	}
+	l.pinged = false
+}
+
+// message takes the godwit frames of one WebSocket message. It aliases the
+// window or a lent buffer.
+func (l *loop) message(s *session, rest []byte) {
+	for len(rest) > 0 && (s.state == stateFirst || s.state == stateLive) {
+		before := rest
+		var frame []byte
+		var err error
+		if frame, rest, err = godwit.NextFrame(s.encoding, rest); err != nil {
+			l.badFrame(s, 0, err)
+			return
+		}
+		l.stats.framesIn.Add(1)
+		if err := l.frame.Parse(s.encoding, frame); err != nil {
+			l.badFrame(s, l.frame.ID, err)
+			continue
+		}
+		if s.state == stateLive {
+			l.liveFrame(s, &l.frame)
+		} else {
+			l.firstFrame(s, &l.frame, before, rest)
+		}
+	}
+}
+
+// badFrame answers a frame that cannot be used. When the encoding itself is
+// broken nothing that follows can be trusted, so the session ends too; and so
+// it does before it is live, as there is nothing to go on with.
+func (l *loop) badFrame(s *session, id uint64, err error) {
+	var e *godwit.Error
+	if !errors.As(err, &e) {
+		panic("BUG: a frame error that is not of the public table: " + err.Error())
+	}
+	l.refuseFrame(s, id, e, 0)
+	switch {
+	case e == godwit.ErrFrameMalformed:
+		l.closeSession(s, closeMalformed)
+	case s.state != stateLive:
+		l.closeSession(s, closeInvalid)
+	}
+}
+
+func (l *loop) refuseFrame(s *session, id uint64, e *godwit.Error, retryAfterMS uint32) {
+	l.emitFrame(s, &godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(retryAfterMS)})
+}
+
+// liveFrame does what is the edge's own and passes requests on.
+func (l *loop) liveFrame(s *session, f *godwit.ClientFrame) {
+	switch f.Kind {
+	case godwit.KindPing:
+	case godwit.KindAck:
+		next, ok := s.flow.ack(l.edge.window, f.Ack.Seq)
+		if !ok {
+			l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
+			return
+		}
+		l.follow(s, next, nil)
+	case godwit.KindConnect:
+		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
+		l.closeSession(s, closeOutOfTurn)
+	case godwit.KindSend, godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence:
+		l.requestFrame(s, f)
+	default:
+		l.refuseFrame(s, f.ID, godwit.ErrFrameUnknown, 0)
+	}
+}
+
+// requestFrame holds the session to its limits before the chat tier hears of it.
+func (l *loop) requestFrame(s *session, f *godwit.ClientFrame) {
+	limits := &l.edge.cfg.Limits
+	if uint32(s.inFlight) >= limits.InFlight {
+		l.refuseFrame(s, f.ID, godwit.ErrRateLimited, inFlightRetryMS)
+		return
+	}
+	if f.Kind == godwit.KindSend && limits.SendPerS > 0 {
+		if wait := s.takeToken(l.now, limits.SendPerS); wait > 0 {
+			l.refuseFrame(s, f.ID, godwit.ErrRateLimited, wait)
+			return
+		}
+	}
+	s.inFlight++
+	l.edge.cfg.Chat.Request(l.id(s), s.user, f)
+}
+
+const (
+	inFlightRetryMS = 100
+	ticksPerSecond  = 1000 / tickMS
+	burstSeconds    = 2 // sends saved up while idle
+)
+
+// takeToken takes one send from the session's bucket, which gains perS sends a
+// second; otherwise it returns the ms until there is one. The unit of the
+// bucket is 1/ticksPerSecond of a send, so that a tick adds perS of them.
+func (s *session) takeToken(now, perS uint32) (waitMS uint32) {
+	full := burstSeconds * ticksPerSecond * perS
+	gained := uint64(now-s.tokensAt) * uint64(perS)
+	s.tokens = uint32(min(uint64(s.tokens)+gained, uint64(full)))
+	s.tokensAt = now
+	if s.tokens >= ticksPerSecond {
+		s.tokens -= ticksPerSecond
+		return 0
+	}
+	missing := ticksPerSecond - s.tokens
+	return (missing + perS - 1) / perS * tickMS
+}

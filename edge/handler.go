@@ -1,0 +1,154 @@
+package edge
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+// handler is what gnet calls. Every method but OnBoot, OnShutdown and OnTick
+// runs on the goroutine of the connection's loop.
+type handler struct{ e *Edge }
+
+// OnBoot keeps the engine for Stop.
+func (h handler) OnBoot(engine gnet.Engine) gnet.Action {
+	h.e.engine = engine
+	return gnet.None
+}
+
+// OnShutdown comes before gnet closes its pollers: waking a loop after that
+// would write to a file descriptor that may be someone else's by then.
+func (h handler) OnShutdown(gnet.Engine) {
+	for _, l := range h.e.loops {
+		l.box.close()
+	}
+}
+
+// OnTick runs in a goroutine of its own and only moves the time on.
+func (h handler) OnTick() (time.Duration, gnet.Action) {
+	h.e.tick.Store(uint32(h.e.cfg.monotonic() / tickMS))
+	for _, l := range h.e.loops {
+		l.box.nudge()
+	}
+	h.e.ready.Do(func() { close(h.e.started) })
+	return h.e.cfg.tickEvery, gnet.None
+}
+
+// busyAnswer is written to connections over the limit, which are closed at once.
+var busyAnswer = []byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+
+// OnOpen counts the connection against the limit in the same call that accepted
+// it, so that accepting cannot outrun the reserve of file descriptors.
+func (h handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
+	e := h.e
+	if e.open.Add(1) > int64(e.connectionsMax) {
+		e.overload.Add(1)
+		return busyAnswer, gnet.Close
+	}
+	l := e.loopOf(c.EventLoop())
+	s, slots := l.sessions.take()
+	if s == nil {
+		e.overload.Add(1)
+		return busyAnswer, gnet.Close
+	}
+	l.wheel.grow(slots)
+	s.conn, s.loop = c, uint8(l.index)
+	s.heardAt = l.now
+	s.deadline = l.now + e.ticks.head
+	l.arm(s)
+	c.SetContext(s)
+	l.stats.connections.Add(1)
+	l.stats.accepted.Add(1)
+	return nil, gnet.None
+}
+
+// OnClose may run inside a write of ours.
+func (h handler) OnClose(c gnet.Conn, _ error) gnet.Action {
+	if s, ok := c.Context().(*session); ok {
+		h.e.loops[s.loop].closed(s)
+	}
+	if h.e.open.Add(-1) == 0 {
+		select {
+		case h.e.empty <- struct{}{}:
+		default:
+		}
+	}
+	return gnet.None
+}
+
+// OnTraffic reads what has arrived, handles what is in the mailbox meanwhile,
+// and writes once.
+func (h handler) OnTraffic(c gnet.Conn) gnet.Action {
+	s, ok := c.Context().(*session)
+	if !ok {
+		return gnet.Close
+	}
+	l := h.e.loops[s.loop]
+	awake := l.box.hold()
+	l.catchUp()
+	if s.conn != nil {
+		s.heardAt = l.now
+		l.read(s)
+	}
+	l.drain()
+	l.settle(awake)
+	if s.conn == nil {
+		return gnet.Close
+	}
+	return gnet.None
+}
+
+// read parses what the session's state allows, until it makes no progress.
+func (l *loop) read(s *session) {
+	for s.conn != nil {
+		n := s.conn.InboundBuffered()
+		if n == 0 || n < int(s.need) {
+			return
+		}
+		switch {
+		case s.state == stateHead:
+			l.readHead(s)
+		case s.state == stateFirst, s.state == stateLive, s.state == stateClosing && s.upgraded:
+			l.readFrames(s)
+		case s.state == stateClosing:
+			l.discard(s, n)
+		default: // the answer to the upgrade or connect is awaited
+			if n > int(l.edge.cfg.Limits.Frame)+waitingExtra {
+				l.closeSession(s, closeTooEager)
+			}
+			return
+		}
+		if s.conn == nil || s.conn.InboundBuffered() == n {
+			return
+		}
+	}
+}
+
+// discard gives n bytes back to gnet, for which 0 would mean all.
+func (l *loop) discard(s *session, n int) {
+	if n > 0 {
+		_, _ = s.conn.Discard(n)
+		l.stats.bytesIn.Add(uint64(n))
+	}
+}
+
+// gnetLogger passes gnet's own messages on.
+type gnetLogger struct{ log *slog.Logger }
+
+func (g gnetLogger) Debugf(string, ...any) {}
+
+func (g gnetLogger) Infof(string, ...any) {}
+
+func (g gnetLogger) Warnf(format string, args ...any) {
+	g.log.Warn("gnet", "message", fmt.Sprintf(format, args...))
+}
+
+func (g gnetLogger) Errorf(format string, args ...any) {
+	g.log.Error("gnet", "message", fmt.Sprintf(format, args...))
+}
+
+func (g gnetLogger) Fatalf(format string, args ...any) {
+	g.log.Error("gnet", "message", fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,324 @@
+package edge
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/http1"
+	"github.com/panjf2000/gnet/v2"
+)
+
+// loop is one event loop's share of the edge. Everything but box and stats
+// belongs to the loop's goroutine.
+type loop struct {
+	edge     *Edge
+	index    int
+	events   gnet.EventLoop // known from the loop's first connection on
+	box      mailbox
+	stats    counters
+	sessions table
+	wheel    wheel
+	now      uint32 // tick of the last look at the clock
+	fired    []uint32
+	out      outbox
+	codec    codec
+	request  http1.Request
+	frame    godwit.ClientFrame
+	spare    []byte // lent to messages that come in parts within one callback
+	pong     []byte // payload of the last unanswered ping of this callback
+	pinged   bool
+}
+
+const spareKeepBytes = 128 << 10
+
+func (l *loop) id(s *session) godwit.SessionID { return makeID(s.encoding, l.index, s.slot, s.gen) }
+
+// adopt ties the loop to gnet's; from here on its mailbox can wake it.
+func (l *loop) adopt(events gnet.EventLoop) {
+	l.events = events
+	l.catchUp()
+	l.box.start(func() {
+		_ = events.Execute(context.Background(), l)
+	})
+}
+
+// Run is the mailbox's wake-up on the loop's goroutine.
+func (l *loop) Run(context.Context) error {
+	l.catchUp()
+	l.drain()
+	l.settle(false)
+	return nil
+}
+
+// settle ends a callback. Items left over wait for the sockets first: asking
+// gnet from here would run us again before it polls, so another goroutine asks.
+func (l *loop) settle(awake bool) {
+	if l.box.settle(awake) {
+		l.edge.yielded <- l
+	}
+}
+
+// drain handles what the mailbox holds, up to a portion, with one flush for
+// each time it is emptied, and one for what the callback did before.
+func (l *loop) drain() {
+	for left := drainItems; left > 0 && l.box.refill(); {
+		for ; left > 0; left-- {
+			it := l.box.next()
+			if it == nil {
+				break
+			}
+			l.handle(it)
+		}
+		l.flush()
+	}
+	l.flush()
+}
+
+// handle does what one mailbox item asks. Items of sessions that are gone, or
+// that have moved on, are dropped here.
+func (l *loop) handle(it *item) {
+	switch it.kind {
+	case itemGoaway:
+		l.goaway(l.box.cur.notes[it.extra].(*goaway))
+		return
+	case itemCloseAll:
+		l.closeAll(closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
+		return
+	}
+	s := l.sessions.find(it.session)
+	if it.kind == itemFetched {
+		l.fetched(s, it)
+		return
+	}
+	if s == nil {
+		return
+	}
+	switch it.kind {
+	case itemHint:
+		l.hint(s, it)
+	case itemReply:
+		if s.state == stateLive {
+			s.inFlight -= min(s.inFlight, 1)
+			l.emit(s, l.box.cur.bytes(it))
+		}
+	case itemConnected:
+		l.connected(s, l.box.cur.notes[it.extra].(godwit.Welcome))
+	case itemVerified:
+		l.verified(s, l.box.cur.notes[it.extra].(verdict))
+	case itemClose:
+		if s.state == stateLive || s.state == stateOpening {
+			l.closeSession(s, closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
+		}
+	default:
+		panic("BUG: mailbox item of unknown kind")
+	}
+}
+
+// emit writes whole frames to a session; b stays as it is until the flush.
+func (l *loop) emit(s *session, b []byte) {
+	if len(b) > 0 {
+		l.stats.framesOut.Add(1)
+		l.out.emit(s, b)
+	}
+}
+
+// emitFrame encodes and writes a frame made on the loop itself.
+func (l *loop) emitFrame(s *session, f *godwit.ServerFrame) {
+	dst, start := l.out.begin()
+	l.stats.framesOut.Add(1)
+	l.out.end(s, l.codec.appendFrame(dst, s.encoding, f), start)
+}
+
+func (l *loop) hint(s *session, it *item) {
+	if it.size == 0 {
+		l.follow(s, s.flow.heard(l.edge.window, it.to), nil)
+		return
+	}
+	b := l.box.cur.bytes(it)
+	l.follow(s, s.flow.hint(l.edge.window, it.seq, it.to, len(b)), b)
+}
+
+// fetched walks the entries behind it in the mailbox, also when the session is
+// gone (s nil): they must not be taken for items of their own.
+func (l *loop) fetched(s *session, it *item) {
+	alive := s != nil && s.state == stateLive
+	for range it.extra {
+		entry := l.box.next()
+		if alive {
+			b := l.box.cur.bytes(entry)
+			l.follow(s, s.flow.entry(l.edge.window, entry.seq, entry.to, len(b)), b)
+		}
+	}
+	if alive {
+		l.follow(s, s.flow.fetched(l.edge.window, it.seq, it.to != 0), nil)
+	}
+}
+
+// follow does what the delivery machine wants; b is the entry it was shown.
+func (l *loop) follow(s *session, next want, b []byte) {
+	if next.write {
+		l.stats.events.Add(1)
+		l.emit(s, b)
+	}
+	if next.resumed {
+		l.emitFrame(s, &godwit.ServerFrame{Kind: godwit.KindResumed, Resumed: godwit.Resumed{Seq: s.flow.cursor}})
+	}
+	if next.fetch {
+		cfg := &l.edge.cfg
+		events, bytes := s.flow.room(l.edge.window)
+		l.stats.fetches.Add(1)
+		cfg.Chat.Fetch(l.id(s), s.user, s.flow.cursor, int(min(events, cfg.Limits.Page)), min(int(bytes), cfg.FetchBytesMax))
+	}
+}
+
+// goaway is one frame in both encodings, as WebSocket frames.
+type goaway struct{ framed [2][]byte }
+
+func (l *loop) goaway(g *goaway) {
+	l.sessions.each(func(s *session) {
+		if s.state == stateLive {
+			l.emit(s, g.framed[encodingBit(s.encoding)])
+		}
+	})
+}
+
+func (l *loop) closeAll(how closing) {
+	l.sessions.each(func(s *session) { l.closeSession(s, how) })
+}
+
+// catchUp looks at the clock and fires the timers that are due.
+func (l *loop) catchUp() {
+	if now := l.edge.tick.Load(); now != l.now {
+		l.now = now
+		l.fired = l.wheel.advance(now, l.fired[:0])
+		for _, slot := range l.fired {
+			if s := l.sessions.at(slot); s.conn != nil {
+				l.timer(s)
+			}
+		}
+	}
+}
+
+// reached reports whether tick at has come; ticks wrap around.
+func (l *loop) reached(at uint32) bool { return int32(l.now-at) >= 0 }
+
+// arm sets the session's one timer to whatever comes first.
+func (l *loop) arm(s *session) {
+	due := s.deadline
+	if s.state == stateLive {
+		t := &l.edge.ticks
+		due = s.pingAt
+		for _, at := range []uint32{s.checkAt, s.heardAt + t.silence, l.now + l.expiresIn(s)} {
+			if int32(at-due) < 0 {
+				due = at
+			}
+		}
+	} else if s.state == stateClosing && s.hangUp {
+		due = l.now + lingerTicks
+	}
+	l.wheel.set(s.slot, due)
+}
+
+// lingerTicks is how often a hung-up connection with output left is looked at.
+const lingerTicks = 2
+
+// expiresIn is the time to the token's end in ticks, at most expiryLookTicks:
+// the wall clock may be set meanwhile, so a far end is looked at again.
+func (l *loop) expiresIn(s *session) uint32 {
+	if s.expires == 0 {
+		return expiryLookTicks
+	}
+	left := s.expires - l.edge.cfg.Clock()
+	if left <= 0 {
+		return 0
+	}
+	return uint32(min(left/tickMS+1, expiryLookTicks))
+}
+
+const expiryLookTicks = 3600 * 1000 / tickMS
+
+// timer does what is due for a session and arms its timer again.
+func (l *loop) timer(s *session) {
+	if s.state == stateLive {
+		l.liveTimer(s)
+	} else if l.reached(s.deadline) {
+		l.overdue(s)
+	} else if s.state == stateClosing && s.hangUp {
+		l.touch(s)
+	}
+	if s.conn != nil {
+		l.arm(s)
+	}
+}
+
+// overdue ends a session that did not get on in time.
+func (l *loop) overdue(s *session) {
+	switch s.state {
+	case stateHead:
+		if s.conn.InboundBuffered() > 0 {
+			l.refuse(s, 408, "The request head did not arrive in time.")
+		} else {
+			l.drop(s)
+		}
+	case stateVerifying:
+		l.refuse(s, 503, "The token could not be checked in time; try again.")
+	case stateFirst:
+		if s.bearer {
+			l.open(s)
+		} else {
+			l.closeSession(s, closeNoToken)
+		}
+	case stateToken:
+		l.closeSession(s, closeOverloaded)
+	case stateOpening:
+		l.closeSession(s, closeNoAnswer)
+	case stateClosing:
+		l.drop(s)
+	default:
+		panic("BUG: deadline in an unexpected state")
+	}
+}
+
+// liveTimer is the heartbeat: the token's end, silence, ping, head compare.
+func (l *loop) liveTimer(s *session) {
+	t := &l.edge.ticks
+	switch {
+	case s.expires != 0 && l.edge.cfg.Clock() >= s.expires:
+		l.closeSession(s, closeTokenExpired)
+		return
+	case l.reached(s.heardAt + t.silence):
+		l.closeSession(s, closePingTimeout)
+		return
+	}
+	if l.reached(s.pingAt) {
+		s.pingAt = l.now + jitter(t.ping)
+		l.emit(s, l.edge.pings[encodingBit(s.encoding)])
+	}
+	if l.reached(s.checkAt) {
+		s.checkAt = l.now + compareIn(t.compare)
+		l.follow(s, s.flow.compare(l.edge.window), nil)
+	}
+}
+
+// tickCounts are the configured times in ticks.
+type tickCounts struct {
+	ping, silence, compare, head, token, answer, close uint32
+}
+
+func newTickCounts(c *Config) tickCounts {
+	return tickCounts{
+		ping: ticks(c.PingEvery), silence: ticks(c.PingEvery * 3 / 2), compare: ticks(c.CompareEvery),
+		head: ticks(c.HeadTimeout), token: ticks(c.TokenTimeout), answer: ticks(c.AnswerTimeout), close: ticks(c.CloseTimeout),
+	}
+}
+
+// jitter spreads a time by 20 % to both sides.
+func jitter(t uint32) uint32 { return t - t/5 + rand.Uint32N(2*(t/5)+1) }
+
+// compareIn spreads head compares below their bound.
+func compareIn(t uint32) uint32 { return t - rand.Uint32N(t/5+1) }
+
+// ping in seconds, as the connect reply tells it.
+func seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }

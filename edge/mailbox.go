@@ -1,0 +1,234 @@
+package edge
+
+import (
+	"sync"
+
+	"github.com/godwit-im/godwit"
+)
+
+// itemKind says what a mailbox item asks of the loop.
+type itemKind uint8
+
+const (
+	itemHint      itemKind = iota // live entry seq..to; its frame is bytes, or none: then it only raises the head
+	itemReply                     // frame to write; ends one request. extra != 0: an error, written even for id 0
+	itemConnected                 // notes[extra] holds a Welcome
+	itemVerified                  // notes[extra] holds a verdict
+	itemFetched                   // head is seq, failed is to != 0; its entries are the next extra items
+	itemEntry                     // one entry of a fetch
+	itemClose                     // close code extra, reason is bytes
+	itemGoaway                    // the frames of notes[extra] to every live session
+	itemCloseAll                  // close code extra to every connection
+)
+
+// item is one thing another goroutine wants of a loop. off and size point into
+// the letters' arena.
+type item struct {
+	session godwit.SessionID
+	seq, to godwit.Seq
+	off     uint32
+	size    uint32
+	extra   uint32
+	kind    itemKind
+}
+
+// letters is one half of a mailbox: items in order of arrival, the bytes they
+// point to, and the rare values that are not bytes.
+type letters struct {
+	items []item
+	arena []byte
+	notes []any // Welcome, verdict or goaway: a few per connection, never per message
+}
+
+func (ls *letters) bytes(it *item) []byte { return ls.arena[it.off : it.off+it.size : it.off+it.size] }
+
+// reset empties the letters for the next use and lets go of what a flood left.
+func (ls *letters) reset() {
+	if cap(ls.items) > itemsKeep {
+		ls.items = nil
+	}
+	if cap(ls.arena) > arenaKeepBytes {
+		ls.arena = nil
+	}
+	clear(ls.notes)
+	ls.items, ls.arena, ls.notes = ls.items[:0], ls.arena[:0], ls.notes[:0]
+}
+
+// Bounds of one mailbox. Over hintsMax items or hintBytesMax a hint loses its
+// frame or is dropped: the session learns of the head by a later hint or the
+// slow compare. Everything else is owed and taken: one Connected per session,
+// one Fetched per fetch and at most Limits.InFlight replies; over owedBytesMax
+// a fetch's answer counts as failed and a reply closes its session (4200).
+const (
+	hintsMax       = 32768
+	hintBytesMax   = 8 << 20
+	owedBytesMax   = 128 << 20
+	itemsKeep      = 8192
+	arenaKeepBytes = 1 << 20
+	drainItems     = 4096 // items handled before the loop looks at its sockets again
+)
+
+// mailbox carries what other goroutines want of a loop. Its order is the order
+// of put; gnet's own queues promise none. Any goroutine puts, one loop takes.
+type mailbox struct {
+	mu     sync.Mutex
+	in     letters
+	awake  bool   // a wake-up is under way, or the loop will look without one
+	closed bool   // the loop is gone: everything is dropped
+	wake   func() // makes the loop's goroutine drain; called with mu held, never blocks
+
+	cur letters // what the loop is working on; only the loop touches it
+	pos int     // next item of cur
+}
+
+// lock takes the mailbox for a few puts that belong together; false when the
+// loop is gone, and then it is not taken.
+func (m *mailbox) lock() bool {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// unlock gives the mailbox back and wakes the loop if it sleeps.
+func (m *mailbox) unlock() {
+	if !m.awake && len(m.in.items) > 0 && m.wake != nil {
+		m.awake = true
+		m.wake()
+	}
+	m.mu.Unlock()
+}
+
+// putLocked adds an item, which points at a copy of b from then on.
+func (m *mailbox) putLocked(it item, b []byte) {
+	it.off, it.size = uint32(len(m.in.arena)), uint32(len(b))
+	m.in.arena = append(m.in.arena, b...)
+	m.in.items = append(m.in.items, it)
+}
+
+// shareLocked adds an item that points at the bytes of the item put last.
+func (m *mailbox) shareLocked(it item) {
+	last := &m.in.items[len(m.in.items)-1]
+	it.off, it.size = last.off, last.size
+	m.in.items = append(m.in.items, it)
+}
+
+// noteLocked adds an item with a value that is not bytes.
+func (m *mailbox) noteLocked(it item, note any) {
+	it.extra = uint32(len(m.in.notes))
+	m.in.notes = append(m.in.notes, note)
+	m.in.items = append(m.in.items, it)
+}
+
+func (m *mailbox) put(it item, b []byte) {
+	if m.lock() {
+		m.putLocked(it, b)
+		m.unlock()
+	}
+}
+
+func (m *mailbox) note(it item, note any) {
+	if m.lock() {
+		m.noteLocked(it, note)
+		m.unlock()
+	}
+}
+
+// start gives the mailbox its wake-up; what was put before is announced now.
+func (m *mailbox) start(wake func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.wake == nil && !m.closed {
+		m.wake = wake
+		if len(m.in.items) > 0 && !m.awake {
+			m.awake = true
+			wake()
+		}
+	}
+}
+
+// close drops what is in the mailbox and whatever comes later. After it wake is
+// never called again.
+func (m *mailbox) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	m.in = letters{}
+}
+
+// hold keeps producers from waking the loop while it is running anyway. It
+// returns whether a wake-up was under way already: pass that to settle.
+func (m *mailbox) hold() (awake bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	awake, m.awake = m.awake, true
+	return awake
+}
+
+// next returns the next item in order, or nil when the mailbox is empty. Items
+// and their bytes stay valid until refill, which next leaves to its caller so
+// that a flush can stand in between.
+func (m *mailbox) next() *item {
+	if m.pos == len(m.cur.items) {
+		return nil
+	}
+	it := &m.cur.items[m.pos]
+	m.pos++
+	return it
+}
+
+// refill makes what has arrived the items of next; false if there is nothing.
+// The bytes of earlier items die.
+func (m *mailbox) refill() bool {
+	if m.pos < len(m.cur.items) {
+		return true
+	}
+	m.cur.reset()
+	m.pos = 0
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cur, m.in = m.in, m.cur
+	return len(m.cur.items) > 0
+}
+
+// nudge wakes the loop though there may be nothing in its mailbox, as when time
+// has passed. It does nothing before start.
+func (m *mailbox) nudge() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed && !m.awake && m.wake != nil {
+		m.awake = true
+		m.wake()
+	}
+}
+
+// settle ends a run of the loop: true if items are left, and then the loop must
+// be run again though nobody will wake it. awake is what hold returned.
+func (m *mailbox) settle(awake bool) (again bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	again = m.pos < len(m.cur.items) || len(m.in.items) > 0
+	m.awake = awake || again
+	return again && !awake
+}
+
+// rewake calls wake on behalf of a loop that settled with items left.
+func (m *mailbox) rewake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed && m.wake != nil {
+		m.wake()
+	}
+}
+
+// queued reports what waits, for metrics.
+func (m *mailbox) queued() (items, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.in.items), len(m.in.arena)
+}

@@ -1,0 +1,181 @@
+package edge
+
+import (
+	"strconv"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/ws"
+	"github.com/panjf2000/gnet/v2"
+)
+
+// state is where a connection stands. Arrows: head → verifying (a token came
+// with the upgrade) → head's upgrade → first → token → opening → live, and from
+// anywhere to closing.
+type state uint8
+
+const (
+	stateFree      state = iota
+	stateHead            // a request head is awaited or arriving
+	stateVerifying       // the upgrade waits for its token; its head stays in the inbound buffer
+	stateFirst           // upgraded; the connect frame is awaited
+	stateToken           // the connect frame's token is being verified
+	stateOpening         // the chat tier was asked to open the session
+	stateLive            // frames flow
+	stateClosing         // a close frame or a last answer was written; input is thrown away
+)
+
+// session is one connection. Only its loop touches it. While idle it holds no
+// buffers: a message in the middle of its fragments borrows one from the loop.
+type session struct {
+	conn     gnet.Conn // nil: the slot is free
+	user     godwit.UserID
+	device   string
+	flow     delivery
+	opening  *opening // from the upgrade to live, else nil
+	lent     *[]byte  // a message in the middle of its fragments, else nil
+	expires  int64    // token's end, ms since the Unix epoch; 0: never
+	reader   ws.Reader
+	slot     uint32
+	gen      uint32
+	need     uint32 // inbound bytes without which parsing makes no progress
+	deadline uint32 // tick at which the state must have changed; not for live
+	pingAt   uint32 // tick of the next server ping
+	checkAt  uint32 // tick of the next head compare
+	heardAt  uint32 // tick of the last inbound bytes
+	tokens   uint32 // quarter sends left in the rate bucket
+	tokensAt uint32 // tick of its last refill
+	ctlAt    uint32 // tick of ctls
+	outHead  int32  // first and last piece of output of this callback, index + 1
+	outTail  int32
+	ctls     uint16 // control frames within one tick
+	inFlight uint16 // requests the chat tier has not answered
+	state    state
+	encoding godwit.Encoding
+	loop     uint8
+	upgraded bool // speaks WebSocket
+	bearer   bool // user and expires come from a token of the upgrade
+	joined   bool // Chat.Connect was called and Disconnect is owed
+	hangUp   bool // close the connection once the output is written
+	shut     bool // our half of the connection is shut down
+}
+
+// opening is what a session needs only until it is live.
+type opening struct {
+	hello Hello
+	id    uint64 // of the connect frame; its reply carries it
+	ahead []byte // what followed the connect frame in its message, or stood in its place
+}
+
+// The bits of a godwit.SessionID, from the lowest: encoding, loop, slot,
+// generation. Reply and Deliver read the first two without a lock.
+const (
+	encodingBits = 1
+	loopBits     = 8
+	slotBits     = 24
+	genMax       = 1<<(63-encodingBits-loopBits-slotBits) - 1
+
+	loopShift = encodingBits
+	slotShift = loopShift + loopBits
+	genShift  = slotShift + slotBits
+
+	slotsMax = 1 << slotBits
+)
+
+func makeID(enc godwit.Encoding, loop int, slot, gen uint32) godwit.SessionID {
+	return godwit.SessionID(encodingBit(enc) | uint64(loop)<<loopShift | uint64(slot)<<slotShift | uint64(gen)<<genShift)
+}
+
+func encodingBit(enc godwit.Encoding) uint64 {
+	if enc == godwit.EncodingProto {
+		return 1
+	}
+	return 0
+}
+
+func idEncoding(id godwit.SessionID) godwit.Encoding {
+	if id&1 != 0 {
+		return godwit.EncodingProto
+	}
+	return godwit.EncodingJSON
+}
+
+func idLoop(id godwit.SessionID) int    { return int(id>>loopShift) & (loopsMax - 1) }
+func idSlot(id godwit.SessionID) uint32 { return uint32(id>>slotShift) & (slotsMax - 1) }
+func idGen(id godwit.SessionID) uint32  { return uint32(id >> genShift) }
+
+// sessionName is how a client sees its session.
+func sessionName(id godwit.SessionID) string { return "s" + strconv.FormatUint(uint64(id), 36) }
+
+// table holds the sessions of one loop in chunks that never move, so that a
+// pointer stays valid as long as its connection.
+type table struct {
+	chunks [][]session
+	free   []uint32
+	used   int
+}
+
+const chunkSessions = 256
+
+// take returns a free session of a new generation, or nil if all slots are
+// taken. fresh is the number of slots that exist afterwards.
+func (t *table) take() (s *session, slots int) {
+	if len(t.free) == 0 && !t.grow() {
+		return nil, t.slots()
+	}
+	slot := t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	t.used++
+	s = t.at(slot)
+	*s = session{slot: slot, gen: s.gen + 1, state: stateHead}
+	return s, t.slots()
+}
+
+func (t *table) grow() bool {
+	first := t.slots()
+	if first >= slotsMax {
+		return false
+	}
+	t.chunks = append(t.chunks, make([]session, chunkSessions))
+	for slot := first + chunkSessions; slot > first; slot-- {
+		t.free = append(t.free, uint32(slot-1))
+	}
+	return true
+}
+
+// give frees a session. A slot whose generations are used up is never used
+// again, so that no SessionID comes twice.
+func (t *table) give(s *session) {
+	slot, gen := s.slot, s.gen
+	*s = session{slot: slot, gen: gen}
+	t.used--
+	if gen < genMax {
+		t.free = append(t.free, slot)
+	}
+}
+
+func (t *table) slots() int { return len(t.chunks) * chunkSessions }
+
+func (t *table) at(slot uint32) *session { return &t.chunks[slot/chunkSessions][slot%chunkSessions] }
+
+// find returns the session of an id, or nil if it is gone.
+func (t *table) find(id godwit.SessionID) *session {
+	slot := idSlot(id)
+	if int(slot) >= t.slots() {
+		return nil
+	}
+	if s := t.at(slot); s.state != stateFree && s.gen == idGen(id) {
+		return s
+	}
+	return nil
+}
+
+// each calls fn for every open session; fn may close it.
+func (t *table) each(fn func(*session)) {
+	for _, chunk := range t.chunks {
+		for i := range chunk {
+			if chunk[i].state != stateFree {
+				fn(&chunk[i])
+			}
+		}
+	}
+}

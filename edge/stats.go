@@ -1,0 +1,104 @@
+package edge
+
+import (
+	"sync/atomic"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Stats is a snapshot of the edge's counters, for metrics. Counters only rise;
+// gauges say so.
+type Stats struct {
+	Connections uint64 // gauge: open sockets
+	Sessions    uint64 // gauge: sessions the chat tier has opened
+	Accepted    uint64
+	Upgrades    uint64
+	Refused     map[int]uint64              // requests answered with an error, by HTTP status
+	Closes      map[godwit.CloseCode]uint64 // WebSocket closes by us, by code
+	FramesIn    uint64
+	FramesOut   uint64
+	BytesIn     uint64
+	BytesOut    uint64
+	Events      uint64 // ev and skip frames among FramesOut
+	HintsLost   uint64 // hints dropped or robbed of their frame at a full mailbox
+	RepliesLost uint64 // replies that did not fit; each closed its session
+	Fetches     uint64
+	QueueItems  uint64 // gauge: items waiting in all mailboxes
+	QueueBytes  uint64 // gauge
+	VerifyQueue uint64 // gauge: tokens waiting to be verified
+}
+
+// counters belong to one loop, which adds to them; anyone reads.
+type counters struct {
+	connections, sessions                  atomic.Int64
+	accepted, upgrades                     atomic.Uint64
+	framesIn, framesOut, bytesIn, bytesOut atomic.Uint64
+	events, fetches                        atomic.Uint64
+	hintsLost, repliesLost                 atomic.Uint64
+	refused                                [200]atomic.Uint64 // by status, from 400 on
+	closes                                 [closeCodes]atomic.Uint64
+}
+
+// closeCodes: 1000–1015 first, then 4000–4399.
+const closeCodes = 16 + 400
+
+func (c *counters) countClose(code godwit.CloseCode) {
+	switch {
+	case code >= 4000 && code < 4400:
+		c.closes[16+int(code)-4000].Add(1)
+	case code >= 1000 && code < 1016:
+		c.closes[int(code)-1000].Add(1)
+	}
+}
+
+func (c *counters) countRefused(status int) {
+	if status >= 400 && status < 600 {
+		c.refused[status-400].Add(1)
+	}
+}
+
+// Stats sums the counters of all loops. Any goroutine may call it.
+func (e *Edge) Stats() Stats {
+	sum := Stats{Refused: map[int]uint64{}, Closes: map[godwit.CloseCode]uint64{}}
+	sum.Refused[503] += e.overload.Load()
+	for _, l := range e.loops {
+		c := &l.stats
+		sum.Connections += uint64(max(0, c.connections.Load()))
+		sum.Sessions += uint64(max(0, c.sessions.Load()))
+		sum.Accepted += c.accepted.Load()
+		sum.Upgrades += c.upgrades.Load()
+		sum.FramesIn += c.framesIn.Load()
+		sum.FramesOut += c.framesOut.Load()
+		sum.BytesIn += c.bytesIn.Load()
+		sum.BytesOut += c.bytesOut.Load()
+		sum.Events += c.events.Load()
+		sum.HintsLost += c.hintsLost.Load()
+		sum.RepliesLost += c.repliesLost.Load()
+		sum.Fetches += c.fetches.Load()
+		items, bytes := l.box.queued()
+		sum.QueueItems += uint64(items)
+		sum.QueueBytes += uint64(bytes)
+		for i := range c.refused {
+			if n := c.refused[i].Load(); n > 0 {
+				sum.Refused[400+i] += n
+			}
+		}
+		for i := range c.closes {
+			if n := c.closes[i].Load(); n > 0 {
+				sum.Closes[closeCodeAt(i)] += n
+			}
+		}
+	}
+	sum.VerifyQueue = uint64(len(e.verify.jobs))
+	if sum.Refused[503] == 0 {
+		delete(sum.Refused, 503)
+	}
+	return sum
+}
+
+func closeCodeAt(i int) godwit.CloseCode {
+	if i < 16 {
+		return godwit.CloseCode(1000 + i)
+	}
+	return godwit.CloseCode(4000 + i - 16)
+}

@@ -1,0 +1,56 @@
+package edge
+
+import (
+	"sync"
+
+	"github.com/godwit-im/godwit"
+)
+
+// verdict is a Verifier's answer for one session.
+type verdict struct {
+	user    godwit.UserID
+	expires int64
+	err     error
+}
+
+// verifyJob is one token on its way; the token is the job's own copy.
+type verifyJob struct {
+	session godwit.SessionID
+	token   []byte
+}
+
+// verifiers checks tokens off the loops: signatures cost tens of microseconds,
+// and a key set may have to be fetched. The queue is bounded; a job that does
+// not fit is refused and its session told to come back later.
+type verifiers struct {
+	jobs chan verifyJob
+	done sync.WaitGroup
+}
+
+func (v *verifiers) start(workers, queueMax int, check Verifier, answer func(godwit.SessionID, verdict)) {
+	v.jobs = make(chan verifyJob, queueMax)
+	for range workers {
+		v.done.Go(func() {
+			for job := range v.jobs {
+				user, expires, err := check.Verify(job.token)
+				answer(job.session, verdict{user: user, expires: expires, err: err})
+			}
+		})
+	}
+}
+
+// submit never blocks; false when the queue is full. Loops only, until stop.
+func (v *verifiers) submit(job verifyJob) bool {
+	select {
+	case v.jobs <- job:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends the workers after the jobs they have; no submit may follow.
+func (v *verifiers) stop() {
+	close(v.jobs)
+	v.done.Wait()
+}
