@@ -227,7 +227,7 @@ func (d *device) write(f *godwit.ClientFrame) {
 		opcode = gws.OpcodeText
 	}
 	// A failed write ends the connection, and the read loop notices.
-	_ = d.conn.WriteMessage(opcode, godwit.AppendClientMessage(nil, d.encoding, f))
+	_ = d.conn.WriteMessage(opcode, f.AppendFrameTo(nil, d.encoding))
 }
 
 // state says how far the device is: entries held and sends not yet acked.

@@ -86,7 +86,7 @@ func (w *wire) writeFrame(f *godwit.ClientFrame) {
 	if w.encoding.Text() {
 		opcode = gws.OpcodeText
 	}
-	w.write(opcode, godwit.AppendClientMessage(nil, w.encoding, f))
+	w.write(opcode, f.AppendFrameTo(nil, w.encoding))
 }
 
 // next returns the next frame that is neither a ping nor an event; ok is false
