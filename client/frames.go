@@ -1,0 +1,158 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/lxzan/gws"
+)
+
+// pingDefault is the server's heartbeat when its connect reply names none.
+const pingDefault = 25 * time.Second
+
+// heard notes a sign of life: a server that says nothing for two heartbeats is
+// gone, whatever the socket believes.
+func (l *loop) heard() {
+	ping := time.Duration(l.state.Welcome.Ping) * time.Second
+	if ping == 0 {
+		ping = pingDefault
+	}
+	l.silentAt = l.now().Add(2 * ping)
+}
+
+// handle takes the frames or the end of one connection. Those that were left or
+// given up have nothing to say.
+func (l *loop) handle(e event) {
+	if e.err != nil {
+		var closed *gws.CloseError
+		if errors.As(e.err, &closed) {
+			e.err = newCloseError(closed)
+		}
+		l.lost(e.from, e.err)
+		return
+	}
+	for i := range e.frames {
+		switch e.from {
+		case l.opening:
+			l.handshake(&e.frames[i])
+		case l.current:
+			l.frame(&e.frames[i])
+		}
+	}
+	if e.from != l.current {
+		return
+	}
+	l.heard()
+	l.c.setHead(max(l.liveAt, l.feed.cursor, l.feed.owed))
+	if l.state.Phase == Replaying && l.replayPhase() == Live {
+		l.show(Live, time.Time{}, nil)
+	}
+	l.flush()
+}
+
+// handshake takes a frame before the connect reply.
+func (l *loop) handshake(f *godwit.ServerFrame) {
+	switch f.Kind {
+	case godwit.KindConnect:
+		l.welcome(l.opening, &f.Connect)
+	case godwit.KindPing:
+		l.write(l.opening, &godwit.ClientFrame{Kind: godwit.KindPing})
+	case godwit.KindError: // a close frame follows and says what to do
+		l.cfg.Logger.Debug("connect refused", "code", f.Error.Code, "message", f.Error.Message)
+	default:
+		l.lost(l.opening, fmt.Errorf("a frame of kind %d before the connect reply: %w", f.Kind, godwit.ErrFrameInvalid))
+	}
+}
+
+// frame takes a frame of the established session.
+func (l *loop) frame(f *godwit.ServerFrame) {
+	switch f.Kind {
+	case godwit.KindPing:
+		l.write(l.current, &godwit.ClientFrame{Kind: godwit.KindPing})
+	case godwit.KindEvent:
+		l.feed.offer(f.Event)
+	case godwit.KindSkip:
+		l.feed.offer(godwit.Entry{Seq: f.Skip.From, SkipTo: f.Skip.To})
+	case godwit.KindResumed:
+		l.feed.owed = max(l.feed.owed, f.Resumed.Seq) // whatever the replay left out
+	case godwit.KindGoaway:
+		l.move(&f.Goaway)
+	case godwit.KindError:
+		l.refused(f)
+	default:
+		l.answered(f)
+	}
+}
+
+func (l *loop) answered(f *godwit.ServerFrame) {
+	if f.ID != 0 && f.ID == l.queue.fetch {
+		l.queue.fetch = 0
+		l.fetched(f)
+		return
+	}
+	if r := l.queue.answer(f.ID); r != nil {
+		if r.frame.Kind != f.Kind {
+			r.maybe = true
+			l.lost(l.current, fmt.Errorf("request %d answered by kind %d: %w", f.ID, f.Kind, godwit.ErrFrameInvalid))
+			return
+		}
+		l.queue.finish(r, f)
+	}
+}
+
+func (l *loop) refused(f *godwit.ServerFrame) {
+	if f.ID != 0 && f.ID == l.queue.fetch {
+		l.queue.fetch = 0
+		if !f.Error.Temporary {
+			l.lost(l.current, fmt.Errorf("fetch a gap: %w", refusal(&f.Error)))
+			return
+		}
+		l.queue.holdFetch(l.now(), &f.Error)
+		return
+	}
+	if r := l.queue.answer(f.ID); r != nil {
+		l.queue.refuse(r, l.now(), &f.Error)
+		return
+	}
+	l.cfg.Logger.Debug("error frame", "code", f.Error.Code, "message", f.Error.Message)
+}
+
+var errNoProgress = errors.New("client: the server owes entries and does not give them")
+
+// fetched takes a page that fills a hole.
+func (l *loop) fetched(f *godwit.ServerFrame) {
+	if f.Kind != godwit.KindSync {
+		l.lost(l.current, fmt.Errorf("fetch answered by kind %d: %w", f.Kind, godwit.ErrFrameInvalid))
+		return
+	}
+	for _, e := range f.Sync.Entries {
+		l.feed.offer(e)
+	}
+	if since, owed := l.feed.missing(l.queue.page); owed && since == l.queue.fetchSince {
+		l.lost(l.current, errNoProgress)
+	}
+}
+
+// flush sends what may go out now.
+func (l *loop) flush() {
+	if l.current == nil {
+		return
+	}
+	now := l.now()
+	if since, owed := l.feed.missing(l.queue.page); owed && l.queue.mayFetch(now) {
+		f := godwit.ClientFrame{ID: l.queue.nextID(), Kind: godwit.KindSync}
+		f.Sync.Since, f.Sync.Limit = since, uint32(l.queue.page)
+		l.queue.fetch, l.queue.fetchSince = f.ID, since
+		if !l.write(l.current, &f) {
+			return
+		}
+	}
+	for r := l.queue.next(now); r != nil; r = l.queue.next(now) {
+		l.queue.launch(r)
+		if !l.write(l.current, &r.frame) {
+			return
+		}
+	}
+}
