@@ -191,9 +191,11 @@ func (d *decoder) data() []byte {
 // Strict: the same bytes have one text.
 var dataEncoding = base64.StdEncoding.Strict()
 
+// mid reads a message id; an empty one is the zero id, as if it were absent.
 func (d *decoder) mid() MessageID {
-	id, err := ParseMessageID(d.str())
-	if err != nil {
+	text := d.str()
+	id, err := ParseMessageID(text)
+	if err != nil && len(text) != 0 {
 		d.refused = true
 	}
 	return id

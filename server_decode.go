@@ -196,11 +196,11 @@ func (d *decoder) entry(e *Entry) {
 
 func (d *decoder) message(msg *Message) {
 	var text, data []byte
-	hasText, hasData, hasMID := false, false, false
+	hasText, hasData := false, false
 	for m := d.open(messageFields); d.next(&m); {
 		switch m.field {
 		case 1:
-			msg.MID, hasMID = d.mid(), true
+			msg.MID = d.mid()
 		case 2:
 			msg.Conv = d.str()
 		case 3:
@@ -217,7 +217,7 @@ func (d *decoder) message(msg *Message) {
 			msg.Type = d.str()
 		}
 	}
-	if !hasMID || hasText && hasData {
+	if hasText && hasData {
 		d.refused = true
 	}
 	if msg.Text = hasText; hasText {
@@ -333,10 +333,10 @@ func knownString(v []byte) string {
 		return StateStored
 	}
 	for _, e := range allErrors {
-		switch string(v) {
-		case e.Code:
+		if string(v) == e.Code {
 			return e.Code
-		case e.Message:
+		}
+		if string(v) == e.Message {
 			return e.Message
 		}
 	}
