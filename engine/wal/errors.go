@@ -31,5 +31,9 @@ const corruptAdvice = "Do not delete or edit it: acknowledged records are at sta
 // corrupt returns ErrCorrupt with the place, the cause and what to do. lsn is
 // the frame that should have been there, 0 if that is not known.
 func corrupt(name string, offset int64, lsn uint64, cause string) error {
-	return fmt.Errorf("%w: file %s, byte %d, frame %d: %s. %s", ErrCorrupt, name, offset, lsn, cause, corruptAdvice)
+	frame := ""
+	if lsn != 0 {
+		frame = fmt.Sprintf(", frame %d", lsn)
+	}
+	return fmt.Errorf("%w: file %s, byte %d%s: %s. %s", ErrCorrupt, name, offset, frame, cause, corruptAdvice)
 }

@@ -50,7 +50,8 @@ func samePrefix(got, want []Record) error {
 	}
 	for i := range got {
 		if !sameRecord(got[i], want[i]) {
-			return fmt.Errorf("record %d: got %+v, want %+v", i, got[i], want[i])
+			return fmt.Errorf("record %d: got index %d with %d bytes, want index %d with %d bytes",
+				i, got[i].Index, len(got[i].Payload), want[i].Index, len(want[i].Payload))
 		}
 	}
 	return nil

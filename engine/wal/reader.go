@@ -79,11 +79,11 @@ func wholeRecords(payload []byte, records uint32) bool {
 // behind off. A header inside a payload is no danger: nobody who writes a
 // payload knows the file's id.
 func (r *recovery) scanTail(src source, off int64, found func(off int64, h frameHeader) error) error {
-	if r.scan == nil {
-		r.scan = make([]byte, scanBytes)
+	if n := min(scanBytes, src.sizeBytes-off); n > int64(len(r.scan)) {
+		r.scan = make([]byte, n)
 	}
 	for off < src.sizeBytes {
-		window := r.scan[:min(scanBytes, src.sizeBytes-off)]
+		window := r.scan[:min(int64(len(r.scan)), src.sizeBytes-off)]
 		if err := readAt(src.file, fileName(src.sequence), window, off); err != nil {
 			return err
 		}
