@@ -68,7 +68,7 @@ type committer struct {
 	// Owned by run.
 	records  []wal.Record
 	hard     map[uint32]hardState // of the frame being made
-	unsynced bool   // seeded bugs only: a frame was answered but not synced
+	unsynced bool                 // seeded bugs only: a frame was answered but not synced
 	gathered [][]wal.Record
 }
 

@@ -44,6 +44,9 @@ type Config struct {
 	// or the log can't be applied: the node must stop. All waiters were failed
 	// before. It must not call Close itself. Default: panic.
 	Fatal func(error)
+
+	// walFileBytes overrides the size of all WAL files; tests make them small.
+	walFileBytes int64
 }
 
 const (

@@ -63,6 +63,7 @@ func crashBody(p int, i int64, size int) string { return fmt.Sprintf("%d/%d/%0*d
 func (r *crashRun) live(t *testing.T, groups int, promised, proposed [crashProposers]int64) {
 	t.Helper()
 	cfg := testConfig(t, errorfs.Wrap(r.mem, r), groups)
+	cfg.walFileBytes = 64 << 10 // so that files change often
 	s := mustOpen(t, cfg, newAppender(groups))
 	defer mustClose(t, s)
 	for p := range crashProposers {
@@ -98,12 +99,12 @@ func (r *crashRun) proposer(t *testing.T, s *Store, p int) {
 		}
 		r.acked[p].Add(1)
 	}
-	for range 300 {
+	for range 100 {
 		if r.ops.Load() > r.crashAt+20 {
 			break
 		}
 		w := newWaiter()
-		body := crashBody(p, r.proposed[p].Add(1)-1, int(r.proposed[p].Load()%40)*50)
+		body := crashBody(p, r.proposed[p].Add(1)-1, int(r.proposed[p].Load()%40)*30)
 		if err := s.Propose(s.Group(logOf(p).Partition()), appendCommand(logOf(p), 1, body), w); err != nil {
 			t.Errorf("propose: %v", err)
 			return
@@ -139,8 +140,8 @@ func crashLives(t *testing.T, groups, lives int, seed int64, crashAt func(rng *r
 
 func TestPowerLossKeepsEveryAckedCommandOnceInOrder(t *testing.T) {
 	eachGroupCount(t, func(t *testing.T, groups int) {
-		for seed := range int64(6) {
-			crashLives(t, groups, 8, seed, func(rng *rand.Rand) int64 { return 1 + rng.Int64N(2000) })
+		for seed := range int64(8) {
+			crashLives(t, groups, 10, seed, func(rng *rand.Rand) int64 { return 1 + rng.Int64N(600) })
 		}
 	})
 }

@@ -149,7 +149,9 @@ func propose(t testing.TB, s *Store, log LogID, conv uint32, body string) godwit
 }
 
 // logOf gives test log n a partition of its own.
-func logOf(n int) LogID { return godwit.NewLogID(godwit.Partition(n*131%godwit.Partitions), uint64(n)+1) }
+func logOf(n int) LogID {
+	return godwit.NewLogID(godwit.Partition(n*131%godwit.Partitions), uint64(n)+1)
+}
 
 // bodies returns the whole log through View.
 func bodies(s *Store, log LogID) []string {

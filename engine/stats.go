@@ -26,7 +26,7 @@ type counters struct {
 func (c *counters) synced(d time.Duration) {
 	c.syncs.Add(1)
 	c.syncNanos.Add(uint64(d))
-	i := bits.Len64(uint64(d.Microseconds())>>fsyncBucketMinBits) // 0 below 16 µs
+	i := bits.Len64(uint64(d.Microseconds()) >> fsyncBucketMinBits) // 0 below 16 µs
 	c.syncBuckets[min(i, fsyncBuckets-1)].Add(1)
 }
 

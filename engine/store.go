@@ -81,7 +81,11 @@ func (s *Store) open() error {
 		s.groups = append(s.groups, g)
 	}
 	r := &recovery{store: s, groups: make([]recovering, s.cfg.Groups)}
-	if s.log, err = wal.Open(wal.Config{FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger}, r.replay); err != nil {
+	walConfig := wal.Config{
+		FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger,
+		FirstFileBytes: s.cfg.walFileBytes, MaxFileBytes: s.cfg.walFileBytes,
+	}
+	if s.log, err = wal.Open(walConfig, r.replay); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
 	}
 	if sb.hasLog && r.records == 0 {
