@@ -1,0 +1,206 @@
+//tidy:apply
+
+package chat
+
+import (
+	"encoding/binary"
+
+	"github.com/godwit-im/godwit"
+)
+
+// kind says what a command does. The numbers are part of the log's format.
+type kind uint8
+
+const (
+	kindGenesis kind = 1 // settings of a group, its first command
+	kindSend    kind = 2 // one message into the sender's log
+	kindForward kind = 3 // items of one lane into recipients' logs
+	kindAck     kind = 4 // items the destinations hold leave the outbox
+	kindTrim    kind = 5 // expired dedup rows of one user leave
+)
+
+const (
+	commandVersion = 1
+	headerBytes    = 6
+
+	forwardItemsMax = 1024
+	ackLanesMax     = 1024
+	trimHashesMax   = 4096
+)
+
+// header begins every command: kind, version, tenant (0 today) and the first
+// partition of the group, where the settings row lies.
+type header struct {
+	kind    kind
+	version uint8
+	tenant  uint16
+	home    godwit.Partition
+}
+
+func appendHeader(dst []byte, k kind, home godwit.Partition) []byte {
+	return appendPartition(append(dst, byte(k), commandVersion, 0, 0), home)
+}
+
+func parseHeader(r *reader) header {
+	return header{kind: kind(r.u8()), version: r.u8(), tenant: r.u16(), home: r.partition()}
+}
+
+// level returns the feature level a command needs, 0 if this code doesn't know it.
+func (h *header) level() uint32 {
+	if h.version == commandVersion && h.kind >= kindGenesis && h.kind <= kindTrim && h.tenant == 0 {
+		return 1
+	}
+	return 0
+}
+
+// genesisCommand sets what the group's apply reads; ignored when already set.
+type genesisCommand struct{ settings settings }
+
+func (c *genesisCommand) append(dst []byte, home godwit.Partition) []byte {
+	return c.settings.append(appendHeader(dst, kindGenesis, home))
+}
+
+func (c *genesisCommand) parse(r *reader) (ok bool) {
+	c.settings, ok = parseSettings(r.b)
+	return ok && !r.bad
+}
+
+// sendCommand stores one message in its sender's log.
+type sendCommand struct {
+	clientTime int64 // ms, of the client's first attempt; 0: not given
+	block      block
+}
+
+func appendSendHead(dst []byte, home godwit.Partition, clientTime int64) []byte {
+	return binary.AppendUvarint(appendHeader(dst, kindSend, home), uint64(clientTime))
+}
+
+func (c *sendCommand) parse(r *reader) (ok bool) {
+	c.clientTime = r.millis()
+	if r.bad {
+		return false
+	}
+	c.block, ok = parseBlock(r.b)
+	return ok && c.block.valid()
+}
+
+// laneID names the ordered queue from one partition to another.
+type laneID struct{ src, dst godwit.Partition }
+
+// forwardCommand brings items first, first+1 … of a lane to their destination.
+type forwardCommand struct {
+	lane  laneID
+	epoch uint64 // of the source group
+	first uint64
+	count uint64
+	items reader // count items, not yet parsed
+}
+
+// laneItem is one message on its way to a recipient in another group.
+type laneItem struct {
+	origin godwit.LogID // the sender's log and the sequence there
+	seq    godwit.Seq
+	time   int64
+	block  []byte
+}
+
+func appendForwardHead(dst []byte, home godwit.Partition, lane laneID, epoch, first uint64, count int) []byte {
+	dst = appendPartition(appendPartition(appendHeader(dst, kindForward, home), lane.src), lane.dst)
+	dst = binary.BigEndian.AppendUint64(dst, epoch)
+	return binary.AppendUvarint(binary.AppendUvarint(dst, first), uint64(count))
+}
+
+func appendForwardItem(dst []byte, it *laneItem) []byte {
+	dst = binary.AppendUvarint(dst, logNumber(it.origin))
+	dst = binary.AppendUvarint(dst, uint64(it.seq))
+	dst = binary.AppendUvarint(dst, uint64(it.time))
+	dst = binary.AppendUvarint(dst, uint64(len(it.block)))
+	return append(dst, it.block...)
+}
+
+// parse checks every item once, so that apply either takes all of them or none.
+func (c *forwardCommand) parse(r *reader) bool {
+	c.lane = laneID{r.partition(), r.partition()}
+	c.epoch = r.u64()
+	c.first = r.uvarint()
+	c.count = r.uvarint()
+	c.items = *r
+	if r.bad || c.epoch == 0 || c.first == 0 || c.first > 1<<62 || c.count == 0 || c.count > forwardItemsMax {
+		return false
+	}
+	items := c.items
+	for range c.count {
+		var it laneItem
+		b, ok := c.next(&items, &it)
+		if !ok || !b.valid() || b.recipient().Partition() != c.lane.dst || b.sender().Partition() != c.lane.src {
+			return false
+		}
+	}
+	return items.done()
+}
+
+// next takes one item off r.
+func (c *forwardCommand) next(r *reader, it *laneItem) (b block, ok bool) {
+	number := r.uvarint()
+	it.origin = godwit.NewLogID(c.lane.src, number)
+	it.seq = r.seq()
+	it.time = r.millis()
+	size := r.uvarint()
+	if r.bad || number == 0 || number >= 1<<48 || it.seq == 0 || size > uint64(len(r.b)) {
+		return b, false
+	}
+	it.block = r.take(int(size))
+	return parseBlock(it.block)
+}
+
+// ackCommand removes delivered items of several lanes of one source group.
+type ackCommand struct {
+	count uint64
+	lanes reader
+}
+
+func appendAckHead(dst []byte, home godwit.Partition, count int) []byte {
+	return binary.AppendUvarint(appendHeader(dst, kindAck, home), uint64(count))
+}
+
+func appendAckLane(dst []byte, lane laneID, through uint64) []byte {
+	return binary.AppendUvarint(appendPartition(appendPartition(dst, lane.src), lane.dst), through)
+}
+
+func (c *ackCommand) parse(r *reader) bool {
+	c.count = r.uvarint()
+	c.lanes = *r
+	if r.bad || c.count == 0 || c.count > ackLanesMax {
+		return false
+	}
+	lanes := c.lanes
+	for range c.count {
+		if _, through := c.next(&lanes); lanes.bad || through == 0 {
+			return false
+		}
+	}
+	return lanes.done()
+}
+
+func (c *ackCommand) next(r *reader) (lane laneID, through uint64) {
+	return laneID{r.partition(), r.partition()}, r.uvarint()
+}
+
+// trimCommand names dedup rows of one user that the leader found expired.
+type trimCommand struct {
+	user   []byte
+	hashes reader // 8 bytes each
+}
+
+func appendTrimHead(dst []byte, home godwit.Partition, user godwit.UserID) []byte {
+	return appendShort(appendHeader(dst, kindTrim, home), bytesOf(user))
+}
+
+func (c *trimCommand) parse(r *reader) bool {
+	c.user = r.short()
+	c.hashes = *r
+	n := len(r.b)
+	return !r.bad && godwit.ValidID(c.user) && n > 0 && n%8 == 0 && n/8 <= trimHashesMax
+}
+
+func logNumber(log godwit.LogID) uint64 { return uint64(log) & (1<<48 - 1) }

@@ -1,0 +1,96 @@
+package chat
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// Config is what a Service needs. The zero value of a number means its default.
+type Config struct {
+	Machine *Machine // the one given to Store
+	Store   Store
+	Edge    Edge
+	Router  Router
+
+	BodyBytesMax  int // of one message body; 16384
+	PageMax       int // entries of one page, and the page when none is asked for; 100
+	PageBytesMax  int // stored bytes of one page, encoding comes on top; 512 KiB
+	PresenceMax   int // users of one presence request; 100
+	ResumeMax     int // entries a resume may replay before it is too far; 5000
+	ReadWorkers   int // goroutines that read; 4
+	ReadQueueMax  int // reads waiting or running; more are refused as unavailable; 4096
+	LaneItemsMax  int // undelivered items of one lane; a full lane refuses sends; 4096
+	LaneBytesMax  int // their bytes; 16 MiB
+	OutboxMax     int // undelivered items of all lanes in this process; 1 Mi
+	AnswerSeconds int // after which a request in doubt is answered; 4, below the promised 5
+
+	// Genesis is what the first start of a cluster writes into its groups. Later
+	// starts read it from there.
+	Genesis Genesis
+	Random  io.Reader // the first start's epoch and key; crypto/rand
+
+	// Ticks drive deadlines and retries, one every TickInterval; nil: a ticker.
+	Ticks  <-chan time.Time
+	Logger *slog.Logger // slog.Default()
+}
+
+// TickInterval is the resolution of deadlines and retries.
+const TickInterval = 100 * time.Millisecond
+
+// Genesis is the part of the replicated settings that may be chosen.
+type Genesis struct {
+	DedupSends       int           // sends of a user that are remembered; 10000
+	DedupWindow      time.Duration // and for how long; 7 days
+	ConversationsMax int           // conversations after which a user may open no other; 100000
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Machine == nil || c.Store == nil || c.Edge == nil || c.Router == nil:
+		return errors.New("chat: Machine, Store, Edge and Router are required")
+	case len(c.Machine.groups) != c.Store.Groups():
+		return fmt.Errorf("chat: machine of %d groups on a store of %d", len(c.Machine.groups), c.Store.Groups())
+	}
+	for _, d := range []struct {
+		field    *int
+		standard int
+	}{
+		{&c.BodyBytesMax, 16384},
+		{&c.PageMax, 100},
+		{&c.PageBytesMax, 512 << 10},
+		{&c.PresenceMax, 100},
+		{&c.ResumeMax, 5000},
+		{&c.ReadWorkers, 4},
+		{&c.ReadQueueMax, 4096},
+		{&c.LaneItemsMax, 4096},
+		{&c.LaneBytesMax, 16 << 20},
+		{&c.OutboxMax, 1 << 20},
+		{&c.AnswerSeconds, 4},
+		{&c.Genesis.DedupSends, 10000},
+		{&c.Genesis.ConversationsMax, 100000},
+	} {
+		if *d.field == 0 {
+			*d.field = d.standard
+		}
+		if *d.field < 0 {
+			return errors.New("chat: a limit is negative")
+		}
+	}
+	if c.Genesis.DedupWindow == 0 {
+		c.Genesis.DedupWindow = 7 * 24 * time.Hour
+	}
+	if c.Genesis.DedupWindow < time.Millisecond {
+		return errors.New("chat: Genesis.DedupWindow is below a millisecond")
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return nil
+}

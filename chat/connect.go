@@ -1,0 +1,76 @@
+package chat
+
+import "github.com/godwit-im/godwit"
+
+// Connect registers a session and answers once, by Edge.Connected or
+// Edge.Close. The session is registered before the head is read: an entry in
+// between comes as a hint as well, and none is missed.
+func (s *Service) Connect(session godwit.SessionID, user godwit.UserID, device string, resume bool, epoch string, resumeSeq godwit.Seq) {
+	switch {
+	case !godwit.ValidID(user):
+		s.cfg.Edge.Close(session, godwit.CloseProtocol, godwit.ErrBadUser.Code)
+		return
+	case !s.ready.Load():
+		s.cfg.Edge.Close(session, godwit.CloseOverloaded, godwit.ErrUnavailable.Code)
+		return
+	}
+	if replaced, had := s.cfg.Router.Register(user, device, session); had && replaced != session {
+		s.cfg.Edge.Close(replaced, godwit.CloseReplaced, "replaced")
+	}
+	s.startRead(&read{
+		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
+		resume: resume, epoch: epoch, after: resumeSeq,
+	})
+}
+
+// Disconnect ends what Connect began.
+func (s *Service) Disconnect(session godwit.SessionID, user godwit.UserID, device string) {
+	s.cfg.Router.Unregister(user, device, session)
+}
+
+// connect finds where the session starts. An empty epoch means any.
+func (r *read) connect(w *readWorker, v View) answer {
+	u, err := userOfView(v, r.user)
+	if err != nil {
+		return w.refuse(err)
+	}
+	head := v.Head(u.logID(r.user))
+	welcome := godwit.Welcome{Epoch: w.service.epochs[r.group], Head: head, Start: head}
+	if r.resume {
+		switch {
+		case r.epoch != "" && r.epoch != welcome.Epoch:
+			welcome.Reason = "epoch"
+		case r.after > head:
+			welcome.Reason = "ahead"
+		case uint64(head-r.after) > uint64(w.service.cfg.ResumeMax):
+			welcome.Reason = "too_far"
+		default:
+			welcome.Resumed, welcome.Start = true, r.after
+		}
+	}
+	w.welcome = welcome
+	return answerConnected
+}
+
+// Fetch reads a user's log after a sequence and answers once by Edge.Fetched.
+func (s *Service) Fetch(session godwit.SessionID, user godwit.UserID, after godwit.Seq, limit, bytesMax int) {
+	if !s.ready.Load() {
+		s.cfg.Edge.Fetched(session, nil, 0, godwit.ErrUnavailable)
+		return
+	}
+	s.startRead(&read{
+		request: request{session: session, what: requestFetch}, do: (*read).fetch, user: user,
+		after: after, limit: min(max(limit, 1), s.cfg.ResumeMax), bytesMax: max(bytesMax, 1),
+	})
+}
+
+// fetch reads like sync. The edge may keep the entries after the call, so they
+// are not the worker's.
+func (r *read) fetch(w *readWorker, v View) answer {
+	entries, head, err := w.since(v, r, nil)
+	if err != nil {
+		return w.refuse(err)
+	}
+	w.fetched, w.head = entries, head
+	return answerFetched
+}

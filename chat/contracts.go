@@ -1,0 +1,64 @@
+package chat
+
+import "github.com/godwit-im/godwit"
+
+// Rows is the replicated key-value state while a command is applied.
+type Rows interface {
+	Get(key []byte) ([]byte, bool) // valid until the next Put or Delete of the key
+	Put(key, value []byte)         // copies both
+	Delete(key []byte)
+}
+
+// Tx is what apply sees of the store: rows, logs and the leader's stamp.
+type Tx interface {
+	Rows
+	Group() int
+	Stamp() int64                                        // the leader's clock for the batch, ms
+	Append(log godwit.LogID, r godwit.Record) godwit.Seq // Seq is assigned; Meta copied; Body aliases the command
+}
+
+// View is a consistent snapshot of one group for reading; Close it soon.
+// Values and records are valid until Close, Meta and Body of records for ever.
+type View interface {
+	Get(key []byte) ([]byte, bool)
+	Scan(prefix []byte, fn func(key, value []byte) bool)
+	Head(log godwit.LogID) godwit.Seq
+	Since(log godwit.LogID, after godwit.Seq, limit, bytesMax int, dst []godwit.Record) []godwit.Record
+	Conversation(log godwit.LogID, conv uint32, page godwit.Page, dst []godwit.Record) ([]godwit.Record, bool)
+	Entry(log godwit.LogID, seq godwit.Seq) (godwit.Record, bool)
+	Close()
+}
+
+// Waiter is what a proposer leaves with its command; see engine.Waiter.
+type Waiter = interface{ Fail(err error) }
+
+// Store is the engine as chat uses it: a set of raft groups. No method blocks
+// for I/O; all are safe for concurrent use.
+type Store interface {
+	Group(p godwit.Partition) int
+	Groups() int
+	// Propose queues a copy of command. An error means no effect, and then the
+	// waiter is not called; else it is called exactly once, by Machine or Fail.
+	Propose(group int, command []byte, w Waiter) error
+	// ReadIndex calls done when all that was acknowledged before is visible.
+	ReadIndex(group int, done func(error))
+	View(group int) View
+}
+
+// Edge holds the client connections. Methods never block and may be called from
+// any goroutine; an unknown or closed session is ignored.
+type Edge interface {
+	Connected(s godwit.SessionID, w godwit.Welcome)
+	Reply(s godwit.SessionID, f *godwit.ServerFrame)      // encodes before it returns
+	Deliver(sessions []godwit.SessionID, e *godwit.Entry) // a live hint to the sessions of one user
+	Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error)
+	Close(s godwit.SessionID, code godwit.CloseCode, reason string)
+}
+
+// Router knows which sessions a user has. Methods never block.
+type Router interface {
+	Register(user godwit.UserID, device string, s godwit.SessionID) (replaced godwit.SessionID, had bool)
+	Unregister(user godwit.UserID, device string, s godwit.SessionID)
+	Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.SessionID
+	Presence(user godwit.UserID) (online bool, lastSeenMS int64)
+}

@@ -1,0 +1,58 @@
+package chat
+
+import "github.com/godwit-im/godwit"
+
+// flushScratch is reused by one group's flushes.
+type flushScratch struct {
+	frame    godwit.ServerFrame
+	entry    godwit.Entry
+	sessions []godwit.SessionID
+}
+
+// Flush runs after a batch became visible to readers: it answers the waiters,
+// then, if live, hands the effects on. Nothing in it blocks.
+func (m *Machine) Flush(group int, live bool) {
+	g := &m.groups[group]
+	for i := range g.replies {
+		g.replies[i].waiter.applied(&g.replies[i].outcome, &g.scratch)
+	}
+	e := &g.applier.effects
+	if s := m.service; live && s != nil {
+		for i := range e.hints {
+			s.deliver(&e.hints[i], &g.scratch)
+		}
+		if len(e.forwards) > 0 {
+			s.forwarder.enqueue(e.forwards)
+		}
+		for _, user := range e.trims {
+			s.startTrim(user)
+		}
+	}
+	g.reset()
+}
+
+// reset lets go of the batch's commands and keeps the room.
+func (g *machineGroup) reset() {
+	clear(g.replies)
+	g.replies = g.replies[:0]
+	e := &g.applier.effects
+	clear(e.hints)
+	clear(e.forwards)
+	clear(e.trims)
+	e.hints, e.forwards, e.trims = e.hints[:0], e.forwards[:0], e.trims[:0]
+}
+
+// deliver tells the sessions of a user about a new entry of his log. It is a
+// hint: an edge that misses it reads the log.
+func (s *Service) deliver(h *hint, scratch *flushScratch) {
+	scratch.sessions = s.cfg.Router.Sessions(userOf(h.user), scratch.sessions[:0])
+	ids := s.ids.Load()
+	if len(scratch.sessions) == 0 || ids == nil {
+		return
+	}
+	e := &scratch.entry
+	*e = godwit.Entry{Seq: h.seq}
+	h.block.message(&e.Msg, h.incoming, h.time)
+	ids.make(&e.Msg.MID, h.origin, h.originSeq)
+	s.cfg.Edge.Deliver(scratch.sessions, e)
+}

@@ -1,0 +1,137 @@
+package chat
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/godwit-im/godwit"
+)
+
+// sendRequest is one send between its proposal and the engine's answer. It is
+// pooled: only the engine's callback, or a Propose that failed, gives it back,
+// since the engine holds it even after its deadline was answered.
+type sendRequest struct {
+	request
+	service *Service
+	buf     []byte // the command while it is built; Propose copies it
+}
+
+// send checks one message and proposes it. The answer comes from applied, Fail
+// or the deadline.
+func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, f *godwit.Send) {
+	to, refusal := s.checkSend(f)
+	if refusal != nil {
+		s.refuse(session, id, refusal)
+		return
+	}
+	src, dst := user.Partition(), userOf(to).Partition()
+	group := s.cfg.Store.Group(src)
+	if group != s.cfg.Store.Group(dst) && !s.forwarder.hasRoom(laneID{src, dst}) {
+		s.refuse(session, id, godwit.ErrUnavailable)
+		return
+	}
+	body := f.Data
+	if f.HasText {
+		body = f.Text
+	}
+	r := s.sends.Get().(*sendRequest)
+	r.request = request{session: session, id: id, what: requestSend}
+	r.buf = appendSendHead(r.buf[:0], homeOf(group, s.cfg.Store.Groups()), f.Time)
+	r.buf = appendBlock(r.buf, bytesOf(user), to, f.CID, f.Type, body, f.HasText)
+	if !s.deadlines.add(&r.request) {
+		s.sends.Put(r)
+		s.refuse(session, id, godwit.ErrUnavailable)
+		return
+	}
+	if err := s.cfg.Store.Propose(group, r.buf, r); err != nil {
+		r.Fail(err)
+	}
+}
+
+// checkSend checks every field and returns the recipient, which aliases f.
+func (s *Service) checkSend(f *godwit.Send) (to []byte, refusal *godwit.Error) {
+	switch {
+	case (len(f.To) == 0) == (len(f.Group) == 0):
+		return nil, godwit.ErrFrameInvalid
+	case len(f.Group) > 0:
+		return nil, groupRefusal(bytes.TrimPrefix(f.Group, groupPrefix))
+	case bytes.HasPrefix(f.To, groupPrefix):
+		return nil, groupRefusal(f.To[len(groupPrefix):])
+	}
+	to = bytes.TrimPrefix(f.To, directPrefix)
+	switch {
+	case !godwit.ValidID(to):
+		return nil, godwit.ErrBadConv
+	case !godwit.ValidID(f.CID):
+		return nil, godwit.ErrBadCID
+	case f.HasText == f.HasData || len(f.Type) > godwit.TypeBytesMax:
+		return nil, godwit.ErrBadBody
+	case len(f.Text) > s.cfg.BodyBytesMax || len(f.Data) > s.cfg.BodyBytesMax:
+		return nil, godwit.ErrTooLarge
+	case f.Time < 0 || f.Time > 1<<62:
+		return nil, godwit.ErrFrameInvalid
+	}
+	return to, nil
+}
+
+var directPrefix, groupPrefix = []byte("u:"), []byte("g:")
+
+// groupRefusal: there are no groups yet, so nobody is a member of one.
+func groupRefusal(id []byte) *godwit.Error {
+	if !godwit.ValidID(id) {
+		return godwit.ErrBadConv
+	}
+	return godwit.ErrNotMember
+}
+
+func (r *sendRequest) applied(o *outcome, scratch *flushScratch) {
+	s := r.service
+	if s.deadlines.claim(&r.request) {
+		f := &scratch.frame
+		*f = godwit.ServerFrame{ID: r.id}
+		if o.refusal != nil {
+			f.Kind, f.Error = godwit.KindError, o.refusal.Reply(retryAfter(o.refusal))
+		} else {
+			f.Kind = godwit.KindSend
+			f.Send = godwit.SendReply{
+				State: "stored", Seq: o.seq, Conv: stringOf[godwit.ConversationID](o.conv), Time: o.time, Dup: o.dup,
+			}
+			s.ids.Load().make(&f.Send.MID, o.log, o.seq)
+		}
+		s.cfg.Edge.Reply(r.session, f)
+	}
+	s.recycle(r)
+}
+
+func (r *sendRequest) Fail(err error) {
+	if r.service.deadlines.claim(&r.request) {
+		r.service.refuse(r.session, r.id, publicError(err))
+	}
+	r.service.recycle(r)
+}
+
+// recycle keeps a request unless its buffer grew past what most messages need.
+func (s *Service) recycle(r *sendRequest) {
+	if cap(r.buf) > 4096 {
+		r.buf = nil
+	}
+	s.sends.Put(r)
+}
+
+// publicError finds what a client may see in an error of the engine. What it
+// does not know may have happened.
+func publicError(err error) *godwit.Error {
+	var e *godwit.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return godwit.ErrUnknown
+}
+
+// retryAfter is what a temporary refusal asks a client to wait, in ms.
+func retryAfter(e *godwit.Error) uint32 {
+	if e.Temporary {
+		return 500
+	}
+	return 0
+}

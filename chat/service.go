@@ -1,0 +1,298 @@
+package chat
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Service answers the edge. Its methods may be called from any goroutine and do
+// not block, but for Start and Close.
+type Service struct {
+	cfg       Config
+	deadlines *deadlines
+	forwarder *forwarder
+	sends     sync.Pool // *sendRequest
+	frames    sync.Pool // *godwit.ServerFrame, for refusals
+
+	// Set by Start before ready, read only after.
+	epochs []string // per group, as clients see them
+	ids    atomic.Pointer[messageIDs]
+	ready  atomic.Bool
+
+	reads    chan *read   // as long as Config.ReadQueueMax: a send to it never blocks
+	reading  atomic.Int64 // reads accepted and not yet done
+	stop     chan struct{}
+	stopOnce sync.Once
+	running  sync.WaitGroup
+}
+
+// NewService joins a machine and its surroundings. Requests are refused as
+// unavailable until Start has returned.
+func NewService(cfg Config) (*Service, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s := &Service{
+		cfg:       cfg,
+		deadlines: newDeadlines(uint64(time.Duration(cfg.AnswerSeconds) * time.Second / TickInterval)),
+		reads:     make(chan *read, cfg.ReadQueueMax),
+		stop:      make(chan struct{}),
+	}
+	s.sends.New = func() any { return &sendRequest{service: s} }
+	s.frames.New = func() any { return new(godwit.ServerFrame) }
+	s.forwarder = newForwarder(&s.cfg)
+	cfg.Machine.service = s
+	return s, nil
+}
+
+// Start writes the settings of a new cluster, reads them of an old one, loads
+// the outbox and begins to serve. The store must be running.
+func (s *Service) Start(ctx context.Context) error {
+	all, err := s.loadSettings(ctx)
+	if err != nil {
+		return err
+	}
+	ids, err := newMessageIDs(all[0].messageKey)
+	if err != nil {
+		return fmt.Errorf("chat: message ids: %w", err)
+	}
+	for g := range all {
+		s.epochs = append(s.epochs, base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, all[g].epoch)))
+	}
+	s.ids.Store(&ids)
+	if err := s.forwarder.load(all); err != nil {
+		return err
+	}
+	for range s.cfg.ReadWorkers {
+		s.running.Go(s.readLoop)
+	}
+	s.running.Go(s.forwarder.run)
+	s.running.Go(s.tickLoop)
+	s.ready.Store(true)
+	return nil
+}
+
+// Close answers what is waiting, ends all goroutines and returns when they have
+// ended. What was proposed may still be applied; nobody is told.
+func (s *Service) Close() {
+	s.stopOnce.Do(func() {
+		s.ready.Store(false)
+		s.expire(s.deadlines.close(nil))
+		close(s.stop)
+		s.forwarder.close()
+	})
+	s.running.Wait()
+}
+
+// tickLoop is the only clock of the service.
+func (s *Service) tickLoop() {
+	ticks := s.cfg.Ticks
+	if ticks == nil {
+		t := time.NewTicker(TickInterval)
+		defer t.Stop()
+		ticks = t.C
+	}
+	var due []request
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticks:
+		}
+		due = s.deadlines.tick(due[:0])
+		s.expire(due)
+		s.forwarder.tick()
+	}
+}
+
+// expire answers requests whose result did not come in time.
+func (s *Service) expire(due []request) {
+	for i := range due {
+		s.fail(&due[i], godwit.ErrUnavailable)
+	}
+}
+
+// fail answers a claimed request with an error. A send in doubt is unknown; a
+// read has no effect and is merely not answered.
+func (s *Service) fail(r *request, e *godwit.Error) {
+	switch r.what {
+	case requestSend:
+		s.refuse(r.session, r.id, godwit.ErrUnknown)
+	case requestRead:
+		s.refuse(r.session, r.id, e)
+	case requestConnect:
+		s.cfg.Edge.Close(r.session, godwit.CloseOverloaded, e.Code)
+	case requestFetch:
+		s.cfg.Edge.Fetched(r.session, nil, 0, e)
+	case requestTrim:
+	}
+}
+
+// refuse answers a request with an error.
+func (s *Service) refuse(session godwit.SessionID, id uint64, e *godwit.Error) {
+	f := s.frames.Get().(*godwit.ServerFrame)
+	*f = godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(retryAfter(e))}
+	s.cfg.Edge.Reply(session, f)
+	s.frames.Put(f)
+}
+
+// Request serves send, sync, history, conversations and presence; the answer
+// comes by Edge.Reply, once. frame may be reused when it returns.
+func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *godwit.ClientFrame) {
+	switch {
+	case !s.ready.Load():
+		s.refuse(session, frame.ID, godwit.ErrUnavailable)
+		return
+	case !godwit.ValidID(user):
+		s.refuse(session, frame.ID, godwit.ErrBadUser)
+		return
+	}
+	switch frame.Kind {
+	case godwit.KindSend:
+		s.send(session, user, frame.ID, &frame.Send)
+	case godwit.KindSync:
+		s.sync(session, user, frame.ID, &frame.Sync)
+	case godwit.KindHistory:
+		s.history(session, user, frame.ID, &frame.History)
+	case godwit.KindConversations:
+		s.conversations(session, user, frame.ID, &frame.Conversations)
+	case godwit.KindPresence:
+		s.presence(session, frame.ID, &frame.Presence)
+	default:
+		s.refuse(session, frame.ID, godwit.ErrUnsupported)
+	}
+}
+
+// presence answers at once: the router is in memory.
+func (s *Service) presence(session godwit.SessionID, id uint64, f *godwit.Presence) {
+	if len(f.Get) == 0 || len(f.Get) > s.cfg.PresenceMax {
+		s.refuse(session, id, godwit.ErrFrameInvalid)
+		return
+	}
+	for _, user := range f.Get {
+		if !godwit.ValidID(user) {
+			s.refuse(session, id, godwit.ErrBadUser)
+			return
+		}
+	}
+	users := make([]godwit.PresenceItem, len(f.Get))
+	for i, user := range f.Get {
+		users[i].User = godwit.UserID(user)
+		users[i].Online, users[i].LastSeen = s.cfg.Router.Presence(users[i].User)
+	}
+	s.cfg.Edge.Reply(session, &godwit.ServerFrame{ID: id, Kind: godwit.KindPresence, Presence: godwit.PresenceReply{Users: users}})
+}
+
+// loadSettings returns the settings of every group. Groups that have none get
+// group 0's, and that, on the first start of all, new ones.
+func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
+	groups := s.cfg.Store.Groups()
+	all := make([]settings, groups)
+	for g := range groups {
+		st, ok, err := s.readSettings(ctx, g)
+		if err == nil && !ok {
+			if g == 0 {
+				st, err = s.newSettings()
+			} else {
+				st = all[0]
+			}
+			if err == nil {
+				st, err = s.propose(ctx, g, &genesisCommand{settings: st})
+			}
+		}
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("chat: settings of group %d: %w", g, err)
+		case int(st.groups) != groups:
+			return nil, fmt.Errorf("chat: the data is of %d groups, the store has %d", st.groups, groups)
+		case st.messageKey != all[0].messageKey && g > 0:
+			return nil, fmt.Errorf("chat: groups 0 and %d belong to different clusters", g)
+		}
+		all[g] = st
+	}
+	return all, nil
+}
+
+func (s *Service) newSettings() (settings, error) {
+	st := settings{
+		level: levelMax, groups: uint32(s.cfg.Store.Groups()),
+		dedupSends:       uint32(s.cfg.Genesis.DedupSends),
+		dedupWindowMS:    uint64(s.cfg.Genesis.DedupWindow / time.Millisecond),
+		conversationsMax: uint32(s.cfg.Genesis.ConversationsMax),
+	}
+	var epoch [8]byte
+	if _, err := io.ReadFull(s.cfg.Random, epoch[:]); err != nil {
+		return st, fmt.Errorf("random epoch: %w", err)
+	}
+	st.epoch = binary.BigEndian.Uint64(epoch[:]) | 1 // never 0
+	if _, err := io.ReadFull(s.cfg.Random, st.messageKey[:]); err != nil {
+		return st, fmt.Errorf("random key: %w", err)
+	}
+	return st, nil
+}
+
+// propose runs a genesis and returns what the group then has: another node's
+// may have come first.
+func (s *Service) propose(ctx context.Context, group int, c *genesisCommand) (settings, error) {
+	w := make(genesisWaiter, 1)
+	if err := s.cfg.Store.Propose(group, c.append(nil, homeOf(group, s.cfg.Store.Groups())), w); err != nil {
+		return settings{}, err
+	}
+	if err := await(ctx, w); err != nil {
+		return settings{}, err
+	}
+	st, ok, err := s.readSettings(ctx, group)
+	if err == nil && !ok {
+		panic("BUG: genesis was applied and left no settings")
+	}
+	return st, err
+}
+
+func (s *Service) readSettings(ctx context.Context, group int) (st settings, ok bool, err error) {
+	done := make(chan error, 1)
+	s.cfg.Store.ReadIndex(group, func(err error) { done <- err })
+	if err := await(ctx, done); err != nil {
+		return st, false, err
+	}
+	v := s.cfg.Store.View(group)
+	defer v.Close()
+	row, ok := v.Get(appendKey(nil, homeOf(group, s.cfg.Store.Groups()), rowSettings))
+	if !ok {
+		return st, false, nil
+	}
+	if st, ok = parseSettings(row); !ok {
+		return st, false, errors.New("settings row does not parse")
+	}
+	return st, true, nil
+}
+
+func await(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// genesisWaiter gets the answer to one command.
+type genesisWaiter chan error
+
+func (w genesisWaiter) Fail(err error) { w <- err }
+
+func (w genesisWaiter) applied(o *outcome, _ *flushScratch) {
+	if o.refusal != nil {
+		w <- o.refusal
+		return
+	}
+	w <- nil
+}

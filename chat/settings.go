@@ -1,0 +1,66 @@
+//tidy:apply
+
+package chat
+
+import (
+	"encoding/binary"
+
+	"github.com/godwit-im/godwit"
+)
+
+// levelMax is the highest feature level this code can apply. A group's level is
+// replicated and rises only when all its voters support it.
+const levelMax = 1
+
+// settings are what apply reads instead of a node's configuration: replicated,
+// written by the first command of each group, and never changed in this level.
+type settings struct {
+	level            uint32
+	epoch            uint64   // incarnation of the group's logs and lanes
+	messageKey       [16]byte // AES key of message ids, equal in all groups
+	groups           uint32   // raft groups of the cluster, a power of two ≤ 1024
+	dedupSends       uint32   // a sender's last sends that are remembered
+	dedupWindowMS    uint64   // log time for which a send is remembered
+	conversationsMax uint32   // conversations after which a user may open no other
+}
+
+const settingsVersion = 1
+
+func (s *settings) append(dst []byte) []byte {
+	dst = append(dst, settingsVersion)
+	dst = binary.BigEndian.AppendUint32(dst, s.level)
+	dst = binary.BigEndian.AppendUint64(dst, s.epoch)
+	dst = append(dst, s.messageKey[:]...)
+	dst = binary.BigEndian.AppendUint32(dst, s.groups)
+	dst = binary.BigEndian.AppendUint32(dst, s.dedupSends)
+	dst = binary.BigEndian.AppendUint64(dst, s.dedupWindowMS)
+	return binary.BigEndian.AppendUint32(dst, s.conversationsMax)
+}
+
+func parseSettings(src []byte) (s settings, ok bool) {
+	r := reader{b: src}
+	version := r.u8()
+	s.level = r.u32()
+	s.epoch = r.u64()
+	copy(s.messageKey[:], r.take(16))
+	s.groups = r.u32()
+	s.dedupSends = r.u32()
+	s.dedupWindowMS = r.u64()
+	s.conversationsMax = r.u32()
+	return s, r.done() && version == settingsVersion && s.valid()
+}
+
+func (s *settings) valid() bool {
+	return s.level >= 1 && s.groups >= 1 && s.groups <= godwit.Partitions && s.groups&(s.groups-1) == 0 &&
+		s.epoch != 0 && s.dedupSends >= 1 && s.dedupWindowMS >= 1 && s.dedupWindowMS <= 1<<62 && s.conversationsMax >= 1
+}
+
+// group returns the raft group that owns a partition.
+func (s *settings) group(p godwit.Partition) int { return groupOf(p, int(s.groups)) }
+
+func groupOf(p godwit.Partition, groups int) int { return int(p) * groups / godwit.Partitions }
+
+// homeOf returns the first partition of a group: its settings row lies there.
+func homeOf(group, groups int) godwit.Partition {
+	return godwit.Partition((group*godwit.Partitions + groups - 1) / groups)
+}

@@ -1,0 +1,152 @@
+package local
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+)
+
+func newRouter(t *testing.T, cfg Config) *Router {
+	t.Helper()
+	r, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func sessions(r *Router, user godwit.UserID) []godwit.SessionID {
+	s := r.Sessions(user, nil)
+	slices.Sort(s)
+	return s
+}
+
+func TestRegisterReplacesTheSameDeviceOnly(t *testing.T) {
+	r := newRouter(t, Config{})
+	if _, had := r.Register("bob", "phone", 1); had {
+		t.Error("first session replaced one")
+	}
+	if _, had := r.Register("bob", "web", 2); had {
+		t.Error("another device replaced one")
+	}
+	if old, had := r.Register("bob", "phone", 3); !had || old != 1 {
+		t.Errorf("replaced %d, %v, want 1", old, had)
+	}
+	if got := sessions(r, "bob"); !slices.Equal(got, []godwit.SessionID{2, 3}) {
+		t.Errorf("sessions %v", got)
+	}
+	if got := sessions(r, "alice"); len(got) != 0 {
+		t.Errorf("alice has %v", got)
+	}
+}
+
+func TestUnregisterOfAnOldSessionKeepsTheNewerOne(t *testing.T) {
+	r := newRouter(t, Config{})
+	r.Register("bob", "phone", 1)
+	r.Register("bob", "phone", 2)
+	r.Unregister("bob", "phone", 1)
+	r.Unregister("bob", "web", 2)
+	r.Unregister("alice", "phone", 2)
+	if got := sessions(r, "bob"); !slices.Equal(got, []godwit.SessionID{2}) {
+		t.Errorf("sessions %v, want [2]", got)
+	}
+	if online, _ := r.Presence("bob"); !online {
+		t.Error("bob went offline by an old session's end")
+	}
+}
+
+func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
+	now := int64(1000)
+	r := newRouter(t, Config{Clock: func() int64 { return now }})
+	f := func(wantOnline bool, wantSeen int64) {
+		t.Helper()
+		if online, seen := r.Presence("bob"); online != wantOnline || seen != wantSeen {
+			t.Errorf("presence %v %d, want %v %d", online, seen, wantOnline, wantSeen)
+		}
+	}
+	f(false, 0)
+	r.Register("bob", "phone", 1)
+	r.Register("bob", "web", 2)
+	now = 2000
+	f(true, 2000)
+	r.Unregister("bob", "web", 2)
+	f(true, 2000)
+	now = 3000
+	r.Unregister("bob", "phone", 1)
+	now = 4000
+	f(false, 3000)
+	r.Unregister("bob", "phone", 1) // a second time
+	f(false, 3000)
+	r.Register("bob", "phone", 3)
+	f(true, 4000)
+}
+
+func TestLastSeenForgetsTheOldestDeparture(t *testing.T) {
+	l := newLastSeen(3)
+	for i, user := range []godwit.UserID{"a", "b", "a", "c", "a", "b"} {
+		l.add(user, int64(i+1))
+	}
+	l.add("d", 7)
+	for user, want := range map[godwit.UserID]int64{"a": 5, "b": 6, "c": 0, "d": 7} {
+		if got := l.get(user); got != want {
+			t.Errorf("%s seen at %d, want %d", user, got, want)
+		}
+	}
+	for i := range 10000 {
+		l.add(godwit.UserID([]string{"a", "b", "c", "d", "e"}[i%5]), int64(i))
+		if i%7 == 0 {
+			l.remove("c")
+		}
+		if len(l.at) > 3 || len(l.order) > 7 {
+			t.Fatalf("table of %d holds %d users in %d places", l.max, len(l.at), len(l.order))
+		}
+	}
+}
+
+func TestConcurrentDevicesEndWithTheirNewestSession(t *testing.T) {
+	r := newRouter(t, Config{LastSeenMax: 64})
+	const users, devices, rounds = 8, 3, 200
+	var next atomic.Uint64
+	var wg sync.WaitGroup
+	for u := range users {
+		user := godwit.UserID(fmt.Sprint("user", u))
+		for d := range devices {
+			device := fmt.Sprint("device", d)
+			wg.Go(func() {
+				for range rounds {
+					s := godwit.SessionID(next.Add(1))
+					if old, had := r.Register(user, device, s); had {
+						r.Unregister(user, device, old)
+					}
+					if got := r.Sessions(user, nil); !slices.Contains(got, s) || len(got) > devices {
+						t.Errorf("%s has %v without %d", user, got, s)
+					}
+					r.Presence(user)
+					if s%2 == 0 {
+						r.Unregister(user, device, s)
+					}
+				}
+				r.Unregister(user, device, 0)
+			})
+		}
+	}
+	wg.Wait()
+	for u := range users {
+		if got := r.Sessions(godwit.UserID(fmt.Sprint("user", u)), nil); len(got) > devices {
+			t.Errorf("user %d has %d sessions", u, len(got))
+		}
+	}
+}
+
+func TestSessionsDoesNotAllocate(t *testing.T) {
+	r := newRouter(t, Config{})
+	r.Register("bob", "phone", 1)
+	dst := make([]godwit.SessionID, 0, 4)
+	if n := testing.AllocsPerRun(100, func() { dst = r.Sessions("bob", dst[:0]) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
