@@ -216,3 +216,20 @@ func TestReplayErrorEndsOpen(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Found by FuzzWALRecover: nothing but the claim of a torn frame was left.
+func TestClaimOfATornFrameIsEnoughForCorruption(t *testing.T) {
+	fs, _ := writtenLog(t, 20)
+	clear(fs.file(1).data[512:])
+	clear(fs.file(3).data[512:])
+	second := fs.file(2).data
+	h, ok := parseFrameHeader(second[512:])
+	if !ok || h.syncedUpTo == 0 {
+		t.Fatal("the test does not test")
+	}
+	second[512+frameHeaderBytes]++
+	clear(second[512+frameBytes(int64(h.payloadBytes), 512):])
+	if _, err := openQuietly(t, fs); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}

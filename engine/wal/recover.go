@@ -104,7 +104,8 @@ func (r *recovery) surveyFile(sequence uint64) (state fileState, err error) {
 		return state, corrupt(name, 0, 0, fmt.Sprintf("it has %d bytes, its header says %d", info.Size(), state.sizeBytes))
 	}
 	frame, _, bad, err := r.readFrame(source{state.fileHeader, file}, state.blockBytes)
-	r.covered = max(r.covered, frame.syncedUpTo)
+	r.covered = max(r.covered, frame.syncedUpTo) // a torn frame's claims hold, too
+	r.newest = max(r.newest, frame.newestFile)
 	if err == nil && bad == "" {
 		state.firstLSN = frame.lsn
 	}
@@ -235,6 +236,10 @@ func (r *recovery) dropCovered() {
 func (r *recovery) checkClaims() error {
 	if len(r.files) == 0 {
 		return nil
+	}
+	if r.used < 0 && r.covered >= r.expected {
+		return corrupt(fileName(r.files[0].sequence), r.files[0].blockBytes, r.expected,
+			fmt.Sprintf("the file holds no frame, but a later one says that all up to %d were synced", r.covered))
 	}
 	first, last := r.files[0].sequence, r.files[len(r.files)-1].sequence
 	if first > max(r.oldest, 1) {
