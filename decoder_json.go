@@ -82,7 +82,7 @@ func (d *decoder) nextElement(l *list) bool {
 }
 
 // separator takes what stands before the next member or element, or the closing
-// byte, and then returns false.
+// byte, and then returns false. What must follow a comma is for those who read it.
 func (d *decoder) separator(begun *bool, closing byte) bool {
 	c := d.token()
 	switch {
@@ -99,10 +99,6 @@ func (d *decoder) separator(begun *bool, closing byte) bool {
 		return false
 	}
 	d.pos++
-	if d.token() == closing { // ",}": a trailing comma
-		d.malformed()
-		return false
-	}
 	return true
 }
 
@@ -113,45 +109,39 @@ func (d *decoder) quoted() []byte {
 		return nil
 	}
 	rest := d.src[d.pos:]
-	for i, c := range rest {
-		switch {
-		case c == '"':
-			d.pos += i + 1
-			return rest[:i:i]
-		case c == '\\':
-			return d.unescape(i)
-		case c < 0x20:
-			d.malformed()
-			return nil
-		}
+	n := plainLen(rest)
+	switch {
+	case n < len(rest) && rest[n] == '"':
+		d.pos += n + 1
+		return rest[:n:n]
+	case n < len(rest) && rest[n] == '\\':
+		return d.unescape(n)
 	}
-	d.malformed()
+	d.malformed() // a control character, or no end
 	return nil
 }
 
-// unescape reads the string at pos into scratch; its first clean bytes need
+// unescape reads the string at pos into scratch; its first plain bytes need
 // nothing.
-func (d *decoder) unescape(clean int) []byte {
+func (d *decoder) unescape(plain int) []byte {
 	start := len(d.scratch)
-	d.scratch = append(d.scratch, d.src[d.pos:d.pos+clean]...)
-	d.pos += clean
+	d.scratch = append(d.scratch, d.src[d.pos:d.pos+plain]...)
+	d.pos += plain
 	for d.pos < len(d.src) {
-		c := d.src[d.pos]
-		switch {
-		case c == '"':
+		switch d.src[d.pos] {
+		case '"':
 			d.pos++
 			return d.scratch[start:len(d.scratch):len(d.scratch)]
-		case c < 0x20:
-			d.malformed()
-			return nil
-		case c == '\\':
+		case '\\':
 			if !d.escape() {
 				d.malformed()
 				return nil
 			}
-		default:
-			d.scratch = append(d.scratch, c)
-			d.pos++
+		}
+		n := plainLen(d.src[d.pos:])
+		d.scratch = append(d.scratch, d.src[d.pos:d.pos+n]...)
+		if d.pos += n; d.pos < len(d.src) && d.src[d.pos] < 0x20 {
+			break
 		}
 	}
 	d.malformed()

@@ -240,14 +240,13 @@ func (e *encoder) mid(n int, id MessageID) {
 // appendEscaped escapes what JSON requires and nothing else (RFC 8259, 7).
 func appendEscaped(dst, v []byte) []byte {
 	const hex = "0123456789abcdef"
-	done := 0
-	for i, c := range v {
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
+	for {
+		n := plainLen(v)
+		dst = append(dst, v[:n]...)
+		if n == len(v) {
+			return dst
 		}
-		dst = append(dst, v[done:i]...)
-		done = i + 1
-		switch c {
+		switch c := v[n]; c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
 		case '\n':
@@ -259,6 +258,32 @@ func appendEscaped(dst, v []byte) []byte {
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
+		v = v[n+1:]
 	}
-	return append(dst, v[done:]...)
 }
+
+// plainLen returns how many bytes stand in a JSON string as they are: those
+// before the first quote, backslash or control character.
+func plainLen(v []byte) int {
+	i := 0
+	for ; i+8 <= len(v); i += 8 {
+		// A byte's top bit is set if it or, for want of a borrow, a byte after it
+		// is one of these; the loop below then looks closely.
+		w := binary.LittleEndian.Uint64(v[i:])
+		if (lacks(w^(ones*'"'), 1)|lacks(w^(ones*'\\'), 1)|lacks(w, 0x20))&(ones<<7) != 0 {
+			break
+		}
+	}
+	for ; i < len(v); i++ {
+		if c := v[i]; c < 0x20 || c == '"' || c == '\\' {
+			break
+		}
+	}
+	return i
+}
+
+const ones = 0x0101010101010101
+
+// lacks sets the top bit of every byte below n (n up to 0x80), exactly so for the
+// lowest of them.
+func lacks(w, n uint64) uint64 { return (w - ones*n) &^ w }

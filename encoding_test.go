@@ -224,3 +224,22 @@ func TestFrameWithForeignKindPanics(t *testing.T) {
 	f(func() { (&ClientFrame{Kind: KindGoaway}).AppendTo(nil, EncodingJSON) })
 	f(func() { (&ServerFrame{Kind: KindAck}).AppendTo(nil, EncodingJSON) })
 }
+
+func TestPlainLenStopsAtWhatNeedsAnEscape(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			v := []byte(strings.Repeat("\u00e9a!]#[", 4))
+			v[at] = byte(c)
+			want := len(v)
+			if c < 0x20 || c == '"' || c == '\\' {
+				want = at
+			}
+			if got := plainLen(v); got != want {
+				t.Fatalf("byte %#x at %d: %d", c, at, got)
+			}
+			if got := plainLen(v[:at]); got != at {
+				t.Fatalf("%d plain bytes: %d", at, got)
+			}
+		}
+	}
+}

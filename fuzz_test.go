@@ -14,12 +14,12 @@ var awkwardJSON = []string{
 	`{"ack":{"seq":-1}}`, `{"ack":{"seq":-0}}`, `{"ack":{"seq":01}}`, `{"ack":{"seq":1.0}}`, `{"ack":{"seq":1e2}}`, `{"ack":{"seq":1.}}`,
 	`{"ack":{"seq":1e}}`, `{"ack":{"seq":+1}}`, `{"ack":{"seq":"1"}}`, `{"ack":{"seq":true}}`, `{"ack":{"seq":9007199254740991}}`,
 	`{"ack":{"seq":9007199254740992}}`, `{"ack":{"seq":18446744073709551615}}`, `{"ack":{"seq":18446744073709551616}}`,
-	`{"ack":{"seq":99999999999999999999999999}}`, `{"ack":[]}`, `{"ack":{"seq":1,}}`, `{"ack":{,"seq":1}}`, `{"ack":{"seq" 1}}`, `{"ack":{seq:1}}`,
+	`{"ack":{"seq":99999999999999999999999999}}`, `{"ack":[]}`, `{"ack":{"seq":1,}}`, `{"ack":{,"seq":1}}`, `{"ack":{"seq" 1}}`, `{"ack",{"seq":1}}`, `{"ack"  {"seq":1}}`, `{"x",1,"ack":{}}`, `{"x":{"y",1},"ack":{}}`, `{"ack":{seq:1}}`,
 	`{"ack":{"seq":1}"id":1}`, `{"sync":{"limit":4294967295}}`, `{"sync":{"limit":4294967296}}`, `{"x":[1,[2,{"y":[]}],"z\n"],"ack":{}}`,
 	`{"x":[1,],"ack":{}}`, `{"x":[,1],"ack":{}}`, `{"x":nul,"ack":{}}`, `{"x":tru,"ack":{}}`, `{"x":-,"ack":{}}`, `{"x":.5,"ack":{}}`, `{"x":-1.5e+09,"ack":{}}`,
 	`{"send":{"text":"\ud83d\ude00\u00e9\/\b\f\n\r\t\"\\"}}`, `{"send":{"text":"\ud83d"}}`, `{"send":{"text":"\ude00\ud83d"}}`, `{"send":{"text":"\ud83d\ud83d\ude00"}}`,
 	`{"send":{"text":"\ud83dA"}}`, `{"send":{"text":"\u12"}}`, `{"send":{"text":"\x41"}}`, `{"send":{"text":"\u0000"}}`, "{\"send\":{\"text\":\"a\nb\"}}",
-	"{\"send\":{\"text\":\"\xff\"}}", "{\"send\":{\"text\":\"\xed\xa0\x80\"}}", "{\"x\xff\":1}", "{\"ack\":\x00{}}", "\ufeff{}",
+	"{\"send\":{\"text\":\"\\n\n\"}}", "{\"send\":{\"text\":\"\\n\x1f\"}}", "{\"send\":{\"text\":\"\xff\"}}", "{\"send\":{\"text\":\"\xed\xa0\x80\"}}", "{\"x\xff\":1}", "{\"ack\":\x00{}}", "\ufeff{}",
 	`{"send":{"data":""}}`, `{"send":{"data":"AP8="}}`, `{"send":{"data":"AP8"}}`, `{"send":{"data":"AP9="}}`, `{"send":{"data":"-_8="}}`, `{"send":{"data":"AP\n8="}}`, `{"send":{"data":[0]}}`,
 	`{"send":{"text":"a","data":"AA=="}}`, `{"send":{"to":"\u0062ob","cid":"\u0063","text":"\u0074\ud83d\ude00","data":"\u0041A==","type":"a\/b"}}`, `{"send":null}`, `{"send":{"text":null,"to":"b"}}`, `{"connect":{"caps":[]}}`, `{"connect":{"caps":[null]}}`,
 	`{"connect":{"caps":"a"}}`, `{"connect":{"caps":null,"resume":null}}`, `{"connect":{"resume":{}}}`, `{"history":{"after":0}}`, `{"presence":{"get":["bob",1]}}`,
@@ -31,9 +31,9 @@ var awkwardJSON = []string{
 
 // awkwardProto are frames that two readers of Protobuf could take differently.
 var awkwardProto = []string{
-	"", "\x00", "\x08", "\x08\x01", "\x08\x01\x08\x00", "\x08\x80", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+	"", "\x00", "\x00\x01", "\x02\x00", "\x02\x01a", "\x08", "\x08\x01", "\x08\x01\x08\x00", "\x08\x80", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
 	"\x08\xff\xff\xff\xff\xff\xff\xff\x0f:\x00", "\x08\xff\xff\xff\xff\xff\xff\xff\x10:\x00", ":\x00", ":\x02\x08\x05", ":\x04\x08\x05\x08\x06", ":\x00:\x02\x08\x01",
-	":\x03\x08\x05", ":\x01\x08", ":\x02\x0a\x00", ":\x02\x0b\x0c", "\x0b\x0c", "\x0b", "\x0c", "\x0e\x00", "\x0f", ";<", "8\x01", "8\x01:\x00", "=\x01\x02\x03\x04", "9\x01",
+	":\x03\x08\x05", "\x12\x02\x22\x02\x10\x05", ":\x01\x15\x00\x00\x00\x00", ":\x01\x11\x00\x00\x00\x00\x00\x00\x00\x00", "\x12\x01\x0a\x01a", ":\x01\x08", ":\x02\x0a\x00", ":\x02\x0b\x0c", "\x0b\x0c", "\x0b", "\x0c", "\x0e\x00", "\x0f", ";<", "8\x01", "8\x01:\x00", "=\x01\x02\x03\x04", "9\x01",
 	"\xb8\x80\x00\x02\x08\x05", "\xf8\xff\xff\xff\x0f\x01", "\xf8\xff\xff\xff\xff\x01\x01", "\xf8\xff\xff\xff\xff\x7f\x01", "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x02",
 	"\"\x06\x20\xff\xff\xff\xff\x0f", "\"\x06\x20\xff\xff\xff\xff\x1f", "\"\x0a8\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x1a\x03\x22\x01\xff", "\x1a\x03\x2a\x01\xff",
 	"\x1a\x04\x22\x00\x2a\x00", "\x1a\x0b8\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x12\x04\x22\x00\x22\x00", "\x12\x06\x1a\x01a\x1a\x01b", ":\x00\x1a\x00", "B\x03\x0a\x01a",
