@@ -83,7 +83,7 @@ func (l *loop) answerClose(s *session, code ws.CloseCode) {
 		l.out.end(s, ws.AppendClose(dst, code, ""), start)
 		l.enterClosing(s)
 	}
-	s.hangUp = true
+	s.hangUp, s.agreed = true, true
 	l.touch(s)
 }
 
@@ -112,11 +112,12 @@ func (l *loop) part(s *session) {
 // touch has the flush look at the session even if it wrote nothing.
 func (l *loop) touch(s *session) { l.out.dirty = append(l.out.dirty, s) }
 
-// finish closes the connection after its last output was written. A plain HTTP
-// client may still be sending, and unread input would turn the close into a
-// reset that destroys the answer: shut down our half and wait for its end.
+// finish closes the connection after its last output was written. A client that
+// has not agreed to that may still be sending, and unread input would turn the
+// close into a reset that destroys our last words: shut down our half and wait
+// for its end.
 func (l *loop) finish(s *session) {
-	if s.upgraded {
+	if s.agreed {
 		l.drop(s)
 		return
 	}

@@ -83,6 +83,7 @@ func New(cfg Config) (*Edge, error) {
 		done:           make(chan struct{}),
 		byLoop:         map[gnet.EventLoop]*loop{},
 	}
+	e.verify.jobs = make(chan verifyJob, cfg.VerifyQueueMax)
 	if cfg.ConnectionsMax > 0 {
 		e.connectionsMax = min(room, cfg.ConnectionsMax)
 	}
@@ -124,7 +125,7 @@ func (e *Edge) Start() error {
 	}
 	e.addr = addr
 	e.phase = phaseRunning
-	e.verify.start(verifyWorkers, e.cfg.VerifyQueueMax, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
+	e.verify.start(verifyWorkers, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
 		e.boxOf(s).note(item{kind: itemVerified, session: s}, v)
 	})
 	go e.run()

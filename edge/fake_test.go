@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -333,4 +334,33 @@ func encodings(t *testing.T, test func(t *testing.T, enc godwit.Encoding)) {
 
 func entryOf(seq godwit.Seq, body string) godwit.Entry {
 	return godwit.Entry{Seq: seq, Msg: godwit.Message{MID: godwit.MessageID{byte(seq)}, Conv: []byte("u:bob"), From: []byte("bob"), CID: []byte("c"), Time: 1, Body: []byte(body), Text: true}}
+}
+
+// onlySession returns the id of the one session chat knows.
+func onlySession(t testing.TB, chat *fakeChat) godwit.SessionID {
+	t.Helper()
+	chat.mu.Lock()
+	defer chat.mu.Unlock()
+	if len(chat.hellos) != 1 {
+		t.Fatalf("%d sessions", len(chat.hellos))
+	}
+	for s := range chat.hellos {
+		return s
+	}
+	return 0
+}
+
+// waitFor yields until cond holds, for what has no channel to wait on.
+func waitFor(t testing.TB, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(waitMax); !cond(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+func accepted(t testing.TB, e *Edge, n uint64) {
+	t.Helper()
+	waitFor(t, func() bool { return e.Stats().Accepted == n })
 }

@@ -51,13 +51,18 @@ func (l *loop) keepPartial(s *session) {
 	}
 }
 
-// brokenWS answers a breach of RFC 6455 or of the size limit.
+// brokenWS answers a breach of RFC 6455 or of the size limit, after which the
+// client's close frame cannot be made out any more (RFC 6455 section 7.1.7).
 func (l *loop) brokenWS(s *session, err error) {
 	var e *ws.Error
 	if !errors.As(err, &e) {
 		panic("BUG: an error of ws that is not its own: " + err.Error())
 	}
-	l.closeSession(s, closing{godwit.CloseCode(e.Code), e.Reason})
+	if s.state != stateClosing {
+		l.closeSession(s, closing{godwit.CloseCode(e.Code), e.Reason})
+		s.hangUp = true
+		l.arm(s)
+	}
 }
 
 func (l *loop) event(s *session, ev ws.Event) {

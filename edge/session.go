@@ -56,6 +56,7 @@ type session struct {
 	bearer   bool // user and expires come from a token of the upgrade
 	joined   bool // Chat.Connect was called and Disconnect is owed
 	hangUp   bool // close the connection once the output is written
+	agreed   bool // the client sent a close frame
 	shut     bool // our half of the connection is shut down
 }
 

@@ -27,8 +27,7 @@ type verifiers struct {
 	done sync.WaitGroup
 }
 
-func (v *verifiers) start(workers, queueMax int, check Verifier, answer func(godwit.SessionID, verdict)) {
-	v.jobs = make(chan verifyJob, queueMax)
+func (v *verifiers) start(workers int, check Verifier, answer func(godwit.SessionID, verdict)) {
 	for range workers {
 		v.done.Go(func() {
 			for job := range v.jobs {

@@ -1,0 +1,3 @@
+package edge
+
+func childMain() bool { return false }
