@@ -190,6 +190,7 @@ func (l *loop) welcome(s *socket, r *godwit.ConnectReply) {
 // align moves the feed to where the server goes on.
 func (l *loop) align(r *godwit.ConnectReply) {
 	f, head := &l.feed, Position{r.Epoch, r.Seq}
+	l.pushed = r.Seq
 	switch {
 	case f.epoch == "" && l.cfg.Since == nil: // first connection, from the head
 		f.epoch, f.cursor = r.Epoch, r.Seq
@@ -200,6 +201,7 @@ func (l *loop) align(r *godwit.ConnectReply) {
 		}
 	case r.Resumed && r.Epoch == f.epoch:
 		f.owed = f.cursor // the server replays all of it
+		l.pushed = f.cursor
 	case r.Epoch == f.epoch && f.cursor <= r.Seq && (l.cfg.CatchUp == Replay || l.cfg.Since != nil):
 		f.owed = max(f.owed, r.Seq) // read in pages what the server won't replay
 	default:
@@ -208,8 +210,9 @@ func (l *loop) align(r *godwit.ConnectReply) {
 			reason = "epoch"
 		}
 		f.jump(reason, head)
-		l.taken, l.unacked, l.bytes, l.ackAt = 0, 0, 0, time.Time{}
+		l.taken, l.bytes = 0, 0
 	}
+	l.acked, l.ackAt = l.pushed, time.Time{}
 }
 
 func (l *loop) replayPhase() Phase {

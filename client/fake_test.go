@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,14 +75,16 @@ func (s *fakeServer) accept(t *testing.T) *peer {
 // peer is the server's end of one connection.
 type peer struct {
 	gws.BuiltinEventHandler
-	conn   *gws.Conn
-	enc    godwit.Encoding
-	frames chan godwit.ClientFrame
-	ended  chan struct{}
+	conn    *gws.Conn
+	enc     godwit.Encoding
+	frames  chan godwit.ClientFrame
+	ended   chan struct{}
+	largest atomic.Int64 // bytes of a message of the client
 }
 
 func (p *peer) OnMessage(_ *gws.Conn, m *gws.Message) {
 	defer m.Close()
+	p.largest.Store(max(p.largest.Load(), int64(len(m.Bytes()))))
 	for rest := bytes.Clone(m.Bytes()); len(rest) > 0; {
 		var frame []byte
 		var err error
@@ -316,7 +319,8 @@ func (f *fixture) receiveEntries(t *testing.T, from, to godwit.Seq) {
 	for seq := from; seq <= to; seq++ {
 		item, want := f.receive(t), entry(seq)
 		if item.Gap != nil || item.Entry.Seq != seq || item.Entry.Msg.MID != want.Msg.MID ||
-			!bytes.Equal(item.Entry.Msg.Body, want.Msg.Body) || string(item.Entry.Msg.Conv) != "u:bob" || !item.Entry.Msg.Text {
+			!bytes.Equal(item.Entry.Msg.Body, want.Msg.Body) || string(item.Entry.Msg.Conv) != "u:bob" || !item.Entry.Msg.Text ||
+			cap(item.Entry.Msg.Body) != len(want.Msg.Body) { // memory of its own
 			t.Fatalf("got %+v, want entry %d", item, seq)
 		}
 		if at := (Position{"e1", seq}); item.At != at || f.Position() != at {

@@ -84,6 +84,14 @@ func TestFeedTurnsAwayWhatItCannotHoldAndOwesIt(t *testing.T) {
 		t.Fatalf("asks since %d, want 4", since)
 	}
 	f = feed{epoch: "e"}
+	for seq := range godwit.Seq(readyMax + 1) {
+		f.offer(godwit.Entry{Seq: seq + 1})
+	}
+	f.take()
+	if since, owed := f.missing(1); !owed || since != readyMax {
+		t.Fatalf("the last one turned away is not asked for: %d, %v", since, owed)
+	}
+	f = feed{epoch: "e"}
 	for seq := godwit.Seq(2 * aheadMax); seq > 1; seq-- {
 		f.offer(godwit.Entry{Seq: seq})
 	}

@@ -49,6 +49,7 @@ func (l *loop) handle(e event) {
 	if l.state.Phase == Replaying && l.replayPhase() == Live {
 		l.show(Live, time.Time{}, nil)
 	}
+	l.ackSoon()
 	l.flush()
 }
 
@@ -72,8 +73,10 @@ func (l *loop) frame(f *godwit.ServerFrame) {
 	case godwit.KindPing:
 		l.write(l.current, &godwit.ClientFrame{Kind: godwit.KindPing})
 	case godwit.KindEvent:
+		l.pushed = max(l.pushed, end(&f.Event))
 		l.feed.offer(f.Event)
 	case godwit.KindSkip:
+		l.pushed = max(l.pushed, f.Skip.To)
 		l.feed.offer(godwit.Entry{Seq: f.Skip.From, SkipTo: f.Skip.To})
 	case godwit.KindResumed:
 		l.feed.owed = max(l.feed.owed, f.Resumed.Seq) // whatever the replay left out

@@ -34,9 +34,10 @@ type loop struct {
 	liveAt    godwit.Seq // the head then
 	state     State
 
-	taken   godwit.Seq // last sequence of this generation that the application took
-	unacked int        // items taken since the last ack
-	bytes   int        // their bodies
+	taken  godwit.Seq // last sequence of this generation that the application took
+	pushed godwit.Seq // highest that the current connection brought, or began after
+	acked  godwit.Seq // on the current connection, or what it began after
+	bytes  int        // of bodies taken since the last ack
 
 	// What happens by itself, and when; zero: never.
 	retryAt, openBy, silentAt, moveAt, ackAt time.Time
@@ -110,33 +111,44 @@ func (l *loop) itemTaken(item *Item) {
 	}
 	if item.generation == l.feed.generation && item.Gap == nil {
 		l.taken = item.At.Seq
-		l.unacked++
 		l.bytes += len(item.Entry.Msg.Body)
-		switch {
-		case l.unacked >= ackEvery || l.bytes >= ackEveryBytes:
-			l.ack()
-		case l.ackAt.IsZero():
-			l.ackAt = l.now().Add(ackAfter)
-		}
+		l.ackSoon()
 	}
 	l.flush() // room in the feed may let a fetch go out
 }
 
-// An ack goes out after so many items, so many bytes of bodies, or so long after
-// the first: well within a window of 512 entries or 1 MiB.
+// An ack goes out after so many sequences, so many bytes of bodies, or so long
+// after the first: well within a window of 512 entries or 1 MiB.
 const (
 	ackEvery      = 64
 	ackEveryBytes = 128 << 10
 	ackAfter      = 500 * time.Millisecond
 )
 
+// ackable is what may be acked: taken by the application, and pushed on this
+// connection. A fetch may run ahead of the push, and an ack of that is an error.
+func (l *loop) ackable() (godwit.Seq, bool) {
+	seq := min(l.taken, l.pushed)
+	return seq, l.current != nil && seq > l.acked
+}
+
+func (l *loop) ackSoon() {
+	seq, ok := l.ackable()
+	switch {
+	case !ok:
+	case seq-l.acked >= ackEvery || l.bytes >= ackEveryBytes:
+		l.ack()
+	case l.ackAt.IsZero():
+		l.ackAt = l.now().Add(ackAfter)
+	}
+}
+
 func (l *loop) ack() {
 	l.ackAt = time.Time{}
-	if l.current == nil || l.unacked == 0 {
-		return
+	if seq, ok := l.ackable(); ok {
+		l.acked, l.bytes = seq, 0
+		l.write(l.current, &godwit.ClientFrame{Kind: godwit.KindAck, Ack: godwit.Ack{Seq: seq}})
 	}
-	l.unacked, l.bytes = 0, 0
-	l.write(l.current, &godwit.ClientFrame{Kind: godwit.KindAck, Ack: godwit.Ack{Seq: l.taken}})
 }
 
 var errNotReading = errors.New("client: the server does not read")

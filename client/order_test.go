@@ -143,13 +143,43 @@ func TestNewEpochIsADiscontinuity(t *testing.T) {
 	p.drop()
 	p = f.again(t)
 	p.welcome(t, godwit.ConnectReply{Epoch: "e2", Seq: 3, Reason: "epoch"})
-	p.send(pushed(4))
+	for seq := range godwit.Seq(10) {
+		p.send(pushed(4 + seq))
+	}
+	p.barrier(t)
 	f.receiveEntries(t, 11, 11)
+	p.barrier(t)
+	f.clock.turn(ackAfter)
+	p.barrier(t) // 11 was of the old log: it acks nothing of the new one
 	wantGap(t, f.receive(t), "epoch", Position{"e1", 11}, Position{"e2", 3})
 	if item := f.receive(t); item.Entry.Seq != 4 || f.Position() != (Position{"e2", 4}) {
 		t.Fatalf("got %+v at %v", item, f.Position())
 	}
 	p.barrier(t)
+	f.clock.turn(ackAfter)
+	if ack := p.expect(t, godwit.KindAck); ack.Ack.Seq != 4 {
+		t.Fatalf("acked %d, want 4", ack.Ack.Seq)
+	}
+}
+
+// A fetch may bring what the connection has not pushed yet, and the server
+// refuses an ack of that.
+func TestAckWaitsForThePush(t *testing.T) {
+	f, p := live(t, 10, nil)
+	p.send(pushed(12))
+	p.page(p.expect(t, godwit.KindSync), 100, entries(11, 100)...)
+	f.receiveEntries(t, 11, 100)
+	p.barrier(t)
+	f.clock.turn(ackAfter)
+	if ack := p.expect(t, godwit.KindAck); ack.Ack.Seq != 12 {
+		t.Fatalf("acked %d, want 12", ack.Ack.Seq)
+	}
+	for seq := godwit.Seq(13); seq <= 100; seq++ {
+		p.send(pushed(seq))
+	}
+	if ack := p.expect(t, godwit.KindAck); ack.Ack.Seq < 12+ackEvery {
+		t.Fatalf("acked %d", ack.Ack.Seq)
+	}
 }
 
 func TestTooFarIsADiscontinuityOrAReplayAsConfigured(t *testing.T) {
@@ -179,6 +209,7 @@ func TestRejectedFetchReconnectsInsteadOfSkipping(t *testing.T) {
 	f.clock.turn(s.Until.Sub(f.clock.Now()))
 	p = f.accept(t)
 	p.welcome(t, godwit.ConnectReply{Seq: 13, Resumed: true})
+	p.barrier(t) // the replay is not fetched as well
 	p.send(pushed(11), pushed(12), pushed(13))
 	f.receiveEntries(t, 11, 13)
 }

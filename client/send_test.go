@@ -182,6 +182,23 @@ func TestEndOfContextTellsUnknownFromNotSent(t *testing.T) {
 	}
 }
 
+func TestLostConnectionLeavesTheFateUnknown(t *testing.T) {
+	f, p := live(t, 0, nil)
+	tickets := f.submit(t, "c1")
+	expectSends(t, p, "c1")
+	p.drop()
+	f.await(t, Waiting)
+	tickets = append(tickets, f.submit(t, "c2")...)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := tickets[0].Wait(ctx); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("was in flight: %v", err)
+	}
+	if _, err := tickets[1].Wait(ctx); !errors.Is(err, ErrNotSent) {
+		t.Fatalf("was not: %v", err)
+	}
+}
+
 func TestCloseTellsUnknownFromNotSent(t *testing.T) {
 	f, p := live(t, 0, func(cfg *Config) { cfg.SendsInFlight = 1 })
 	tickets := f.submit(t, "c1", "c2")
@@ -258,5 +275,8 @@ func TestManySendsShareMessagesUnderTheFrameLimit(t *testing.T) {
 	}
 	for i, ticket := range tickets {
 		f.wantStored(t, ticket, godwit.Seq(i%256))
+	}
+	if most := p.largest.Load(); most > 4096 || most < 1000 {
+		t.Fatalf("the largest message has %d bytes, the limit is 4096", most)
 	}
 }
