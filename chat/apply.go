@@ -124,11 +124,11 @@ func (a *applier) apply(tx Tx, command []byte) outcome {
 
 // genesis writes the settings of a group that has none.
 func (a *applier) genesis(tx Tx, h header, c *genesisCommand) outcome {
-	if c.settings.level > levelMax {
-		panic(tooNew(c.settings.level))
-	}
 	if homeOf(tx.Group(), int(c.settings.groups)) != h.home || c.settings.group(h.home) != tx.Group() {
 		return outcome{refusal: godwit.ErrFrameInvalid}
+	}
+	if c.settings.level > levelMax {
+		panic(tooNew(c.settings.level))
 	}
 	a.value = c.settings.append(a.value[:0])
 	tx.Put(a.keyOf(appendKey(a.key[:0], h.home, rowSettings)), a.value)
