@@ -30,7 +30,8 @@ type Config struct {
 	// of two). It should be the unit the disk may garble when power fails while it
 	// writes: a synced frame never shares a block with a later one.
 	BlockBytes int64
-	// FileID gives a new file its random identity (default: crypto/rand). Never 0.
+	// FileID gives a new file its random identity, never 0 (default: crypto/rand).
+	// The pre-writing goroutine calls it, too, but never at the same time.
 	FileID func() uint64
 	// Logger gets a warning for a cut tail. Default: discarded.
 	Logger *slog.Logger

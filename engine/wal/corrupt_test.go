@@ -233,3 +233,47 @@ func TestClaimOfATornFrameIsEnoughForCorruption(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestMisplacedFramesAreCorruption(t *testing.T) {
+	fs := newCrashFS()
+	l, _ := mustOpen(t, smallConfig(fs))
+	for i := range 4 {
+		must(t, l.Append([]Record{testRecord(i, 100)}))
+		must(t, l.Sync())
+	}
+	must(t, l.Close())
+	data := fs.file(1).data
+	second, third := bytes.Clone(data[2*512:3*512]), bytes.Clone(data[3*512:4*512])
+	copy(data[2*512:], third)
+	copy(data[3*512:], second)
+	if _, err := openQuietly(t, fs); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestKilledProcessLeavesACoveredLog(t *testing.T) {
+	fs := newCrashFS()
+	l, _ := mustOpen(t, smallConfig(fs))
+	must(t, l.Append([]Record{testRecord(1, 100)}))
+	must(t, l.Sync())
+	image := fs.clone() // no trailer
+	must(t, l.Close())
+	for range 10 { // crash again and again: no file is added
+		l, got := mustOpen(t, smallConfig(image))
+		if len(got) != 1 || l.LSN() != 2 || l.Stats().Files > 2 {
+			t.Fatalf("%d records, LSN %d, %+v", len(got), l.LSN(), l.Stats())
+		}
+		must(t, l.Idle())
+		if l.LSN() != 2 {
+			t.Fatal("Idle covered what the recovery had covered")
+		}
+		next := image.clone()
+		must(t, l.Close())
+		image = next
+	}
+	data, off, _ := lastFrame(t, image)
+	data[off+frameHeaderBytes] ^= 1
+	if _, err := openQuietly(t, image); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v", err)
+	}
+}

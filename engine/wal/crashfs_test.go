@@ -132,8 +132,14 @@ func (fs *crashFS) List(directory string) ([]string, error) {
 	return names, nil
 }
 
-// crash returns a file system as a power failure at this moment may leave it.
-// The caller holds mu or knows that nobody writes.
+func (fs *crashFS) powerFailure(rng *rand.Rand) *crashFS {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.crash(rng)
+}
+
+// crash returns a file system as a power failure at this moment may leave it;
+// mu is held.
 func (fs *crashFS) crash(rng *rand.Rand) *crashFS {
 	image := newCrashFS()
 	mode := rng.IntN(5)

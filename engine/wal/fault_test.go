@@ -63,9 +63,7 @@ func TestRecoveryAfterFailedFsyncDoesNotTrustTheCache(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			must(t, l.Close())
 		}
-		fs.mu.Lock()
-		image := fs.crash(rng) // power fails: only the disk counts now
-		fs.mu.Unlock()
+		image := fs.powerFailure(rng) // only the disk counts now
 		_ = l.Close()
 		got, err = openQuietly(t, image)
 		if err != nil || samePrefix(got, want) != nil || len(got) != len(want) {

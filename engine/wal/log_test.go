@@ -37,6 +37,23 @@ func TestOpenGivesBackWhatWasAppended(t *testing.T) {
 	f("reopened each time", []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1000, 12, 13, 14}, 1)
 }
 
+func TestLogOnTheRealDisk(t *testing.T) {
+	cfg := Config{Dir: t.TempDir() + "/wal", FirstFileBytes: 1 << 20, MaxFileBytes: 4 << 20}
+	var want []Record
+	for range 4 {
+		l, got := mustOpen(t, cfg)
+		if err := samePrefix(got, want); err != nil || len(got) != len(want) {
+			t.Fatalf("%d of %d records, %v", len(got), len(want), err)
+		}
+		for i := range 20 {
+			want = append(want, testRecord(i, i*9000))
+			must(t, l.Append(want[len(want)-1:]))
+			must(t, l.Sync())
+		}
+		must(t, l.Close())
+	}
+}
+
 func TestLSNAndStatsCountFrames(t *testing.T) {
 	l, _ := mustOpen(t, smallConfig(newMem(t)))
 	must(t, l.Append([]Record{testRecord(1, 10)}))

@@ -173,7 +173,6 @@ func (r *recovery) replayLast(src source, first uint64) error {
 	if r.expected != first {
 		return corrupt(fileName(src.sequence), src.blockBytes, r.expected, fmt.Sprintf("the file starts with frame %d", first))
 	}
-	r.covered = max(r.covered, first-1)
 	off := src.blockBytes
 	for {
 		start := position{off, r.expected}

@@ -41,8 +41,10 @@ func (fs *crashFS) put(sequence uint64, data []byte) {
 	fs.names[filePath(sequence)] = newInode(data)
 }
 
-// clone copies a file system nobody writes to.
+// clone is what another process would read now.
 func (fs *crashFS) clone() *crashFS {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	c := newCrashFS()
 	for name, n := range fs.names {
 		c.names[name] = newInode(bytes.Clone(n.data))
@@ -70,7 +72,7 @@ func TestStaleFramesOfARecycledFileAreNotReplayed(t *testing.T) {
 	if !ok || h.lsn != l.LSN()+1 {
 		t.Fatalf("the test does not test: stale frame %d, log at %d", h.lsn, l.LSN())
 	}
-	image := fs.crash(rand.New(rand.NewPCG(1, 1)))
+	image := fs.powerFailure(rand.New(rand.NewPCG(1, 1)))
 	must(t, l.Close())
 	for _, fs := range []*crashFS{image, fs} {
 		l, got := mustOpen(t, smallConfig(fs))
