@@ -22,14 +22,16 @@ type memStore struct {
 	groups  []*memGroup
 	clock   int64
 	// faults, under mu
-	refuse  error               // Propose returns it
-	lose    func(n uint64) bool // of the n-th proposal: apply, but tell the waiter "unknown"
-	dropped func(n uint64) bool // of the n-th proposal: never applied, the waiter hears "unknown"
-	readErr error               // ReadIndex ends with it
-	held    []func(error)       // ReadIndex calls kept back while hold is set
-	hold    bool
-	count   uint64
-	work    chan struct{}
+	refuse    error               // Propose returns it
+	lose      func(n uint64) bool // of the n-th proposal: apply, but tell the waiter "unknown"
+	dropped   func(n uint64) bool // of the n-th proposal: never applied, the waiter hears "unknown"
+	dropGroup int                 // the only group dropped is for; -1: all
+	frozen    map[int]bool        // groups that apply nothing
+	readErr   error               // ReadIndex ends with it
+	held      []func(error)       // ReadIndex calls kept back while hold is set
+	hold      bool
+	count     uint64
+	work      chan struct{}
 }
 
 type memGroup struct {
@@ -58,7 +60,7 @@ type memCommand struct {
 }
 
 func newMemStore(groups int) *memStore {
-	s := &memStore{machine: NewMachine(groups), clock: 1_700_000_000_000, work: make(chan struct{}, 1)}
+	s := &memStore{machine: NewMachine(groups), clock: 1_700_000_000_000, dropGroup: -1, work: make(chan struct{}, 1)}
 	for g := range groups {
 		s.groups = append(s.groups, newMemGroup(g))
 	}
@@ -96,9 +98,16 @@ func (s *memStore) signal() {
 func (s *memStore) step() (n int) {
 	for _, g := range s.groups {
 		s.mu.Lock()
+		if s.frozen[g.id] {
+			s.mu.Unlock()
+			continue
+		}
 		queue := g.queue
 		g.queue = nil
 		lose, dropped, stamp := s.lose, s.dropped, s.clock
+		if s.dropGroup >= 0 && s.dropGroup != g.id {
+			dropped = nil
+		}
 		s.mu.Unlock()
 		if len(queue) == 0 {
 			continue
