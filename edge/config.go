@@ -77,14 +77,14 @@ type Config struct {
 }
 
 const (
-	tickMS         = 250 // unit of every timer
-	filesReserved  = 512
-	fragmentsMax   = 1024
-	verifyWorkers  = 2
-	loopsMax       = 1 << loopBits
-	tokenBytesMax  = 8192
-	waitingExtra   = 16 << 10 // bytes a client may send ahead of the connect reply, beside one frame
-	controlsPerTick = 250 // WebSocket control frames in one tick before a client is closed
+	tickMS          = 250 // unit of every timer
+	filesReserved   = 512
+	fragmentsMax    = 1024
+	verifyWorkers   = 2
+	loopsMax        = 1 << loopBits
+	tokenBytesMax   = 8192
+	waitingExtra    = 16 << 10 // bytes a client may send ahead of the connect reply, beside one frame
+	controlsPerTick = 250      // WebSocket control frames in one tick before a client is closed
 )
 
 func defaulted[T comparable](field *T, value T) {

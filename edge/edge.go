@@ -43,7 +43,7 @@ type Edge struct {
 	started  chan struct{}
 	done     chan struct{} // closed when everything has ended
 
-	goaway   atomic.Pointer[goaway]
+	goaway atomic.Pointer[goaway]
 
 	adoptMu sync.Mutex // never taken while holding another
 	byLoop  map[gnet.EventLoop]*loop
