@@ -109,10 +109,11 @@ func (w *ackWaiter) Fail(err error) {
 	w.done <- answer{err: err}
 }
 
-// testConfig is a store on fs with a clock that stands at 1000 ms.
+// testConfig is a store on fs with a clock that stands at 1000 ms and WAL files
+// so small that they change often.
 func testConfig(t testing.TB, fs vfs.FS, groups int) Config {
 	return Config{
-		FS: fs, Dir: "store", Groups: groups, CheckReads: true,
+		FS: fs, Dir: "store", Groups: groups, CheckReads: true, walFileBytes: 64 << 10,
 		Clock: func() int64 { return 1000 },
 		Fatal: func(err error) { t.Errorf("Fatal: %v", err) },
 	}

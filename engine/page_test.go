@@ -55,7 +55,6 @@ func TestPagesAndRowsMatchAModel(t *testing.T) {
 		const logs = 3
 		groups := rapid.SampledFrom([]int{1, 8}).Draw(r, "groups")
 		cfg := testConfig(t, vfs.NewMem(), groups)
-		cfg.walFileBytes = 64 << 10
 		s := mustOpen(t, cfg, newAppender(groups))
 		defer func() { mustClose(t, s) }()
 		model := make([]modelLog, logs)
