@@ -262,14 +262,14 @@ func TestImpossibleMessagesAreRefusedHere(t *testing.T) {
 }
 
 func TestManySendsShareMessagesUnderTheFrameLimit(t *testing.T) {
-	f := start(t, nil)
+	f := start(t, func(cfg *Config) { cfg.SendsInFlight = 300 })
 	p := f.accept(t)
 	var cids []string
 	for i := range 300 {
 		cids = append(cids, fmt.Sprintf("c%03d", i))
 	}
 	tickets := f.submit(t, cids...) // before the connection: they go out in one go
-	p.welcome(t, godwit.ConnectReply{Limits: godwit.Limits{Frame: 4096, InFlight: 64}})
+	p.welcome(t, godwit.ConnectReply{Limits: godwit.Limits{Frame: 4096, InFlight: 300}})
 	for i := range cids {
 		p.stored(expectSends(t, p, cids[i])[0], godwit.Seq(i%256))
 	}

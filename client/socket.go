@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -214,9 +213,8 @@ const farewellTimeout = time.Second
 // when the loop has taken them: the kernel's buffers hold the server back.
 func (s *socket) OnMessage(_ *gws.Conn, message *gws.Message) {
 	defer message.Close()
-	data := bytes.Clone(message.Bytes())
 	var frames []godwit.ServerFrame
-	for rest := data; len(rest) > 0; {
+	for rest := message.Bytes(); len(rest) > 0; {
 		var frame []byte
 		var err error
 		if frame, rest, err = godwit.NextFrame(s.encoding, rest); err != nil {
@@ -255,8 +253,9 @@ func (s *socket) tell(e event) {
 	}
 }
 
-// ownEntries gives each entry memory of its own, so that an application that
-// keeps one of them does not keep the whole message.
+// ownEntries gives each entry memory of its own: the message's goes back to a
+// pool, and an application that keeps one entry must not keep a page of them.
+// Nothing else in a server frame aliases its source.
 func ownEntries(f *godwit.ServerFrame) {
 	switch f.Kind {
 	case godwit.KindEvent:

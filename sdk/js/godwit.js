@@ -1,0 +1,520 @@
+/**
+ * Godwit: the JavaScript SDK of the protocol godwit.v1, for browsers and Node.
+ * No dependencies. One Client is one session of one device: it delivers the
+ * user's log once and in sequence order across any number of reconnects, and
+ * sends messages again under the same client id until their fate is known.
+ *
+ *   const client = new Client({ url: "wss://chat.example/v1/ws", token });
+ *   client.addEventListener("entry", (e) => show(e.detail));
+ *   client.connect();
+ *   const { seq } = await client.send("bob", { text: "hi" });
+ *
+ * Events: "entry" (detail: Entry), "skip" ({from, to}), "discontinuity"
+ * ({reason, from, to}), "state" (State), "resumed" ({missed, from, to}).
+ *
+ * @typedef {{seq: number, msg: {mid: string, conv: string, from: string, cid: string, time: number, text?: string, data?: string, type?: string}}} Entry
+ * @typedef {{epoch: string, seq: number}} Position
+ * @typedef {{phase: "idle"|"connecting"|"replaying"|"live"|"waiting"|"stopped", until?: number, error?: Error}} State
+ * @typedef {{cid: string, mid: string, seq: number, conv: string, time: number, dup: boolean}} Sent
+ * @typedef {object} Options
+ * @property {string} url ws://… or wss://…
+ * @property {string | (() => string | Promise<string>)} token a function is asked before each connection; a string that is refused stops the client
+ * @property {string} [device] names this installation; default: a random name
+ * @property {Position} [resume] continue after a position of an earlier client; default: from the head
+ * @property {boolean} [replay] when too far behind, read every missed entry instead of a discontinuity
+ * @property {number} [queueMax] requests that may wait here, default 1024; above it they are refused
+ * @property {typeof WebSocket} [WebSocket] default: the global one
+ * @property {() => number} [random] default: Math.random
+ */
+
+const SUBPROTOCOL = "godwit.v1.json";
+const BACKOFF_FIRST = 500, BACKOFF_MAX = 20_000, STABLE_AFTER = 5_000, OPEN_TIMEOUT = 10_000; // ms
+const PAUSE_FIRST = 100, PAUSE_MAX = 5_000; // ms between temporary refusals
+const ACK_EVERY = 64, ACK_AFTER = 500; // sequences, ms
+const AHEAD_MAX = 1024; // entries kept beyond a hole; above it the farthest are fetched later
+const STOPPING_RFC_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
+
+/** An answer of the server that says no. `code` is stable; see docs/protocol.md. */
+export class RefusedError extends Error {
+  /** @param {{code: string, num: number, temporary?: boolean, retry_after_ms?: number, message?: string}} reply */
+  constructor(reply) {
+    super(`${reply.code}: ${reply.message ?? ""}`);
+    this.name = "RefusedError";
+    this.code = reply.code;
+    this.num = reply.num;
+    this.temporary = Boolean(reply.temporary);
+  }
+}
+
+/** The message was with a server and no answer came: sending it again with the same cid finds out. */
+export class UnknownError extends Error { name = "UnknownError"; }
+
+/** The message or request never had an effect. */
+export class NotSentError extends Error { name = "NotSentError"; }
+
+/** The server closed the connection. */
+export class CloseError extends Error {
+  /** @param {number} code @param {string} reason */
+  constructor(code, reason) {
+    let details = {};
+    try { details = JSON.parse(reason) ?? {}; } catch { /* any text may stand there */ }
+    super(`closed: ${code} ${details.reason ?? reason}`.trim());
+    this.name = "CloseError";
+    this.code = code;
+    this.retryAfterMs = Number(details.retry_after_ms) || 0;
+  }
+}
+
+/**
+ * What a close code asks for.
+ * @param {number} code
+ * @returns {"stop"|"token"|"return"|"backoff"}
+ */
+export function remedyOf(code) {
+  if (STOPPING_RFC_CODES.has(code)) return "stop";
+  switch (Math.floor(code / 100)) {
+    case 40: return "stop";
+    case 41: return "token";
+    case 43: return "return";
+    default: return "backoff";
+  }
+}
+
+export class Client extends EventTarget {
+  #options; #socket = null; #welcome = null; #state = { phase: "idle" };
+  #epoch = ""; #cursor = 0; #owed = 0; #ahead = new Map(); #liveAt = 0; #from = 0;
+  #sends = []; #reads = []; #flying = new Map(); #lastId = 0;
+  #fetching = false; #holding = false; #sendAt = 0;
+  #failures = 0; #refusals = 0; #connectedAt = 0; #stopped = false; #replaying = false;
+  #pushed = 0; #acked = 0; #timers = new Map();
+
+  /** @param {Options} options */
+  constructor(options) {
+    super();
+    if (!/^wss?:\/\//.test(options?.url ?? "")) throw new TypeError("url must be ws://… or wss://…");
+    if (!options.token) throw new TypeError("token is required");
+    this.#options = { queueMax: 1024, random: Math.random, WebSocket: globalThis.WebSocket, device: "js-" + randomId().slice(0, 12), ...options };
+    if (!this.#options.WebSocket) throw new TypeError("no global WebSocket: pass one as an option");
+    if (options.resume) ({ epoch: this.#epoch, seq: this.#cursor } = options.resume);
+  }
+
+  /** @returns {State} */
+  get state() { return this.#state; }
+  /** Where a later client can resume: after the last entry dispatched. @returns {Position} */
+  get position() { return { epoch: this.#epoch, seq: this.#cursor }; }
+  /** The newest connect reply, with its limits; null before the first. */
+  get welcome() { return this.#welcome; }
+
+  /** Connects, and stays connected until close() or until the server says stop. */
+  connect() {
+    if (this.#state.phase === "idle") this.#open();
+  }
+
+  /** Ends the session. Sends without an answer are rejected. */
+  close() {
+    this.#stop(null);
+  }
+
+  /** Ends the wait before a reconnect, for instance when the browser says "online". */
+  retryNow() {
+    if (this.#state.phase === "waiting") this.#open();
+  }
+
+  /**
+   * Sends a message to a user ("bob", "u:bob") or a group ("g:42") and resolves
+   * when it is stored durably. Rejects with a RefusedError or NotSentError (no
+   * effect) or an UnknownError (send again with the same cid to find out).
+   * @param {string} to
+   * @param {{text?: string, data?: string, type?: string, cid?: string}} message data is base64
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<Sent>}
+   */
+  async send(to, message, { signal } = {}) {
+    const { text, data, type, cid = randomId() } = message;
+    const target = to.startsWith("g:") ? { group: to.slice(2) } : { to: to.replace(/^u:/, "") };
+    const reply = await this.#ask("send", { ...target, cid, text, data, type, time: Date.now() }, signal);
+    return { cid, mid: reply.mid, seq: reply.seq, conv: reply.conv, time: reply.time, dup: Boolean(reply.dup) };
+  }
+
+  /**
+   * Yields a conversation page by page, newest first unless `after` is given.
+   * @param {string} conv
+   * @param {{before?: number, after?: number, limit?: number, signal?: AbortSignal}} [range]
+   * @returns {AsyncGenerator<Entry>}
+   */
+  async *history(conv, { before, after, limit = Infinity, signal } = {}) {
+    const id = /^[ug]:/.test(conv) ? conv : "u:" + conv;
+    for (let more = true; more && limit > 0;) {
+      const reply = await this.#ask("history", { conv: id, before, after, limit: Math.min(limit, 100) }, signal);
+      const entries = reply.entries ?? [];
+      if (after === undefined) entries.reverse();
+      for (const entry of entries) {
+        if (limit-- <= 0) return;
+        yield entry;
+        if (after === undefined) before = entry.seq; else after = entry.skip?.to ?? entry.seq;
+      }
+      more = Boolean(reply.more) && entries.length > 0;
+    }
+  }
+
+  /**
+   * Yields the user's conversations, the most recent first.
+   * @param {{signal?: AbortSignal}} [options]
+   */
+  async *conversations({ signal } = {}) {
+    for (let next; ;) {
+      const reply = await this.#ask("conversations", { next }, signal);
+      yield* reply.items ?? [];
+      next = reply.next;
+      if (!next) return;
+    }
+  }
+
+  /**
+   * @param {string[]} users
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {Promise<{user: string, online: boolean, last_seen: number}[]>} in the order asked
+   */
+  async presence(users, { signal } = {}) {
+    return (await this.#ask("presence", { get: users }, signal)).users ?? [];
+  }
+
+  // ---- connecting
+
+  async #open() {
+    this.#cancel("retry");
+    if (this.#stopped || this.#socket) return;
+    const attempt = { ws: null, established: false }; // identity tells old sockets from the current one
+    this.#socket = attempt;
+    this.#show({ phase: "connecting", error: this.#state.error });
+    this.#after("open", OPEN_TIMEOUT, () => this.#lost(attempt, new Error("no connect reply in time")));
+    try {
+      const { token, url, WebSocket } = this.#options;
+      const jwt = typeof token === "function" ? await token() : token;
+      if (this.#socket !== attempt) return;
+      const ws = attempt.ws = new WebSocket(url, SUBPROTOCOL);
+      let closed = false;
+      ws.onopen = () => {
+        if (this.#socket !== attempt) return;
+        const resume = this.#epoch ? this.position : undefined;
+        this.#write({ id: ++this.#lastId, connect: { token: jwt, device: this.#options.device, resume } });
+      };
+      ws.onmessage = (event) => { if (this.#socket === attempt) this.#message(attempt, event.data); };
+      ws.onclose = (event) => {
+        if (!closed) this.#lost(attempt, new CloseError(event.code, event.reason));
+        closed = true;
+      };
+    } catch (error) {
+      this.#lost(attempt, error);
+    }
+  }
+
+  #write(frame) {
+    this.#socket.ws.send(JSON.stringify(frame));
+  }
+
+  /** Ends one connection and does what its end asks for. */
+  #lost(attempt, error) {
+    if (this.#socket !== attempt) return;
+    this.#socket = null;
+    for (const name of ["open", "silent", "ack", "send", "fetch"]) this.#cancel(name);
+    try { attempt.ws?.close(); } catch { /* it never opened */ }
+    for (const request of this.#flying.values()) {
+      if (!request) continue;
+      request.flying = false;
+      request.maybe = true;
+    }
+    this.#flying.clear();
+    this.#fetching = this.#holding = false;
+    this.#sendAt = 0;
+    if (attempt.established && Date.now() - this.#connectedAt >= STABLE_AFTER) this.#failures = 0;
+    const remedy = error instanceof CloseError ? remedyOf(error.code) : "backoff";
+    if (remedy === "stop" || (remedy === "token" && typeof this.#options.token !== "function")) return this.#stop(error);
+    this.#retry(remedy, error);
+  }
+
+  #retry(remedy, error) {
+    let bound = Math.min(BACKOFF_MAX, BACKOFF_FIRST * 2 ** this.#failures);
+    if (remedy === "return" && this.#failures === 0) bound = BACKOFF_FIRST;
+    this.#failures++;
+    const wait = (error.retryAfterMs ?? 0) + this.#options.random() * bound;
+    this.#show({ phase: "waiting", until: Date.now() + wait, error });
+    this.#after("retry", wait, () => this.#open());
+  }
+
+  #stop(error) {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    const socket = this.#socket;
+    if (socket?.established) this.#ack();
+    this.#socket = null;
+    for (const name of [...this.#timers.keys()]) this.#cancel(name);
+    try { socket?.ws?.close(1000); } catch { /* it never opened */ }
+    const why = error?.message ?? "the client was closed";
+    for (const request of [...this.#sends, ...this.#reads]) this.#abandon(request, why);
+    this.#show({ phase: "stopped", error: error ?? undefined });
+  }
+
+  // ---- frames
+
+  #message(attempt, data) {
+    try {
+      for (const line of String(data).split("\n")) {
+        if (line && this.#socket === attempt) this.#frame(attempt, JSON.parse(line));
+      }
+    } catch (error) {
+      this.#lost(attempt, error); // the server breaks the protocol
+    }
+    if (this.#socket !== attempt || !attempt.established) return;
+    this.#after("silent", 2000 * (this.#welcome.ping || 25), () => this.#lost(attempt, new Error("the server is silent")));
+    this.#settle();
+  }
+
+  #frame(attempt, frame) {
+    if (frame.connect) return this.#welcomed(attempt, frame.connect);
+    if (!attempt.established) return frame.error || this.#pong(frame);
+    if (frame.ev) return this.#pushedEntry(frame.ev);
+    if (frame.skip) return this.#pushedEntry({ seq: frame.skip.from, skip: frame.skip });
+    if (frame.resumed) {
+      this.#owed = Math.max(this.#owed, frame.resumed.seq);
+      return undefined;
+    }
+    if (frame.goaway) return this.#move(attempt, frame.goaway);
+    if (frame.id) return this.#answered(attempt, frame);
+    return this.#pong(frame);
+  }
+
+  #pong(frame) {
+    if (Object.keys(frame).length === 0) this.#write({});
+  }
+
+  #move(attempt, { after_ms = 0, spread_ms = 0 }) {
+    this.#after("open", after_ms + this.#options.random() * spread_ms, () => this.#lost(attempt, new CloseError(4300, '{"reason":"goaway"}')));
+  }
+
+  #welcomed(attempt, reply) {
+    if (attempt.established) return;
+    this.#cancel("open");
+    attempt.established = true;
+    const first = !this.#epoch;
+    const here = this.position, head = { epoch: reply.epoch, seq: reply.seq };
+    this.#welcome = reply;
+    this.#connectedAt = Date.now();
+    this.#liveAt = this.#pushed = reply.seq;
+    this.#from = here.seq;
+    if (first) {
+      this.#epoch = head.epoch;
+      this.#cursor = this.#owed = head.seq;
+    } else if (reply.resumed && reply.epoch === here.epoch) {
+      this.#owed = this.#pushed = here.seq; // the server replays all of it
+    } else if (this.#options.replay && reply.epoch === here.epoch && here.seq <= head.seq) {
+      this.#owed = Math.max(this.#owed, head.seq); // read in pages what it won't replay
+    } else {
+      this.#epoch = head.epoch;
+      this.#cursor = this.#owed = head.seq;
+      this.#ahead.clear();
+      this.#emit("discontinuity", { reason: reply.reason ?? "epoch", from: here, to: head });
+    }
+    this.#acked = this.#pushed;
+    this.#replaying = !first && this.#cursor < this.#liveAt;
+    this.#show({ phase: this.#replaying ? "replaying" : "live" });
+  }
+
+  // ---- the log in sequence order
+
+  #pushedEntry(entry) {
+    this.#pushed = Math.max(this.#pushed, last(entry));
+    this.#offer(entry);
+  }
+
+  /** Takes an entry or skip range in any order, any number of times. */
+  #offer(entry) {
+    if (this.#stopped || last(entry) <= this.#cursor) return;
+    if (entry.seq > this.#cursor + 1) {
+      this.#owed = Math.max(this.#owed, entry.seq - 1);
+      this.#ahead.set(entry.seq, entry);
+      if (this.#ahead.size > AHEAD_MAX) {
+        const farthest = Math.max(...this.#ahead.keys());
+        this.#owed = Math.max(this.#owed, last(this.#ahead.get(farthest)));
+        this.#ahead.delete(farthest);
+      }
+      return;
+    }
+    this.#deliver(entry);
+    for (let moved = true; moved && this.#ahead.size > 0;) {
+      moved = false;
+      for (const [seq, parked] of this.#ahead) {
+        if (seq > this.#cursor + 1) continue;
+        this.#ahead.delete(seq);
+        moved = true;
+        if (last(parked) > this.#cursor) this.#deliver(parked);
+      }
+    }
+  }
+
+  #deliver(entry) {
+    const from = this.#cursor + 1;
+    this.#cursor = last(entry);
+    if (entry.msg) this.#emit("entry", entry);
+    else this.#emit("skip", { from, to: this.#cursor });
+  }
+
+  /** After each change: is the replay over, what is missing, what may go out. */
+  #settle() {
+    if (this.#replaying && this.#cursor >= this.#liveAt) {
+      this.#replaying = false;
+      this.#show({ phase: "live" });
+      this.#emit("resumed", { missed: this.#cursor - this.#from, from: this.#from + 1, to: this.#cursor });
+    }
+    const ackable = Math.min(this.#cursor, this.#pushed); // an ack of what was not pushed is an error
+    if (ackable - this.#acked >= ACK_EVERY) this.#ack();
+    else if (ackable > this.#acked && !this.#timers.has("ack")) this.#after("ack", ACK_AFTER, () => this.#ack());
+    this.#flush();
+  }
+
+  #ack() {
+    this.#cancel("ack");
+    const seq = Math.min(this.#cursor, this.#pushed);
+    if (seq <= this.#acked) return;
+    this.#acked = seq;
+    this.#write({ ack: { seq } });
+  }
+
+  #fetch(attempt) {
+    const since = this.#cursor;
+    this.#fetching = true;
+    this.#launch({
+      kind: "sync", body: { since, limit: this.#welcome.limits?.page || 100 },
+      resolve: (page) => {
+        this.#fetching = false;
+        for (const entry of page.entries ?? []) this.#offer(entry.skip ? { seq: entry.skip.from, skip: entry.skip } : entry);
+        if (this.#cursor === since && this.#owed > since) this.#lost(attempt, new Error("the server owes entries and does not give them"));
+      },
+      reject: (error) => this.#lost(attempt, error),
+      later: (wait) => this.#after("fetch", wait, () => { this.#fetching = false; this.#flush(); }),
+    });
+  }
+
+  // ---- requests
+
+  #ask(kind, body, signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(new NotSentError("aborted"));
+      if (this.#stopped) return reject(new NotSentError("the client is stopped"));
+      if (this.#sends.length + this.#reads.length >= this.#options.queueMax) return reject(new NotSentError("the queue is full"));
+      const request = { kind, body, resolve, reject, flying: false, maybe: false, notBefore: 0 };
+      (kind === "send" ? this.#sends : this.#reads).push(request);
+      signal?.addEventListener("abort", () => this.#abandon(request, "aborted"), { once: true });
+      return this.#flush();
+    });
+  }
+
+  #flush() {
+    if (!this.#socket?.established) return;
+    const limit = this.#welcome.limits?.inflight || 64;
+    if (this.#owed > this.#cursor && !this.#fetching && this.#flying.size < limit) this.#fetch(this.#socket);
+    for (const request of this.#reads) {
+      if (this.#flying.size >= limit) return;
+      if (!request.flying && request.notBefore <= Date.now()) this.#launch(request);
+    }
+    if (this.#holding) {
+      // A send was refused for a while: the rest in flight drains first, then all
+      // go out again from the front, so that later ones do not overtake it.
+      if (this.#sends.some((request) => request.flying) || Date.now() < this.#sendAt) return;
+      this.#holding = false;
+    }
+    for (const request of this.#sends) {
+      if (this.#flying.size >= limit) return;
+      if (!request.flying) this.#launch(request);
+    }
+  }
+
+  #launch(request) {
+    request.flying = true;
+    request.id = ++this.#lastId;
+    this.#flying.set(request.id, request);
+    this.#write({ id: request.id, [request.kind]: request.body });
+  }
+
+  #answered(attempt, frame) {
+    if (!this.#flying.has(frame.id)) return;
+    const request = this.#flying.get(frame.id);
+    this.#flying.delete(frame.id);
+    if (!request) return; // nobody waits for it any more
+    request.flying = false;
+    if (frame.error) return this.#refused(request, frame.error);
+    if (!frame[request.kind]) {
+      request.maybe = true;
+      throw new Error(`request ${frame.id} was answered by another kind`);
+    }
+    this.#refusals = 0;
+    this.#remove(request);
+    request.resolve(frame[request.kind]);
+  }
+
+  #refused(request, error) {
+    if (!error.temporary) {
+      this.#remove(request);
+      request.reject(new RefusedError(error));
+      return;
+    }
+    if (error.code !== "unavailable" && error.code !== "rate.limited") request.maybe = true;
+    const bound = Math.min(PAUSE_MAX, PAUSE_FIRST * 2 ** this.#refusals++);
+    const wait = (error.retry_after_ms ?? 0) + this.#options.random() * bound;
+    if (request.later) return request.later(wait);
+    if (request.kind === "send") {
+      this.#holding = true;
+      this.#sendAt = Math.max(this.#sendAt, Date.now() + wait);
+      this.#after("send", this.#sendAt - Date.now(), () => this.#flush());
+    } else {
+      request.notBefore = Date.now() + wait;
+      this.#after("read" + request.id, wait, () => this.#flush());
+    }
+  }
+
+  #remove(request) {
+    const list = request.kind === "send" ? this.#sends : this.#reads;
+    const at = list.indexOf(request);
+    if (at >= 0) list.splice(at, 1);
+    return at >= 0;
+  }
+
+  #abandon(request, why) {
+    if (!this.#remove(request)) return;
+    if (request.flying && this.#flying.has(request.id)) this.#flying.set(request.id, null); // the server is at it
+    const unknown = request.kind === "send" && (request.flying || request.maybe);
+    request.reject(new (unknown ? UnknownError : NotSentError)(why));
+    request.flying = false;
+    this.#flush();
+  }
+
+  // ---- timers and events
+
+  #after(name, ms, run) {
+    this.#cancel(name);
+    this.#timers.set(name, setTimeout(() => { this.#timers.delete(name); run(); }, Math.max(0, ms)));
+  }
+
+  #cancel(name) {
+    clearTimeout(this.#timers.get(name));
+    this.#timers.delete(name);
+  }
+
+  #show(state) {
+    this.#state = state;
+    this.#emit("state", state);
+  }
+
+  #emit(type, detail) {
+    this.dispatchEvent(Object.assign(new Event(type), { detail }));
+  }
+}
+
+/** The last sequence an entry covers. */
+function last(entry) { return entry.skip ? entry.skip.to : entry.seq; }
+
+/** 26 letters and digits, about 134 bits. crypto is global in browsers and in Node from 19 on. */
+function randomId() {
+  const letters = "abcdefghijklmnopqrstuvwxyz234567"; // 32, so that no letter is likelier
+  return Array.from(crypto.getRandomValues(new Uint8Array(26)), (byte) => letters[byte & 31]).join("");
+}
