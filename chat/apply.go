@@ -108,7 +108,7 @@ func (a *applier) apply(tx Tx, command []byte) outcome {
 	}
 	st := mustSettings(row)
 	switch {
-	case homeOf(tx.Group(), int(st.groups)) != p.header.home || p.header.level() > st.level:
+	case p.header.level() > st.level:
 		return outcome{refusal: godwit.ErrFrameInvalid}
 	case p.header.kind == kindSend:
 		return a.send(tx, &st, &p.send)

@@ -39,10 +39,7 @@ func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
 		if l.isPast(c.epoch) {
 			return outcome{last: l.last, stale: true}
 		}
-		if c.first != 1 {
-			return outcome{last: 0}
-		}
-		l.begin(c.epoch)
+		l.begin(c.epoch) // kept only if item 1 is taken below
 	}
 	if c.first > l.last+1 {
 		return outcome{last: l.last}

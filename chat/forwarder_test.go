@@ -50,6 +50,9 @@ func TestForwarderEmptiesTheOutboxInOrder(t *testing.T) {
 		if n := s.outboxRows(); n != 600 {
 			t.Fatalf("%d outbox rows", n)
 		}
+		if n := len(s.store.groups[s.store.Group(lane.dst)].queue); n != 1 {
+			t.Errorf("%d forwards of one lane are under way", n)
+		}
 		thaw()
 		s.wantLog(bob, want...)
 		if n := s.outboxRows(); n != 0 || len(s.service.forwarder.lanes) != 0 || s.service.forwarder.items != 0 {
