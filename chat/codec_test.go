@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
+	"os"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -38,6 +41,10 @@ func TestCommandBytesAreFixed(t *testing.T) {
 		"ack":     "040100000180" + "02" + "PART" + "ac02" + "000103ff" + "01",
 		"trim":    "050100000200" + "05616c696365" + "0102030405060708",
 	}
+	document, err := os.ReadFile("../docs/formats/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	lane := binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil,
 		uint16(godwit.UserID("alice").Partition())), uint16(godwit.UserID("bob").Partition()))
 	for name, command := range sampleCommands() {
@@ -47,6 +54,9 @@ func TestCommandBytesAreFixed(t *testing.T) {
 		}
 		if _, ok := parseCommand(command); !ok {
 			t.Errorf("%s does not parse", name)
+		}
+		if example := fmt.Sprintf("    %-8s %x\n", name, command); !strings.Contains(string(document), example) {
+			t.Errorf("docs/formats/commands.md lacks %q", example)
 		}
 	}
 }

@@ -21,8 +21,6 @@ const (
 	rowLaneIn       = 'i' // destination partition, source → laneInRow
 )
 
-const tenantBytes = 2
-
 func appendKey(dst []byte, p godwit.Partition, row byte) []byte {
 	return append(appendPartition(dst, p), row)
 }

@@ -40,6 +40,7 @@ func TestSendRepliesAndTellsBothUsers(t *testing.T) {
 	}
 }
 
+//tidy:long a table of bad requests
 func TestBadInputGetsItsError(t *testing.T) {
 	bubble(t, 1, func(c *Config) { c.BodyBytesMax, c.PresenceMax = 10, 3 }, func(s *served) {
 		for range 3 {
