@@ -50,6 +50,8 @@ func sameEntries(a, b []Entry) bool {
 
 // TestPagesAndRowsMatchAModel drives a store and maps with the same steps,
 // restarts included.
+//
+//tidy:long one table of steps
 func TestPagesAndRowsMatchAModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		const logs = 3
