@@ -2,8 +2,12 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -162,6 +166,44 @@ func TestRefusedUpgradeFollowsItsStatus(t *testing.T) {
 	f(http.StatusNotFound, "", true, 0)
 	f(http.StatusServiceUnavailable, "3", false, 3500*time.Millisecond-1)
 	f(http.StatusTooManyRequests, "", false, 500*time.Millisecond-1)
+}
+
+func TestTLSVerifiesTheServer(t *testing.T) {
+	s := newFakeServer(t, httptest.NewTLSServer)
+	roots := x509.NewCertPool()
+	roots.AddCert(s.http.Certificate())
+	ctx, cancel := withPatience()
+	defer cancel()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		p := <-s.peers
+		f := <-p.frames
+		p.send(godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect, Connect: godwit.ConnectReply{Epoch: "e1"}})
+	}()
+	c, err := Dial(ctx, Config{URL: s.url, Token: "t", TLS: &tls.Config{RootCAs: roots}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	<-answered
+
+	s.http.Config.ErrorLog = log.New(io.Discard, "", 0)
+	why := make(chan error, 64)
+	c, err = New(Config{URL: s.url, Token: "t", OnState: func(s State) { why <- s.Err }}) // the system's roots
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for err = range why {
+		if err != nil {
+			break
+		}
+	}
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) {
+		t.Fatalf("got %v", err)
+	}
 }
 
 func TestSilentServerIsLeft(t *testing.T) {

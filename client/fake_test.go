@@ -25,13 +25,14 @@ const patience = 20 * time.Second
 // fakeServer is a server on a real socket that does only what a test tells it.
 type fakeServer struct {
 	url   string
+	http  *httptest.Server
 	peers chan *peer
 }
 
-func newFakeServer(t *testing.T) *fakeServer {
+func newFakeServer(t *testing.T, start func(http.Handler) *httptest.Server) *fakeServer {
 	s := &fakeServer{peers: make(chan *peer, 16)}
 	var loops sync.WaitGroup
-	hs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	hs := start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		enc, ok := godwit.EncodingOf(r.Header.Get("Sec-WebSocket-Protocol"))
 		if !ok {
 			http.Error(w, "no subprotocol", http.StatusBadRequest)
@@ -47,6 +48,7 @@ func newFakeServer(t *testing.T) *fakeServer {
 		s.peers <- p
 		loops.Go(conn.ReadLoop)
 	}))
+	s.http = hs
 	s.url = "ws" + strings.TrimPrefix(hs.URL, "http")
 	t.Cleanup(func() {
 		hs.Close()
@@ -250,7 +252,7 @@ type fixture struct {
 
 func start(t *testing.T, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{fakeServer: newFakeServer(t), clock: newHandClock(), states: make(chan State, 4096)}
+	f := &fixture{fakeServer: newFakeServer(t, httptest.NewServer), clock: newHandClock(), states: make(chan State, 4096)}
 	cfg := Config{
 		URL: f.url, Token: "t", Device: "d", clock: f.clock,
 		random:  func(n int64) int64 { return n - 1 },

@@ -154,7 +154,12 @@ func (l *loop) flush() {
 	}
 	for r := l.queue.next(now); r != nil; r = l.queue.next(now) {
 		l.queue.launch(r)
-		if !l.write(l.current, &r.frame) {
+		switch err := l.current.write(&r.frame); err {
+		case nil:
+		case godwit.ErrTooLarge:
+			l.queue.reject(l.queue.answer(r.frame.ID), godwit.ErrTooLarge)
+		default:
+			l.lost(l.current, err)
 			return
 		}
 	}

@@ -151,15 +151,13 @@ func (l *loop) ack() {
 	}
 }
 
-var errNotReading = errors.New("client: the server does not read")
-
 // write queues a frame; a connection that takes no more is lost.
 func (l *loop) write(s *socket, f *godwit.ClientFrame) bool {
-	if s.write(f) {
-		return true
+	if err := s.write(f); err != nil {
+		l.lost(s, err)
+		return false
 	}
-	l.lost(s, errNotReading)
-	return false
+	return true
 }
 
 // setAlarm arms the clock for the earliest thing that happens by itself.

@@ -142,12 +142,17 @@ func (q *queue) finish(r *request, f *godwit.ServerFrame) {
 	r.finish(f, nil)
 }
 
+// reject ends a request that had and will have no effect.
+func (q *queue) reject(r *request, err *godwit.Error) {
+	q.remove(r)
+	r.finish(nil, err)
+}
+
 // refuse ends a request, or keeps it when the refusal is for a while.
 func (q *queue) refuse(r *request, now time.Time, e *godwit.ErrorReply) {
 	err := refusal(e)
 	if !e.Temporary {
-		q.remove(r)
-		r.finish(nil, err)
+		q.reject(r, err)
 		return
 	}
 	if err != godwit.ErrUnavailable && err != godwit.ErrRateLimited {

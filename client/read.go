@@ -115,6 +115,9 @@ func (c *Client) Sync(ctx context.Context, since godwit.Seq, limit int) (entries
 func (c *Client) Presence(ctx context.Context, users ...godwit.UserID) ([]godwit.PresenceItem, error) {
 	q := newRequest(godwit.KindPresence)
 	for _, user := range users {
+		if !godwit.ValidID(user) {
+			return nil, fmt.Errorf("%w: presence of %q: %w", ErrMessage, user, godwit.ErrBadUser)
+		}
 		q.frame.Presence.Get = append(q.frame.Presence.Get, []byte(user))
 	}
 	reply, err := c.ask(ctx, q)

@@ -280,3 +280,21 @@ func TestManySendsShareMessagesUnderTheFrameLimit(t *testing.T) {
 		t.Fatalf("the largest message has %d bytes, the limit is 4096", most)
 	}
 }
+
+// The server would close the connection for such a frame, and that stops a
+// client: one message too large must not cost all the others.
+func TestMessageOverTheFrameLimitIsRefusedHere(t *testing.T) {
+	bothEncodings(t, func(t *testing.T, encoding Encoding) {
+		f := start(t, func(cfg *Config) { cfg.Encoding = encoding })
+		p := f.accept(t)
+		p.welcome(t, godwit.ConnectReply{Limits: godwit.Limits{Frame: 8192, InFlight: 64}})
+		ctx, cancel := withPatience()
+		defer cancel()
+		if _, err := f.Send(ctx, "bob", Message{Text: strings.Repeat("x", 8192)}); !errors.Is(err, godwit.ErrTooLarge) {
+			t.Fatalf("got %v", err)
+		}
+		ticket := f.submit(t, "c1")[0]
+		p.stored(expectSends(t, p, "c1")[0], 1)
+		f.wantStored(t, ticket, 1)
+	})
+}

@@ -134,13 +134,16 @@ func (s *socket) discard() {
 // limit sets the server's bound of one message.
 func (s *socket) limit(bytes int) { s.messages = max(bytes, frameBytesMin) }
 
-// write queues one frame; false when the connection takes nothing any more.
-// Frames are joined into one message as far as the server's limit allows.
-func (s *socket) write(f *godwit.ClientFrame) bool {
+var errNotReading = errors.New("client: the server does not read")
+
+// write queues one frame, or says why not: the server does not read, or would
+// close the connection for the frame's size (godwit.ErrTooLarge). Frames are
+// joined into one message as far as the server's limit allows.
+func (s *socket) write(f *godwit.ClientFrame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.bytes > outboundBytesMax {
-		return false
+		return errNotReading
 	}
 	joined := false
 	if last := len(s.outbound) - 1; last >= 0 {
@@ -153,11 +156,14 @@ func (s *socket) write(f *godwit.ClientFrame) bool {
 	}
 	if !joined {
 		message := f.AppendFrameTo(nil, s.encoding)
+		if len(message) > s.messages && f.Kind != godwit.KindConnect {
+			return godwit.ErrTooLarge
+		}
 		s.outbound = append(s.outbound, message)
 		s.bytes += len(message)
 	}
 	s.nudge()
-	return true
+	return nil
 }
 
 // finish lets the writer send what is queued and then a close frame.

@@ -413,7 +413,7 @@ export class Client extends EventTarget {
     if (!this.#socket?.established) return;
     const limit = this.#welcome.limits?.inflight || 64;
     if (this.#owed > this.#cursor && !this.#fetching && this.#flying.size < limit) this.#fetch(this.#socket);
-    for (const request of this.#reads) {
+    for (const request of [...this.#reads]) {
       if (this.#flying.size >= limit) return;
       if (!request.flying && request.notBefore <= Date.now()) this.#launch(request);
     }
@@ -423,17 +423,23 @@ export class Client extends EventTarget {
       if (this.#sends.some((request) => request.flying) || Date.now() < this.#sendAt) return;
       this.#holding = false;
     }
-    for (const request of this.#sends) {
+    for (const request of [...this.#sends]) {
       if (this.#flying.size >= limit) return;
       if (!request.flying) this.#launch(request);
     }
   }
 
   #launch(request) {
-    request.flying = true;
-    request.id = ++this.#lastId;
-    this.#flying.set(request.id, request);
-    this.#write({ id: request.id, [request.kind]: request.body });
+    const id = ++this.#lastId;
+    const data = JSON.stringify({ id, [request.kind]: request.body });
+    if (new Blob([data]).size > (this.#welcome.limits?.frame ?? Infinity)) { // the server would close for it
+      this.#remove(request);
+      request.reject(new RefusedError({ code: "body.too_large", num: 4131, message: "The frame is larger than limits.frame of the connect reply." }));
+      return;
+    }
+    Object.assign(request, { id, flying: true });
+    this.#flying.set(id, request);
+    this.#socket.ws.send(data);
   }
 
   #answered(attempt, frame) {

@@ -397,3 +397,14 @@ test("the queue is bounded", async () => {
   client.close();
   await assert.rejects(first, NotSentError);
 });
+
+test("a message over the frame limit is refused here and costs no other", async () => {
+  const [client, ws] = await live({ limits: { frame: 1000, inflight: 64 } });
+  const big = client.send("bob", { text: "文".repeat(400) });
+  const small = client.send("bob", { text: "x" });
+  await assert.rejects(big, (e) => e instanceof RefusedError && e.code === "body.too_large");
+  const frames = ws.take();
+  assert.equal(frames.length, 1);
+  ws.push(stored(frames[0], 1));
+  assert.equal((await small).seq, 1);
+});
