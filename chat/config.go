@@ -38,6 +38,9 @@ type Config struct {
 	Logger *slog.Logger // slog.Default()
 }
 
+// bodyBytesCap leaves a message room in one command, forwarded too.
+const bodyBytesCap = 512 << 10
+
 // TickInterval is the resolution of deadlines and retries.
 const TickInterval = 100 * time.Millisecond
 
@@ -52,6 +55,8 @@ func (c *Config) validate() error {
 	switch {
 	case c.Machine == nil || c.Store == nil || c.Edge == nil || c.Router == nil:
 		return errors.New("chat: Machine, Store, Edge and Router are required")
+	case c.BodyBytesMax > bodyBytesCap:
+		return fmt.Errorf("chat: BodyBytesMax is %d, at most %d", c.BodyBytesMax, bodyBytesCap)
 	case len(c.Machine.groups) != c.Store.Groups():
 		return fmt.Errorf("chat: machine of %d groups on a store of %d", len(c.Machine.groups), c.Store.Groups())
 	}

@@ -64,13 +64,12 @@ func (s *Service) Fetch(session godwit.SessionID, user godwit.UserID, after godw
 	})
 }
 
-// fetch reads like sync. The edge may keep the entries after the call, so they
-// are not the worker's.
+// fetch reads like sync, in the edge's portions.
 func (r *read) fetch(w *readWorker, v View) answer {
-	entries, head, err := w.since(v, r, nil)
+	entries, head, err := w.since(v, r, w.entries[:0])
 	if err != nil {
 		return w.refuse(err)
 	}
-	w.fetched, w.head = entries, head
+	w.entries, w.head = entries, head
 	return answerFetched
 }

@@ -51,6 +51,7 @@ type Edge interface {
 	Connected(s godwit.SessionID, w godwit.Welcome)
 	Reply(s godwit.SessionID, f *godwit.ServerFrame)      // encodes before it returns
 	Deliver(sessions []godwit.SessionID, e *godwit.Entry) // a live hint to the sessions of one user
+	// Fetched encodes before it returns, too.
 	Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error)
 	Close(s godwit.SessionID, code godwit.CloseCode, reason string)
 }

@@ -21,8 +21,9 @@ const (
 // What it holds is a cache of the outbox rows; a doubt is settled by reading
 // them again.
 type forwarder struct {
-	store  Store
-	logger *slog.Logger
+	store    Store
+	counters *counters
+	logger   *slog.Logger
 	// LaneItemsMax, LaneBytesMax, OutboxMax. Sends under way when a bound is met
 	// may pass it; their number is bounded by the engine's queue.
 	laneItemsMax, laneBytesMax, outboxMax int
@@ -54,6 +55,7 @@ type lane struct {
 	first     uint64
 	last      uint64
 	acked     uint64 // rows through here are gone
+	since     uint64 // tick when the lane last moved
 	bytes     int    // of items
 	flying    bool   // a forward is outstanding
 	reload    bool   // items were missed or refused: read the rows again
@@ -72,9 +74,9 @@ type groupAcks struct {
 	restUntil uint64
 }
 
-func newForwarder(cfg *Config) *forwarder {
+func newForwarder(cfg *Config, c *counters) *forwarder {
 	return &forwarder{
-		store: cfg.Store, logger: cfg.Logger,
+		store: cfg.Store, counters: c, logger: cfg.Logger,
 		laneItemsMax: cfg.LaneItemsMax, laneBytesMax: cfg.LaneBytesMax, outboxMax: cfg.OutboxMax,
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 		lanes: map[laneID]*lane{}, acks: make([]groupAcks, cfg.Store.Groups()),
@@ -153,7 +155,7 @@ func (f *forwarder) enqueue(effects []forwardEffect) {
 func (f *forwarder) laneLocked(id laneID) *lane {
 	l := f.lanes[id]
 	if l == nil {
-		l = &lane{forwarder: f, id: id, first: 1}
+		l = &lane{forwarder: f, id: id, first: 1, since: f.now}
 		f.lanes[id] = l
 	}
 	return l
@@ -283,6 +285,7 @@ func backoff(attempts int) uint64 { return min(uint64(1)<<min(attempts, 8), back
 
 // restLocked puts a lane aside for a while.
 func (f *forwarder) restLocked(l *lane) {
+	f.counters.forwardsLost.Add(1)
 	l.restUntil = f.now + backoff(l.attempts)
 	l.attempts++
 	f.queueLocked(l)
@@ -318,8 +321,9 @@ func (l *lane) applied(o *outcome, _ *flushScratch) {
 		l.reload = true
 		f.restLocked(l)
 	default:
+		f.counters.forwarded.Add(o.last + 1 - l.first)
 		f.dropLocked(l, int(o.last+1-l.first))
-		l.attempts, l.restUntil = 0, 0
+		l.since, l.attempts, l.restUntil = f.now, 0, 0
 		f.ackLocked(l)
 		f.queueLocked(l)
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/godwit-im/godwit"
 )
@@ -53,10 +54,17 @@ func TestForwarderEmptiesTheOutboxInOrder(t *testing.T) {
 		if n := len(s.store.groups[s.store.Group(lane.dst)].queue); n != 1 {
 			t.Errorf("%d forwards of one lane are under way", n)
 		}
+		s.tick(20)
+		if st := s.service.Stats(); st.Stored != 600 || st.OutboxItems != 600 || st.OutboxLanes != 1 || st.OutboxOldest != 2*time.Second || st.Forwarded != 0 {
+			t.Errorf("stats %+v", st)
+		}
 		thaw()
 		s.wantLog(bob, want...)
 		if n := s.outboxRows(); n != 0 || len(s.service.forwarder.lanes) != 0 || s.service.forwarder.items != 0 {
 			t.Errorf("%d rows, %d lanes, %d items are left", n, len(s.service.forwarder.lanes), s.service.forwarder.items)
+		}
+		if st := s.service.Stats(); st.Forwarded != 600 || st.OutboxItems != 0 || st.OutboxOldest != 0 || st.ForwardsLost != 0 {
+			t.Errorf("stats %+v", st)
 		}
 	})
 }

@@ -47,7 +47,6 @@ type readWorker struct {
 	frame   godwit.ServerFrame
 	refusal *godwit.Error
 	welcome godwit.Welcome
-	fetched []godwit.Entry
 	command []byte // a trim, proposed when the view is closed
 	head    godwit.Seq
 }
@@ -99,6 +98,7 @@ func (s *Service) readLoop() {
 func (w *readWorker) serve(r *read) {
 	s := w.service
 	w.frame = godwit.ServerFrame{ID: r.id}
+	s.counters.reads.Add(1)
 	v := s.cfg.Store.View(r.group)
 	a := r.do(r, w, v)
 	v.Close() // entries stay valid; replies are encoded without the lock
@@ -111,7 +111,7 @@ func (w *readWorker) serve(r *read) {
 	case answerConnected:
 		s.cfg.Edge.Connected(r.session, w.welcome)
 	case answerFetched:
-		s.cfg.Edge.Fetched(r.session, w.fetched, w.head, nil)
+		s.cfg.Edge.Fetched(r.session, w.entries, w.head, nil)
 	case answerRefused:
 		s.fail(&r.request, w.refusal)
 	case answerPropose:
@@ -120,7 +120,6 @@ func (w *readWorker) serve(r *read) {
 		}
 	case answerNone:
 	}
-	w.fetched = nil
 }
 
 // userOfView reads a user's row; a user nobody has named yet has none.

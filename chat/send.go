@@ -90,9 +90,11 @@ func (r *sendRequest) applied(o *outcome, scratch *flushScratch) {
 		f := &scratch.frame
 		*f = godwit.ServerFrame{ID: r.id}
 		if o.refusal != nil {
+			s.counters.refused.Add(1)
 			f.Kind, f.Error = godwit.KindError, o.refusal.Reply(retryAfter(o.refusal))
 		} else {
 			f.Kind = godwit.KindSend
+			s.counters.sent(o.dup)
 			f.Send = godwit.SendReply{
 				State: "stored", Seq: o.seq, Conv: stringOf[godwit.ConversationID](o.conv), Time: o.time, Dup: o.dup,
 			}

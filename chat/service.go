@@ -20,6 +20,7 @@ type Service struct {
 	cfg       Config
 	deadlines *deadlines
 	forwarder *forwarder
+	counters  counters
 	sends     sync.Pool // *sendRequest
 	frames    sync.Pool // *godwit.ServerFrame, for refusals
 
@@ -49,7 +50,7 @@ func NewService(cfg Config) (*Service, error) {
 	}
 	s.sends.New = func() any { return &sendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
-	s.forwarder = newForwarder(&s.cfg)
+	s.forwarder = newForwarder(&s.cfg, &s.counters)
 	cfg.Machine.service = s
 	return s, nil
 }
@@ -109,6 +110,7 @@ func (s *Service) tickLoop() {
 		case <-ticks:
 		}
 		due = s.deadlines.tick(due[:0])
+		s.counters.late.Add(uint64(len(due)))
 		s.expire(due)
 		s.forwarder.tick()
 	}
@@ -139,6 +141,7 @@ func (s *Service) fail(r *request, e *godwit.Error) {
 
 // refuse answers a request with an error.
 func (s *Service) refuse(session godwit.SessionID, id uint64, e *godwit.Error) {
+	s.counters.refused.Add(1)
 	f := s.frames.Get().(*godwit.ServerFrame)
 	*f = godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(retryAfter(e))}
 	s.cfg.Edge.Reply(session, f)

@@ -339,6 +339,7 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 	}
 	f("required", func(c *Config) { c.Edge = nil })
 	f("2 groups on a store of 1", func(c *Config) { c.Machine = NewMachine(2) })
+	f("BodyBytesMax", func(c *Config) { c.BodyBytesMax = 1 << 20 })
 	f("negative", func(c *Config) { c.PageMax = -1 })
 	f("DedupWindow", func(c *Config) { c.Genesis.DedupWindow = 1 })
 }

@@ -70,7 +70,7 @@ func (e *memEdge) Deliver(sessions []godwit.SessionID, entry *godwit.Entry) {
 func (e *memEdge) Fetched(_ godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.fetched = append(e.fetched, fetched{entries, head, err})
+	e.fetched = append(e.fetched, fetched{slices.Clone(entries), head, err})
 }
 
 func (e *memEdge) Close(s godwit.SessionID, code godwit.CloseCode, _ string) {
