@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -204,6 +205,27 @@ func TestHTTPAnswers(t *testing.T) {
 	}
 	if st := e.Stats(); st.Refused[404] != 1 || st.Refused[403] != 3 || st.Refused[401] != 3 {
 		t.Errorf("refusals counted %v", st.Refused)
+	}
+}
+
+// TestRefusalReachesAClientThatIsStillSending: closing with input unread would
+// reset the connection and destroy the answer.
+func TestRefusalReachesAClientThatIsStillSending(t *testing.T) {
+	e := newEdge(t, &fakeChat{}, nil)
+	conn := dialRaw(t, e)
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		_, _ = io.WriteString(conn, "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 8388608\r\n\r\n")
+		for range 128 {
+			if _, err := conn.Write(make([]byte, 65536)); err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+		}
+	})
+	sending.Wait()
+	if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 413 ") {
+		t.Fatalf("%q %v", got, err)
 	}
 }
 

@@ -101,6 +101,38 @@ func TestFramesArrivingByteByByteAndInFragments(t *testing.T) {
 	})
 }
 
+// TestFragmentsOfTwoConnectionsDoNotMix: both are in the middle of a message on
+// the same loop.
+func TestFragmentsOfTwoConnectionsDoNotMix(t *testing.T) {
+	chat := &fakeChat{}
+	chat.onRequest = func(s godwit.SessionID, user godwit.UserID, f *godwit.ClientFrame) {
+		if string(f.Send.Text) != string(user) {
+			t.Errorf("%s sent %q", user, f.Send.Text)
+		}
+		chat.edge.Reply(s, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend})
+	}
+	e := newEdge(t, chat, nil)
+	var clients []*client
+	for _, user := range []string{"alice", "bobby", "carol"} {
+		clients = append(clients, connect(t, e, godwit.EncodingJSON, user))
+	}
+	for i, user := range []string{"alice", "bobby", "carol"} {
+		message := sendFrame(2, user).AppendFrameTo(nil, godwit.EncodingJSON)
+		half := len(message) - 10 - i
+		clients[i].raw(ws.AppendMasked(nil, false, ws.Text, 1, message[:half]))
+		clients[i].raw(ws.AppendMasked(nil, true, ws.Ping, 1, nil))
+		if ev, ok := clients[i].event(); !ok || ev.Op != ws.Pong {
+			t.Fatalf("%+v", ev)
+		}
+		defer func() {
+			clients[i].raw(ws.AppendMasked(nil, true, ws.Continuation, 1, message[half:]))
+			if f := clients[i].next(); f.ID != 2 || f.Kind != godwit.KindSend {
+				t.Errorf("%s: %+v", user, f)
+			}
+		}()
+	}
+}
+
 // TestLargeFrameIsTakenWhole: the largest message, in whatever pieces TCP makes.
 func TestLargeFrameIsTakenWhole(t *testing.T) {
 	chat := &fakeChat{}
@@ -336,6 +368,29 @@ func TestCloseByChatReachesTheClient(t *testing.T) {
 	if n := e.Stats().Closes[godwit.CloseReplaced]; n != 1 {
 		t.Fatalf("%d closes counted", n)
 	}
+}
+
+// TestNothingFollowsTheCloseFrame: answers and events that come too late are
+// dropped, and a second close changes nothing.
+func TestNothingFollowsTheCloseFrame(t *testing.T) {
+	encodings(t, func(t *testing.T, enc godwit.Encoding) {
+		chat := &fakeChat{}
+		chat.onRequest = func(s godwit.SessionID, _ godwit.UserID, f *godwit.ClientFrame) {
+			entry := entryOf(1, "late")
+			chat.edge.Close(s, godwit.CloseReplaced, "replaced")
+			chat.edge.Reply(s, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend})
+			chat.edge.Deliver([]godwit.SessionID{s}, &entry)
+			chat.edge.Fetched(s, []godwit.Entry{entry}, 1, nil)
+			chat.edge.Connected(s, godwit.Welcome{})
+			chat.edge.Close(s, godwit.CloseInternal, "again")
+		}
+		c := connect(t, newEdge(t, chat, nil), enc, "alice")
+		c.send(sendFrame(2, "hi"))
+		if f := c.try(); f != nil {
+			t.Fatalf("%+v before the close frame", f)
+		}
+		c.wantClose(godwit.CloseReplaced)
+	})
 }
 
 func TestClientsCloseIsAnsweredAndTheServerHangsUp(t *testing.T) {

@@ -321,8 +321,12 @@ func (c *client) wantClose(code godwit.CloseCode) {
 		c.t.Fatalf("closed with %d %s, want %d", c.code, c.reason, code)
 	}
 	_, _ = c.conn.Write(ws.AppendMasked(nil, true, ws.Close, 1, []byte{byte(c.code >> 8), byte(c.code)}))
-	if _, err := io.Copy(io.Discard, c.conn); errors.Is(err, context.DeadlineExceeded) {
+	after, err := io.ReadAll(c.conn)
+	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
 		c.t.Fatal("the server did not hang up after the close handshake")
+	}
+	if after = append(c.window[c.used:], after...); len(after) > 0 {
+		c.t.Fatalf("%d bytes after the close frame: %q", len(after), after[:min(len(after), 64)])
 	}
 }
 
