@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -342,4 +343,22 @@ func TestConfigRefusesWhatCannotWork(t *testing.T) {
 	f("BodyBytesMax", func(c *Config) { c.BodyBytesMax = 1 << 20 })
 	f("negative", func(c *Config) { c.PageMax = -1 })
 	f("DedupWindow", func(c *Config) { c.Genesis.DedupWindow = 1 })
+}
+
+func TestAHintIsTheEntryOfTheLog(t *testing.T) {
+	for _, groups := range []int{1, 8} {
+		bubble(t, groups, nil, func(s *served) {
+			alice, bob, _ := usersApart(8)
+			s.service.Connect(1, alice, "web", false, "", 0)
+			s.service.Connect(2, bob, "web", false, "", 0)
+			s.send("carol", string(bob), "c1", "first") // bob's sequences differ from alice's
+			s.send(alice, string(bob), "c1", "hi")
+			for session, user := range map[godwit.SessionID]godwit.UserID{1: alice, 2: bob} {
+				r := s.ask(user, &godwit.ClientFrame{Kind: godwit.KindSync})
+				if got, want := s.edge.last[session], r.Sync.Entries[len(r.Sync.Entries)-1]; !reflect.DeepEqual(got, want) {
+					t.Errorf("%d groups: %s is told %+v, the log has %+v", groups, user, got, want)
+				}
+			}
+		})
+	}
 }

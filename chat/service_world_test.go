@@ -31,6 +31,7 @@ type memEdge struct {
 	replies  map[uint64][]godwit.ServerFrame // by request id
 	welcomes map[godwit.SessionID][]godwit.Welcome
 	hints    map[godwit.SessionID][]string
+	last     map[godwit.SessionID]godwit.Entry // newest hint
 	fetched  []fetched
 	closed   map[godwit.SessionID]godwit.CloseCode
 }
@@ -64,6 +65,7 @@ func (e *memEdge) Deliver(sessions []godwit.SessionID, entry *godwit.Entry) {
 	defer e.mu.Unlock()
 	for _, s := range sessions {
 		e.hints[s] = append(e.hints[s], line(entry))
+		e.last[s] = *entry // aliases a command, which is immutable
 	}
 }
 
@@ -145,7 +147,7 @@ func (s *served) start(change func(*Config)) {
 	s.t.Helper()
 	s.edge = &memEdge{
 		replies: map[uint64][]godwit.ServerFrame{}, welcomes: map[godwit.SessionID][]godwit.Welcome{},
-		hints: map[godwit.SessionID][]string{}, closed: map[godwit.SessionID]godwit.CloseCode{},
+		hints: map[godwit.SessionID][]string{}, last: map[godwit.SessionID]godwit.Entry{}, closed: map[godwit.SessionID]godwit.CloseCode{},
 	}
 	s.router = &memRouter{users: map[godwit.UserID]map[string]godwit.SessionID{}}
 	s.ticks, s.stop = make(chan time.Time), make(chan struct{})
