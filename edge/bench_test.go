@@ -126,6 +126,7 @@ func (c *nullConn) OutboundBuffered() int { return 0 }
 // TestDeliveryToLiveSessionsDoesNotAllocate: from Deliver to the write, in
 // steady state, and with one write per session however many events came.
 func TestDeliveryToLiveSessionsDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	e, l, ids := liveSessions(t, 100)
 	entry := entryOf(1, "a message of the usual length, which is about a hundred bytes with its frame")
 	round := func() {
@@ -154,6 +155,7 @@ func TestDeliveryToLiveSessionsDoesNotAllocate(t *testing.T) {
 // TestRequestAndReplyDoNotAllocate: from the bytes of a send to the bytes of
 // its reply.
 func TestRequestAndReplyDoNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
 		e, l, ids := liveSessions(t, 1)
 		chat := &fakeChat{edge: e}

@@ -20,9 +20,9 @@ func TestSessionConnectsAndRequestsAreAnswered(t *testing.T) {
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
 		expires := time.Now().Add(time.Hour).UnixMilli()
 		chat := &fakeChat{}
-		var hello Hello
+		hellos := make(chan Hello, 1)
 		chat.onConnect = func(s godwit.SessionID, h Hello) {
-			hello = h
+			hellos <- h
 			chat.edge.Connected(s, godwit.Welcome{Epoch: "e1", Head: 9, Start: 7, Reason: "epoch"})
 		}
 		e := newEdge(t, chat, func(c *Config) { c.Node = "n1" })
@@ -36,7 +36,7 @@ func TestSessionConnectsAndRequestsAreAnswered(t *testing.T) {
 			r.Missed != 2 || r.Ping != 25 || r.TTL < 3590 || r.TTL > 3600 || r.Time == 0 || r.User != "alice" || r.Device != "phone" || r.Limits != e.cfg.Limits || r.Session == "" {
 			t.Fatalf("connect answered by %+v", f)
 		}
-		if hello != (Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e0", ResumeSeq: 7}) {
+		if hello := <-hellos; hello != (Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e0", ResumeSeq: 7}) {
 			t.Fatalf("chat was told %+v", hello)
 		}
 		c.send(sendFrame(2, "hi"))
@@ -73,9 +73,9 @@ func TestManyFramesInOneMessageAndOneReadAreAllAnswered(t *testing.T) {
 func TestFramesArrivingByteByByteAndInFragments(t *testing.T) {
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
 		chat := &fakeChat{}
-		var got []byte
+		texts := make(chan string, 1)
 		chat.onRequest = func(s godwit.SessionID, _ godwit.UserID, f *godwit.ClientFrame) {
-			got = append([]byte(nil), f.Send.Text...)
+			texts <- string(f.Send.Text)
 			chat.edge.Reply(s, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend})
 		}
 		e := newEdge(t, chat, nil)
@@ -84,7 +84,7 @@ func TestFramesArrivingByteByByteAndInFragments(t *testing.T) {
 		for _, b := range ws.AppendMasked(nil, true, opcode(enc), 0x99887766, message) {
 			c.raw([]byte{b})
 		}
-		if f := c.next(); f.ID != 2 || string(got) != "Grüße, 世界 🌍" {
+		if f, got := c.next(), <-texts; f.ID != 2 || got != "Grüße, 世界 🌍" {
 			t.Fatalf("%+v, chat got %q", f, got)
 		}
 		third := len(message) / 3
@@ -95,7 +95,7 @@ func TestFramesArrivingByteByByteAndInFragments(t *testing.T) {
 			t.Fatalf("ping within a message answered by %+v", ev)
 		}
 		c.raw(ws.AppendMasked(nil, true, ws.Continuation, 4, message[2*third:]))
-		if f := c.next(); f.ID != 2 || string(got) != "Grüße, 世界 🌍" {
+		if f, got := c.next(), <-texts; f.ID != 2 || got != "Grüße, 世界 🌍" {
 			t.Fatalf("%+v, chat got %q", f, got)
 		}
 	})

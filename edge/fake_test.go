@@ -368,3 +368,12 @@ func accepted(t testing.TB, e *Edge, n uint64) {
 	t.Helper()
 	waitFor(t, func() bool { return e.Stats().Accepted == n })
 }
+
+var raceEnabled bool
+
+// skipUnderRace: the race detector makes sync.Pool forget on purpose.
+func skipUnderRace(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations are not counted under the race detector")
+	}
+}

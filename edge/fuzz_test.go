@@ -319,3 +319,30 @@ func (h *harness) feedMessages(mode byte, enc godwit.Encoding, data []byte) {
 		h.pass(250)
 	}
 }
+
+// TestIdleSessionHoldsNoBuffers: once it has gone through upgrade, connect, a
+// message in fragments, a request and events, only the session itself is left.
+func TestIdleSessionHoldsNoBuffers(t *testing.T) {
+	h := newHarness(t)
+	h.feed([]byte(upgradeHead + "\r\n"))
+	h.feed(ws.AppendMasked(nil, true, ws.Text, 3, []byte(`{"id":1,"connect":{"token":"user:alice","resume":{"epoch":"e","seq":2}}}`)))
+	message := sendFrame(2, "in two parts").AppendFrameTo(nil, godwit.EncodingJSON)
+	h.feed(ws.AppendMasked(nil, false, ws.Text, 3, message[:20]))
+	l := h.edge.loops[0]
+	s := l.sessions.at(0)
+	if s.state != stateLive || s.lent == nil {
+		t.Fatalf("state %d, lent %v: the test does not reach the middle of a message", s.state, s.lent)
+	}
+	h.feed(ws.AppendMasked(nil, true, ws.Continuation, 3, message[20:]))
+	if s.lent != nil || s.opening != nil || s.inFlight != 0 || s.outHead != 0 || len(h.conn.in) != 0 {
+		t.Errorf("the idle session holds %+v and %d bytes of input", s, len(h.conn.in))
+	}
+	if o := &l.out; len(o.pieces)+len(o.dirty)+len(o.iov)+len(o.own) != 0 {
+		t.Error("output is left in the loop")
+	}
+	if s.flow.cursor != 6 {
+		t.Errorf("cursor %d, want the 3 missed entries and the new one", s.flow.cursor)
+	}
+	h.checkOutput(godwit.EncodingJSON)
+	h.end()
+}

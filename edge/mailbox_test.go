@@ -194,6 +194,7 @@ func TestDeliverEncodesOncePerEncoding(t *testing.T) {
 }
 
 func TestDeliverDoesNotAllocate(t *testing.T) {
+	skipUnderRace(t)
 	e := idle(t)
 	ids := []godwit.SessionID{makeID(godwit.EncodingJSON, 0, 1, 1), makeID(godwit.EncodingProto, 1, 2, 1)}
 	entry := entryOf(3, "a message of the usual length, which is about a hundred bytes or so")
