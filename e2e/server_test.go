@@ -61,7 +61,7 @@ type server struct {
 	path  string
 	dir   string
 	bug   string // GODWIT_SEEDED_BUG
-	extra []string
+	env   []string // settings beyond the defaults
 
 	listen, ops string // host:port once known
 	cmd         *exec.Cmd
@@ -69,8 +69,8 @@ type server struct {
 	stderr      *tail
 }
 
-func newServer(t testing.TB, tags string, extra ...string) *server {
-	s := &server{t: t, path: binary(t, tags), dir: t.TempDir(), extra: extra, listen: "127.0.0.1:0", ops: "127.0.0.1:0"}
+func newServer(t testing.TB, tags string, env ...string) *server {
+	s := &server{t: t, path: binary(t, tags), dir: t.TempDir(), env: env, listen: "127.0.0.1:0", ops: "127.0.0.1:0"}
 	t.Cleanup(s.kill)
 	return s
 }
@@ -78,9 +78,8 @@ func newServer(t testing.TB, tags string, extra ...string) *server {
 // start runs the server and returns when it listens.
 func (s *server) start() {
 	s.t.Helper()
-	args := append([]string{"serve", "--dev", "--listen", s.listen, "--ops", s.ops, "--data", s.dir}, s.extra...)
-	s.cmd = exec.Command(s.path, args...)
-	s.cmd.Env = append(os.Environ(), "GODWIT_SEEDED_BUG="+s.bug)
+	s.cmd = exec.Command(s.path, "serve", "--dev", "--listen", s.listen, "--ops", s.ops, "--data", s.dir)
+	s.cmd.Env = append(append(os.Environ(), "GODWIT_SEEDED_BUG="+s.bug), s.env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.stderr = &tail{}
 	s.cmd.Stderr = s.stderr

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -162,16 +163,25 @@ func TestOpsEndpointsTellTheTruth(t *testing.T) {
 	tokens := s.tokens("alice")
 	connectWire(t, s.url(), godwit.EncodingProto, tokens["alice"], "phone", godwit.Resume{})
 	for path, want := range map[string]string{"/healthz": "", "/readyz": "", "/metrics": "godwit_"} {
-		reply, err := http.Get("http://" + s.ops + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(reply.Body)
-		reply.Body.Close()
-		if reply.StatusCode != 200 || !strings.Contains(string(body), want) {
-			t.Errorf("%s: %d %.200s", path, reply.StatusCode, body)
+		if body := get(t, "http://"+s.ops+path); !strings.Contains(body, want) {
+			t.Errorf("%s: %.200s", path, body)
 		}
 	}
+}
+
+// get returns the body of a page that must answer 200.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	reply, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reply.Body.Close()
+	body, err := io.ReadAll(reply.Body)
+	if err != nil || reply.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d %v", url, reply.StatusCode, err)
+	}
+	return string(body)
 }
 
 func TestTerminateDrainsAndLosesNothing(t *testing.T) {
@@ -211,7 +221,8 @@ func TestDemoLeavesNothingBehindAfterKill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd.Stderr = os.Stderr
+		errs := &tail{}
+		cmd.Stderr = errs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -221,21 +232,17 @@ func TestDemoLeavesNothingBehindAfterKill(t *testing.T) {
 			n, err := stdout.Read(buf)
 			printed.Write(buf[:n])
 			if err != nil {
-				t.Fatalf("demo ended: %v\n%s", err, printed.String())
+				t.Fatalf("demo ended: %v\n%s%s", err, printed.String(), errs)
 			}
 		}
-		page, err := http.Get("http://" + port + "/")
-		if err != nil {
-			t.Fatal(err)
+		for path, want := range map[string]string{"/": "<!doctype html>", "/godwit.js": "export", "/demo.json": `"user":"alice"`} {
+			if page := get(t, "http://"+port+path); !strings.Contains(page, want) {
+				t.Errorf("%s: %.300s", path, page)
+			}
 		}
-		body, _ := io.ReadAll(page.Body)
-		page.Body.Close()
-		if page.StatusCode != 200 || !strings.Contains(string(body), "alice") {
-			t.Errorf("page: %d %.300s", page.StatusCode, body)
-		}
-		if others, _ := filepath.Glob("/proc/[0-9]*/task/*/children"); len(others) > 0 {
-			children, _ := os.ReadFile(filepath.Join("/proc", itoa(cmd.Process.Pid), "task", itoa(cmd.Process.Pid), "children"))
-			if strings.TrimSpace(string(children)) != "" {
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+		for _, list := range lists {
+			if children, _ := os.ReadFile(list); len(children) > 0 {
 				t.Errorf("demo runs children: %s", children)
 			}
 		}
@@ -253,5 +260,3 @@ func freePort(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
-
-func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
