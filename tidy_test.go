@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -43,7 +44,8 @@ var importTable = map[string][]string{
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
 	"node":              {"", "auth", "chat", "edge", "engine", "router/local", "web"},
 	"router/local":      {""},
-	"web":               {},
+	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
+	"web":               {"sdk/js"},
 }
 
 // testImportTable is what test files may import beyond their package's row.
@@ -333,8 +335,9 @@ func TestTidyGeneratedIsExcluded(t *testing.T) {
 	}
 }
 
-// checkFuzzList compares the Makefile's list of fuzz targets with the sources:
-// go test succeeds silently when a target does not exist.
+// checkFuzzList compares the Makefile's list of fuzz targets with the sources,
+// both ways: go test succeeds silently when a target does not exist, and a
+// target that is not listed never runs.
 func checkFuzzList(makefile string, sources []*source) (problems []string) {
 	targets := map[string]bool{}
 	for _, s := range sources {
@@ -352,6 +355,10 @@ func checkFuzzList(makefile string, sources []*source) (problems []string) {
 		if !targets[target] {
 			problems = append(problems, fmt.Sprintf("Makefile: FUZZ names %s, which does not exist", target))
 		}
+		delete(targets, target)
+	}
+	for _, target := range slices.Sorted(maps.Keys(targets)) {
+		problems = append(problems, fmt.Sprintf("Makefile: FUZZ does not name %s", target))
 	}
 	return problems
 }
@@ -363,6 +370,6 @@ func TestTidyFuzzTargetsExist(t *testing.T) {
 	}
 	report(t, checkFuzzList(string(makefile), loadSources(t)))
 	expect(t, checkFuzzList("FUZZ := ./a:FuzzA \\\n\t./a:FuzzGone\nX := y\n", []*source{
-		parseSource(t, "a/a_test.go", "package a\nfunc FuzzA(f *testing.F) {}"),
-	}), "./a:FuzzGone")
+		parseSource(t, "a/a_test.go", "package a\nfunc FuzzA(f *testing.F) {}\nfunc FuzzForgotten(f *testing.F) {}"),
+	}), "./a:FuzzGone", "./a:FuzzForgotten")
 }

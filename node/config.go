@@ -12,7 +12,7 @@ import (
 //
 // The doc tags are the reference: `godwit config print` writes them.
 type Config struct {
-	Listen string `yaml:"listen" env:"LISTEN" doc:"Public address, host:port: WebSocket, long-polling and the page. Port 0 takes a free one."`
+	Listen string `yaml:"listen" env:"LISTEN" doc:"Public address, host:port: WebSocket and the page. Port 0 takes a free one."`
 	Ops    string `yaml:"ops" env:"OPS" doc:"Address of /healthz, /readyz and /metrics. It has no access control: keep it on a loopback or private address."`
 	Data   string `yaml:"data" env:"DATA" doc:"Directory of everything durable. One process at a time holds it."`
 	Node   string `yaml:"node" env:"NODE" doc:"Name of this node in connect replies and logs."`

@@ -74,6 +74,7 @@ func TestParseForgetsThePreviousRequest(t *testing.T) {
 	}
 }
 
+//tidy:long one table
 func TestParseRefusesMalformedRequests(t *testing.T) {
 	f := func(stream string, want *Error, status int) {
 		t.Helper()

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/godwit-im/godwit/node"
+	"github.com/godwit-im/godwit/web"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var flags serverFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server",
+		Long: `Run a server until SIGTERM or ctrl-C, which asks its clients to move, answers
+what was sent and closes the store. A second signal ends it at once; nothing
+acknowledged is lost either way.
+
+When it accepts clients it prints two lines (one object with --json):
+
+  listening on ws://127.0.0.1:8080/v1/ws
+  ops on http://127.0.0.1:8081
+
+Settings come from the defaults, the YAML file, the environment (GODWIT_LISTEN,
+GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
+		Example: `  godwit serve --dev --data ./data             # development: tokens by godwit token mint
+  godwit serve -c godwit.yaml                  # production: your users' keys in auth.keys_file
+  godwit serve --dev --listen 127.0.0.1:0      # a free port, which is printed`,
+		Args: cobra.NoArgs,
+		RunE: work(func(c *cobra.Command, _ []string) error {
+			cfg, err := a.loadValid(c, &flags)
+			if err != nil {
+				return err
+			}
+			return a.serve(c.Context(), cfg)
+		}),
+	}
+	flags.registerAll(c)
+	return c
+}
+
+func (a *app) serve(ctx context.Context, cfg node.Config) error {
+	watchParent()
+	cfg.Static = web.Asset
+	cfg.Logger = cfg.NewLogger(a.stderr)
+	n, err := node.Open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	a.announce(n)
+	return n.Run(ctx)
+}
+
+// announce prints where the node listens. That nobody reads it is no reason
+// not to serve.
+func (a *app) announce(n *node.Node) {
+	public, ops := reachable(n.Addr()), reachable(n.OpsAddr())
+	if a.json {
+		_ = a.printJSON(map[string]string{"listen": socketURL(public), "ops": "http://" + ops})
+		return
+	}
+	_, _ = fmt.Fprintf(a.stdout, "listening on %s\nops on http://%s\n", socketURL(public), ops)
+}
+
+func socketURL(address string) string { return "ws://" + address + "/v1/ws" }
+
+// reachable turns a listening address into one to connect to.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// port returns the port of an address that is listened on.
+func port(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		panic("BUG: a listening address without a port: " + address)
+	}
+	return port
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/godwit-im/godwit/client"
+)
+
+// Environment variables that stand in for flags, so that a token need not show
+// in the list of processes.
+const (
+	envURL   = "GODWIT_URL"
+	envToken = "GODWIT_TOKEN"
+)
+
+// errUnreachable: no session could be opened in time.
+var errUnreachable = errors.New("no session with the server")
+
+// sessionFlags say which server to talk to, and as whom.
+type sessionFlags struct {
+	url, token string
+	timeout    time.Duration
+}
+
+func (f *sessionFlags) register(c *cobra.Command) {
+	c.Flags().StringVar(&f.url, "url", "", "`URL` of the server (default $"+envURL+", else ws://127.0.0.1:8080/v1/ws)")
+	c.Flags().StringVar(&f.token, "token", "", "`JWT` of the user (default $"+envToken+")")
+	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "give up when the server can't be reached for so long")
+}
+
+// config fills what the flags left out; a missing token is a usage error.
+func (f *sessionFlags) config(environ []string) (client.Config, error) {
+	for _, fill := range []struct {
+		field          *string
+		name, standard string
+	}{{&f.url, envURL, "ws://127.0.0.1:8080/v1/ws"}, {&f.token, envToken, ""}} {
+		if *fill.field == "" {
+			*fill.field = lookup(environ, fill.name)
+		}
+		if *fill.field == "" {
+			*fill.field = fill.standard
+		}
+	}
+	if f.token == "" {
+		return client.Config{}, errors.New("no token: give --token, or set " + envToken)
+	}
+	if f.timeout <= 0 {
+		return client.Config{}, errors.New("--timeout must be positive")
+	}
+	return client.Config{URL: f.url, Token: f.token}, nil
+}
+
+// dial opens a session within the timeout.
+func (f *sessionFlags) dial(ctx context.Context, cfg client.Config) (*client.Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	c, err := client.Dial(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	return c, nil
+}
+
+// lookup returns the last value of a variable, as a shell would see it.
+func lookup(environ []string, name string) (value string) {
+	for _, entry := range environ {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}

@@ -1,0 +1,148 @@
+package node
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/godwit-im/godwit/chat"
+	"github.com/godwit-im/godwit/edge"
+	"github.com/godwit-im/godwit/engine"
+)
+
+// snapshot is what the tiers counted, read once per scrape.
+type snapshot struct {
+	edge   edge.Stats
+	chat   chat.Stats
+	engine engine.Stats
+}
+
+// series is one time series without labels.
+type series struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*snapshot) float64
+}
+
+func counter(name, help string, value func(*snapshot) float64) series {
+	return series{prometheus.NewDesc("godwit_"+name, help, nil, nil), prometheus.CounterValue, value}
+}
+
+func gauge(name, help string, value func(*snapshot) float64) series {
+	return series{prometheus.NewDesc("godwit_"+name, help, nil, nil), prometheus.GaugeValue, value}
+}
+
+// metrics reads the tiers' counters when it is scraped: the tiers count with
+// atomics of their own and know nothing of Prometheus.
+type metrics struct {
+	read    func() *snapshot // nil result: the tiers are not up
+	series  []series
+	refused *prometheus.Desc
+	closes  *prometheus.Desc
+	sync    *prometheus.Desc
+}
+
+func newRegistry(read func() *snapshot) *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		&metrics{
+			read:    read,
+			series:  slices.Concat(edgeSeries(), chatSeries(), engineSeries()),
+			refused: prometheus.NewDesc("godwit_edge_refused_total", "HTTP requests answered with an error, by status.", []string{"status"}, nil),
+			closes:  prometheus.NewDesc("godwit_edge_closes_total", "WebSocket connections closed by the server, by close code.", []string{"code"}, nil),
+			sync:    prometheus.NewDesc("godwit_engine_fsync_seconds", "Time of one fsync of the WAL.", nil, nil),
+		})
+	return registry
+}
+
+func edgeSeries() []series {
+	return []series{
+		gauge("edge_connections", "Open sockets.", func(s *snapshot) float64 { return float64(s.edge.Connections) }),
+		gauge("edge_sessions", "Sessions that are open and authenticated.", func(s *snapshot) float64 { return float64(s.edge.Sessions) }),
+		counter("edge_accepted_total", "Connections accepted.", func(s *snapshot) float64 { return float64(s.edge.Accepted) }),
+		counter("edge_upgrades_total", "Connections upgraded to WebSocket.", func(s *snapshot) float64 { return float64(s.edge.Upgrades) }),
+		counter("edge_frames_received_total", "Protocol frames from clients.", func(s *snapshot) float64 { return float64(s.edge.FramesIn) }),
+		counter("edge_frames_sent_total", "Protocol frames to clients.", func(s *snapshot) float64 { return float64(s.edge.FramesOut) }),
+		counter("edge_received_bytes_total", "Bytes read from clients.", func(s *snapshot) float64 { return float64(s.edge.BytesIn) }),
+		counter("edge_sent_bytes_total", "Bytes written to clients.", func(s *snapshot) float64 { return float64(s.edge.BytesOut) }),
+		counter("edge_events_total", "ev and skip frames among the frames sent.", func(s *snapshot) float64 { return float64(s.edge.Events) }),
+		counter("edge_hints_lost_total", "Live hints dropped at a full mailbox; the sessions read the log instead.", func(s *snapshot) float64 { return float64(s.edge.HintsLost) }),
+		counter("edge_replies_lost_total", "Replies that did not fit a mailbox; each closed its session.", func(s *snapshot) float64 { return float64(s.edge.RepliesLost) }),
+		counter("edge_fetches_total", "Reads of a log to fill a session's gap.", func(s *snapshot) float64 { return float64(s.edge.Fetches) }),
+		gauge("edge_queue_items", "Items waiting for the event loops.", func(s *snapshot) float64 { return float64(s.edge.QueueItems) }),
+		gauge("edge_queue_bytes", "Bytes waiting for the event loops.", func(s *snapshot) float64 { return float64(s.edge.QueueBytes) }),
+		gauge("edge_verify_queue", "Tokens waiting to be verified.", func(s *snapshot) float64 { return float64(s.edge.VerifyQueue) }),
+	}
+}
+
+func chatSeries() []series {
+	return []series{
+		counter("chat_stored_total", "Sends stored.", func(s *snapshot) float64 { return float64(s.chat.Stored) }),
+		counter("chat_repeated_total", "Sends answered with the result of an earlier attempt.", func(s *snapshot) float64 { return float64(s.chat.Repeated) }),
+		counter("chat_refused_total", "Requests answered with an error.", func(s *snapshot) float64 { return float64(s.chat.Refused) }),
+		counter("chat_late_total", "Requests whose deadline came before their result.", func(s *snapshot) float64 { return float64(s.chat.Late) }),
+		counter("chat_reads_total", "Reads of logs, conversations and presence.", func(s *snapshot) float64 { return float64(s.chat.Reads) }),
+		gauge("chat_reads_running", "Reads accepted and not yet done.", func(s *snapshot) float64 { return float64(s.chat.ReadsRunning) }),
+		counter("chat_forwarded_total", "Outbox items that arrived at another raft group.", func(s *snapshot) float64 { return float64(s.chat.Forwarded) }),
+		counter("chat_forwards_lost_total", "Forwards that failed and are repeated.", func(s *snapshot) float64 { return float64(s.chat.ForwardsLost) }),
+		gauge("chat_outbox_items", "Outbox items on their way to another raft group.", func(s *snapshot) float64 { return float64(s.chat.OutboxItems) }),
+		gauge("chat_outbox_oldest_seconds", "Time since the slowest lane that holds items last moved.", func(s *snapshot) float64 { return s.chat.OutboxOldest.Seconds() }),
+	}
+}
+
+func engineSeries() []series {
+	return []series{
+		counter("engine_proposals_total", "Commands taken.", func(s *snapshot) float64 { return float64(s.engine.Proposals) }),
+		counter("engine_refused_total", "Commands refused because the queue was full.", func(s *snapshot) float64 { return float64(s.engine.Refused) }),
+		counter("engine_batches_total", "Batches proposed to raft.", func(s *snapshot) float64 { return float64(s.engine.Batches) }),
+		counter("engine_batches_applied_total", "Batches applied, replay included.", func(s *snapshot) float64 { return float64(s.engine.Applied) }),
+		counter("engine_commands_applied_total", "Commands applied, replay included.", func(s *snapshot) float64 { return float64(s.engine.Commands) }),
+		counter("engine_wal_frames_total", "Group commits written to the WAL.", func(s *snapshot) float64 { return float64(s.engine.Frames) }),
+		counter("engine_wal_bytes_total", "Bytes of records given to the WAL.", func(s *snapshot) float64 { return float64(s.engine.WALBytes) }),
+		gauge("engine_queue_bytes", "Bytes of commands not yet applied.", func(s *snapshot) float64 { return float64(s.engine.QueueBytes) }),
+		gauge("engine_memtable_bytes", "Bytes of entries held in memory.", func(s *snapshot) float64 { return float64(s.engine.MemtableBytes) }),
+		gauge("engine_entries", "Entries of all logs.", func(s *snapshot) float64 { return float64(s.engine.Entries) }),
+		gauge("engine_logs", "Logs that hold an entry.", func(s *snapshot) float64 { return float64(s.engine.Logs) }),
+		gauge("engine_rows", "Rows of replicated state.", func(s *snapshot) float64 { return float64(s.engine.Rows) }),
+		gauge("engine_row_bytes", "Bytes of replicated rows.", func(s *snapshot) float64 { return float64(s.engine.RowBytes) }),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for i := range m.series {
+		ch <- m.series[i].desc
+	}
+	ch <- m.refused
+	ch <- m.closes
+	ch <- m.sync
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	s := m.read()
+	if s == nil {
+		return
+	}
+	for i := range m.series {
+		ch <- prometheus.MustNewConstMetric(m.series[i].desc, m.series[i].kind, m.series[i].value(s))
+	}
+	for status, n := range s.edge.Refused {
+		ch <- prometheus.MustNewConstMetric(m.refused, prometheus.CounterValue, float64(n), strconv.Itoa(status))
+	}
+	for code, n := range s.edge.Closes {
+		ch <- prometheus.MustNewConstMetric(m.closes, prometheus.CounterValue, float64(n), strconv.Itoa(int(code)))
+	}
+	buckets, below := map[float64]uint64{}, uint64(0)
+	for i, n := range s.engine.SyncBuckets {
+		below += n
+		if limit := engine.SyncBucketLimit(i); limit > 0 {
+			buckets[limit.Seconds()] = below
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(m.sync, s.engine.Syncs, s.engine.SyncTime.Seconds(), buckets)
+}

@@ -1,0 +1,241 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/auth"
+	"github.com/godwit-im/godwit/chat"
+	"github.com/godwit-im/godwit/edge"
+	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/router/local"
+)
+
+// engineDir is where the store lies within the data directory.
+const engineDir = "engine"
+
+// stopMax bounds each step of going down that waits for others.
+const stopMax = 10 * time.Second
+
+// ErrEdgeEnded is returned by Run when the connection edge gave up by itself.
+var ErrEdgeEnded = errors.New("node: the edge ended")
+
+// Node is one running process's worth of Godwit.
+type Node struct {
+	cfg    Config
+	logger *slog.Logger
+	ops    *ops
+	store  *engine.Store
+	chat   *chat.Service
+	edge   *edge.Edge
+	tiers  atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
+
+	// fatal takes the store's one report that its disk failed.
+	fatal chan error
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open starts a node: it listens for operators, recovers the store, starts the
+// chat tier and only then accepts clients. Whoever gets a node must Run or
+// Close it.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	n := &Node{cfg: cfg, logger: cfg.NewLogger(os.Stderr), fatal: make(chan error, 1)}
+	if err := n.open(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// open starts the tiers from the inside out.
+func (n *Node) open(ctx context.Context) (err error) {
+	if err := raiseFiles(n.logger); err != nil {
+		return err
+	}
+	keyring, err := n.cfg.Keyring()
+	if err != nil {
+		return err
+	}
+	if n.ops, err = startOps(n.cfg.Ops, n.cfg.OpsRoutes, newRegistry(n.snapshot), n.logger); err != nil {
+		return err
+	}
+	machine := chat.NewMachine(n.cfg.Engine.Groups)
+	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
+	routes, err := local.New(local.Config{Clock: n.now})
+	if err != nil {
+		return err
+	}
+	if n.edge, err = edge.New(n.edgeConfig(service, keyring)); err != nil {
+		return err
+	}
+	n.chat, err = chat.NewService(chat.Config{
+		Machine:      machine,
+		Store:        store,
+		Edge:         n.edge,
+		Router:       routes,
+		BodyBytesMax: int(n.cfg.Limits.Body),
+		PageMax:      int(n.cfg.Limits.Page),
+		PresenceMax:  int(n.cfg.Limits.Presence),
+		Logger:       n.logger.With("tier", "chat"),
+	})
+	if err != nil {
+		return err
+	}
+	service.Service = n.chat
+	if n.store, err = engine.Open(n.engineConfig(), machineAdapter{machine}); err != nil {
+		return err
+	}
+	store.store = n.store
+	if err := n.chat.Start(ctx); err != nil {
+		return err
+	}
+	if err := n.edge.Start(); err != nil {
+		return err
+	}
+	n.tiers.Store(n)
+	n.ops.set(ready)
+	n.logger.Info("node ready", "listen", n.Addr(), "ops", n.OpsAddr(), "data", n.cfg.Data, "dev", n.cfg.Dev)
+	return nil
+}
+
+func (n *Node) now() int64 { return n.cfg.Clock().UnixMilli() }
+
+func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config {
+	l := &n.cfg.Limits
+	return edge.Config{
+		Listen: n.cfg.Listen,
+		Loops:  n.cfg.Edge.Loops,
+		Node:   n.cfg.Node,
+		Limits: godwit.Limits{
+			Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
+			Page: l.Page, Presence: l.Presence, Window: l.Window,
+		},
+		PingEvery:        time.Duration(n.cfg.Edge.Ping),
+		OutboundBytesMax: int(n.cfg.Edge.Outbound),
+		ConnectionsMax:   n.cfg.Edge.Connections,
+		Origins:          n.cfg.Edge.Origins,
+		LoopbackHostOnly: n.cfg.Dev,
+		Static:           n.cfg.Static,
+		Chat:             service,
+		Verifier:         verifier,
+		Clock:            n.now,
+		Logger:           n.logger.With("tier", "edge"),
+	}
+}
+
+func (n *Node) engineConfig() engine.Config {
+	return engine.Config{
+		Dir:           filepath.Join(n.cfg.Data, engineDir),
+		Groups:        n.cfg.Engine.Groups,
+		Clock:         n.now,
+		QueueBytesMax: int(n.cfg.Engine.Queue),
+		Logger:        n.logger.With("tier", "engine"),
+		Fatal:         func(err error) { n.fatal <- err },
+	}
+}
+
+// Keyring returns what verifies clients' tokens.
+func (cfg *Config) Keyring() (*auth.Keyring, error) {
+	keys := auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience}
+	if cfg.Dev {
+		signer, err := auth.DevSigner(cfg.Data, cfg.Clock)
+		if err != nil {
+			return nil, err
+		}
+		keys = signer.Config()
+	} else {
+		var err error
+		if keys.Keys, err = auth.LoadKeys(cfg.Auth.KeysFile); err != nil {
+			return nil, fmt.Errorf("auth.keys_file: %w", err)
+		}
+	}
+	keys.Clock = cfg.Clock
+	return auth.NewKeyring(keys)
+}
+
+// Addr is the public address, with the real port.
+func (n *Node) Addr() string { return n.edge.Addr() }
+
+// OpsAddr is the operators' address, with the real port.
+func (n *Node) OpsAddr() string { return n.ops.listener.Addr().String() }
+
+// snapshot reads the counters of the tiers; nil while they are not up.
+func (n *Node) snapshot() *snapshot {
+	if n.tiers.Load() == nil {
+		return nil
+	}
+	return &snapshot{edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats()}
+}
+
+// Run serves until ctx ends, and then goes down without losing anything:
+// newcomers are turned away, clients are asked to move, what was sent is
+// answered, the store closes. A failed disk or edge ends it at once with an
+// error. Either way the node is closed when Run returns.
+func (n *Node) Run(ctx context.Context) error {
+	var failure error
+	select {
+	case <-ctx.Done():
+		n.drain()
+	case err := <-n.fatal:
+		failure = fmt.Errorf("the store failed, and nothing after it was acknowledged: %w", err)
+	case <-n.edge.Done():
+		failure = ErrEdgeEnded
+	}
+	if failure != nil {
+		n.ops.set(failed)
+		n.logger.Error("node failed", "err", failure)
+	}
+	return errors.Join(failure, n.Close())
+}
+
+// drain asks the clients to move; readiness goes first, so that no load
+// balancer sends new ones.
+func (n *Node) drain() {
+	n.ops.set(draining)
+	n.logger.Info("node drains", "after", n.cfg.Drain.After.String(), "spread", n.cfg.Drain.Spread.String())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n.cfg.Drain.Timeout))
+	defer cancel()
+	n.edge.Drain(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
+}
+
+// Close takes the tiers down from the outside in, without asking clients to
+// move first. It is idempotent and returns when every goroutine has ended.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopMax)
+	defer cancel()
+	var errs []error
+	if n.edge != nil {
+		errs = append(errs, n.edge.Stop(ctx))
+	}
+	if n.chat != nil {
+		n.chat.Close()
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.ops != nil {
+		errs = append(errs, n.ops.close(ctx))
+	}
+	n.logger.Info("node closed")
+	return errors.Join(errs...)
+}
