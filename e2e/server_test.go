@@ -57,11 +57,11 @@ func binary(t testing.TB, tags string) string {
 
 // server is one godwit process on one data directory, restarted on the same ports.
 type server struct {
-	t     testing.TB
-	path  string
-	dir   string
-	bug   string // GODWIT_SEEDED_BUG
-	env   []string // settings beyond the defaults
+	t    testing.TB
+	path string
+	dir  string
+	bug  string   // GODWIT_SEEDED_BUG
+	env  []string // settings beyond the defaults
 
 	listen, ops string // host:port once known
 	cmd         *exec.Cmd

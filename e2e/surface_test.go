@@ -81,7 +81,8 @@ func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
 		User     string `json:"user"`
 		Online   bool   `json:"online"`
 		LastSeen int64  `json:"last_seen"`
-	}) {
+	},
+	) {
 		t.Helper()
 		out, errs, code := s.run("", "presence", "--url", s.url(), "--token", tokens["alice"], "bob", "nobody", "--json")
 		if code != 0 {
