@@ -78,8 +78,9 @@ tidy: ## the rules of the house: imports, sizes, comments, a pure apply path
 	$(GO) test -count=1 -run '^TestTidy' .
 
 .PHONY: unit
-unit: ## every package's tests under the race detector
+unit: ## every package's tests under the race detector, and the planted faults
 	CGO_ENABLED=1 $(GO) test -race -timeout 4m $(UNIT)
+	$(GO) test -tags seededbugs -run Seeded ./engine
 
 .PHONY: js
 js: ## tests of the JavaScript SDK

@@ -25,6 +25,7 @@ var (
 	ErrBadBody        = &Error{"body.invalid", 4008, false, "Give exactly one of text (UTF-8) and data, and a type of at most 64 bytes."}
 	ErrUnauthorized   = &Error{"token.invalid", 4010, false, "The token is missing, expired or not signed by a known key; get a new one."}
 	ErrNotMember      = &Error{"conversation.not_member", 4031, false, "The conversation does not exist or you are not a member of it."}
+	ErrConversations  = &Error{"limit.conversations", 4032, false, "You have as many conversations as this server keeps for one user; write in one of them."}
 	ErrConflict       = &Error{"cid.conflict", 4091, false, "This client id already names a message with another body; use a new id."}
 	ErrTooLarge       = &Error{"body.too_large", 4131, false, "The body is larger than limits.body of the connect reply."}
 	ErrTooOld         = &Error{"message.too_old", 4101, false, "The first attempt lies more than 7 days back, so a repeat could not be told from it; send it anew with a new client id."}
@@ -37,7 +38,7 @@ var (
 
 var allErrors = []*Error{
 	ErrFrameMalformed, ErrFrameUnknown, ErrFrameInvalid, ErrBadUser, ErrBadConv, ErrBadCID, ErrBadCursor, ErrBadBody,
-	ErrUnauthorized, ErrNotMember, ErrConflict, ErrTooOld, ErrTooLarge, ErrRateLimited,
+	ErrUnauthorized, ErrNotMember, ErrConversations, ErrConflict, ErrTooOld, ErrTooLarge, ErrRateLimited,
 	ErrInternal, ErrUnsupported, ErrUnavailable, ErrUnknown,
 }
 

@@ -42,7 +42,7 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 	}
 	conv := a.conversation(tx, lane.src, from, to)
 	if conv.number == 0 && u.conversations >= uint64(st.conversationsMax) {
-		return outcome{refusal: godwit.ErrNotMember}
+		return outcome{refusal: godwit.ErrConversations}
 	}
 
 	a.allot(tx, lane.src, &u)

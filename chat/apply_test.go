@@ -203,7 +203,7 @@ func TestConversationsCapRefusesOnlyNewOnes(t *testing.T) {
 	w.send("alice", "bob", "1", "x")
 	w.send("alice", "carol", "1", "x")
 	before := w.store.digests()
-	w.send("alice", "dave", "1", "x").mustBe(t, godwit.ErrNotMember)
+	w.send("alice", "dave", "1", "x").mustBe(t, godwit.ErrConversations)
 	if !slices.Equal(before, w.store.digests()) {
 		t.Error("a refused send changed the state")
 	}

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -290,6 +292,19 @@ func TestNothingAckedIsLostOverFiftyKills(t *testing.T) {
 				t.Errorf("only %d messages: the run is too small to mean anything", len(h.sent))
 			}
 		})
+	}
+}
+
+// TestReleaseBinaryHoldsNoPlantedBugs looks for the switch's name in both builds.
+func TestReleaseBinaryHoldsNoPlantedBugs(t *testing.T) {
+	for tags, want := range map[string]bool{"": false, "seededbugs": true} {
+		program, err := os.ReadFile(binary(t, tags))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(program, []byte("GODWIT_SEEDED_BUG")) != want {
+			t.Errorf("tags %q: a switch for planted bugs stands in the binary: %v, want %v", tags, !want, want)
+		}
 	}
 }
 

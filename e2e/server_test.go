@@ -79,7 +79,10 @@ func newServer(t testing.TB, tags string, env ...string) *server {
 func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(s.path, "serve", "--dev", "--listen", s.listen, "--ops", s.ops, "--data", s.dir)
-	s.cmd.Env = append(append(os.Environ(), "GODWIT_SEEDED_BUG="+s.bug), s.env...)
+	s.cmd.Env = append(os.Environ(), s.env...)
+	if s.bug != "" {
+		s.cmd.Env = append(s.cmd.Env, "GODWIT_SEEDED_BUG="+s.bug)
+	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.stderr = &tail{}
 	s.cmd.Stderr = s.stderr
