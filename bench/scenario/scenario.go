@@ -1,0 +1,176 @@
+// Package scenario reads what a load test shall do: YAML files with a strict
+// schema, the ones that come with the program among them, and what flags change
+// in them. It knows what may be asked for and which combinations make sense; it
+// refuses to know how load is made or measured.
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kinds of scenarios: what the operations of the measure stage are.
+const (
+	KindIdle    = "idle"    // none: sessions only sit there
+	KindConnect = "connect" // a session connects anew
+	KindChat    = "chat"    // a durable message to the sender's partner
+	KindResume  = "resume"  // chat, and then every session is cut at once and resumes
+	KindSlow    = "slow"    // chat with recipients of whom some stop reading
+	KindHistory = "history" // a page of a conversation's history
+)
+
+// Loops.
+const (
+	LoopOpen   = "open"   // operations are due by a schedule, answered or not
+	LoopClosed = "closed" // an operation begins when one is answered
+)
+
+// Arrivals of the open loop.
+const (
+	ArrivalsPoisson = "poisson"
+	ArrivalsUniform = "uniform"
+)
+
+// Encodings of godwit.v1.
+const (
+	EncodingJSON  = "json"
+	EncodingProto = "proto"
+)
+
+// Scenario is one load test.
+type Scenario struct {
+	Name     string `yaml:"name"`
+	About    string `yaml:"about"` // a sentence for people
+	Kind     string `yaml:"kind"`
+	Loop     string `yaml:"loop"`
+	Arrivals string `yaml:"arrivals"`
+	Encoding string `yaml:"encoding"`
+	Seed     uint64 `yaml:"seed"`
+
+	Sessions    int     `yaml:"sessions"`      // one of each user
+	ConnectRate float64 `yaml:"connect_per_s"` // of the ramp
+	Rate        float64 `yaml:"rate_per_s"`    // operations of all sessions together; open loop
+	InFlight    int     `yaml:"in_flight"`     // operations each session keeps unanswered; closed loop
+	Prefill     int     `yaml:"prefill"`       // messages of each conversation stored before the measure stage
+	SlowShare   float64 `yaml:"slow_share"`    // of the sessions, which neither read nor ack during measure
+	Agents      int     `yaml:"agents"`        // generator processes
+	Corpus      string  `yaml:"corpus"`        // file with a text a line; empty: the built-in one
+
+	Stages Stages `yaml:"stages"`
+}
+
+// Stages are the lengths of a run's parts. The ramp lasts until every session is
+// connected; Verify bounds the wait for what is still on its way.
+type Stages struct {
+	WarmUp   Duration `yaml:"warm_up"`
+	Measure  Duration `yaml:"measure"`
+	CoolDown Duration `yaml:"cool_down"`
+	Verify   Duration `yaml:"verify"`
+}
+
+// Duration is a time.Duration written as in Go: 1m30s.
+type Duration time.Duration
+
+// UnmarshalText reads "1m30s".
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write it as 500ms, 20s or 1m30s", text)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// String is the form UnmarshalText reads.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// defaults are what a file need not say.
+func defaults() Scenario {
+	return Scenario{
+		Loop: LoopOpen, Arrivals: ArrivalsPoisson, Encoding: EncodingProto, Seed: 1,
+		ConnectRate: 1000, Agents: 1,
+		Stages: Stages{
+			WarmUp: Duration(5 * time.Second), Measure: Duration(time.Minute),
+			CoolDown: Duration(2 * time.Second), Verify: Duration(30 * time.Second),
+		},
+	}
+}
+
+// Limits that keep a typing mistake from taking the machine.
+const (
+	sessionsMax = 2_000_000
+	rateMax     = 10_000_000
+	agentsMax   = 1000
+	stageMax    = Duration(24 * time.Hour)
+)
+
+// Sends reports whether the measure stage stores messages.
+func (s *Scenario) Sends() bool {
+	return s.Kind == KindChat || s.Kind == KindResume || s.Kind == KindSlow
+}
+
+// Paired reports whether every session has a partner it writes to.
+func (s *Scenario) Paired() bool { return s.Sends() || s.Kind == KindHistory }
+
+// Validate returns every rule the scenario breaks, as one sentence each.
+func (s *Scenario) Validate() error {
+	var wrong []string
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
+	oneOf := func(field, value string, allowed ...string) {
+		refuse(!slices.Contains(allowed, value), "%s is %q; it must be one of %s.", field, value, strings.Join(allowed, ", "))
+	}
+	refuse(!validName(s.Name), "name is %q; it must be lower-case letters, digits and dashes.", s.Name)
+	oneOf("kind", s.Kind, KindIdle, KindConnect, KindChat, KindResume, KindSlow, KindHistory)
+	oneOf("loop", s.Loop, LoopOpen, LoopClosed)
+	oneOf("arrivals", s.Arrivals, ArrivalsPoisson, ArrivalsUniform)
+	oneOf("encoding", s.Encoding, EncodingJSON, EncodingProto)
+	refuse(s.Sessions < 1 || s.Sessions > sessionsMax, "sessions is %d; it must be 1 to %d.", s.Sessions, sessionsMax)
+	refuse(s.Paired() && s.Sessions%2 != 0, "sessions is %d; the kind %s works in pairs and needs an even number.", s.Sessions, s.Kind)
+	refuse(!(s.ConnectRate > 0 && s.ConnectRate <= rateMax), "connect_per_s is %g; it must be above 0 and at most %d.", s.ConnectRate, rateMax)
+	refuse(s.Agents < 1 || s.Agents > agentsMax, "agents is %d; it must be 1 to %d.", s.Agents, agentsMax)
+	refuse(s.Stages.Measure < Duration(time.Second), "stages.measure is %s; it must be at least 1s.", s.Stages.Measure)
+	for name, d := range map[string]Duration{"warm_up": s.Stages.WarmUp, "measure": s.Stages.Measure, "cool_down": s.Stages.CoolDown, "verify": s.Stages.Verify} {
+		refuse(d < 0 || d > stageMax, "stages.%s is %s; it must be 0s to %s.", name, d, stageMax)
+	}
+	s.validateLoad(refuse)
+	if len(wrong) == 0 {
+		return nil
+	}
+	slices.Sort(wrong)
+	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(wrong, " "))
+}
+
+// validateLoad checks what depends on the kind and the loop.
+func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any)) {
+	works := s.Kind != KindIdle
+	open := s.Loop == LoopOpen
+	refuse(works && open && !(s.Rate > 0 && s.Rate <= rateMax), "rate_per_s is %g; an open loop needs a rate above 0 and at most %d.", s.Rate, rateMax)
+	refuse(!works && s.Rate != 0, "rate_per_s is %g; the kind idle does nothing at any rate, leave it out.", s.Rate)
+	refuse(!works && !open, "loop is closed; the kind idle has no operations to wait for.")
+	refuse(!open && (s.InFlight < 1 || s.InFlight > 64), "in_flight is %d; a closed loop needs 1 to 64.", s.InFlight)
+	refuse(!open && s.Rate != 0, "rate_per_s is %g; a closed loop goes as fast as it is answered, leave it out.", s.Rate)
+	refuse(open && s.InFlight != 0, "in_flight is %d; an open loop does not wait for answers, leave it out.", s.InFlight)
+	refuse(!open && !s.Sends(), "loop is closed; only the kinds that send messages can run in a closed loop.")
+	refuse(s.Kind == KindHistory && (s.Prefill < 1 || s.Prefill > 100_000), "prefill is %d; the kind history needs 1 to 100000 messages to read.", s.Prefill)
+	refuse(s.Kind != KindHistory && s.Prefill != 0, "prefill is %d; only the kind history reads prefilled messages, leave it out.", s.Prefill)
+	refuse(s.Kind == KindSlow && !(s.SlowShare > 0 && s.SlowShare <= 0.5), "slow_share is %g; the kind slow needs a share above 0 and at most 0.5.", s.SlowShare)
+	refuse(s.Kind != KindSlow && s.SlowShare != 0, "slow_share is %g; only the kind slow has slow sessions, leave it out.", s.SlowShare)
+}
+
+func validName(name string) bool {
+	if name == "" || len(name) > 64 {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
+}

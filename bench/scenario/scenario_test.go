@@ -1,0 +1,86 @@
+package scenario
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEveryScenarioOfTheProgramIsValid(t *testing.T) {
+	want := []string{"connect-storm", "dm-chat", "history-scan", "idle-connections", "resume-storm", "server-50k", "slow-consumers"}
+	if got := strings.Join(Names(), " "); got != strings.Join(want, " ") {
+		t.Errorf("the scenarios are %s, want %s", got, want)
+	}
+	for _, name := range Names() {
+		for _, quick := range []bool{false, true} {
+			s, err := Open(name, quick)
+			if err != nil {
+				t.Errorf("%s (quick %t): %v", name, quick, err)
+			} else if s.Name != name || s.About == "" {
+				t.Errorf("%s.yaml is named %q and about %q", name, s.Name, s.About)
+			}
+		}
+	}
+}
+
+func TestQuickAndChangesWinInThisOrder(t *testing.T) {
+	file := []byte("{name: x, kind: chat, sessions: 10, rate_per_s: 5, quick: {sessions: 4, stages: {measure: 3s}}}")
+	s, err := Parse(file, true, "rate_per_s: 7.5", "stages: {warm_up: 1s}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Sessions != 4 || s.Rate != 7.5 || s.Stages.Measure != Duration(3*time.Second) || s.Stages.WarmUp != Duration(time.Second) {
+		t.Errorf("got %+v", s)
+	}
+	if s, err = Parse(file, false); err != nil || s.Sessions != 10 || s.Stages.Measure != Duration(time.Minute) || s.Loop != LoopOpen {
+		t.Errorf("without quick: %+v, %v", s, err)
+	}
+}
+
+func TestRefusalsSayWhatIsWrong(t *testing.T) {
+	const good = "name: x\nkind: chat\nsessions: 10\nrate_per_s: 5\n"
+	if _, err := Parse([]byte(good), false); err != nil {
+		t.Fatal(err)
+	}
+	f := func(data, want string) {
+		t.Helper()
+		_, err := Parse([]byte(data), false)
+		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: the error is %v, want one with %q", data, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: the error has several lines: %q", data, err)
+		}
+	}
+	f(good+"sesions: 3\n", "there is no field sesions")
+	f(good+"quick: {sesions: 3}\n", "there is no field sesions")
+	f(good+"quick: {sessions: 3}\n", "needs an even number")
+	f(good+"stages: {measure: 5}\n", "write it as 500ms")
+	f(good+"stages: {measure: 5ms}\n", "at least 1s")
+	f(good+"stages: {warm_up: -1s}\n", "stages.warm_up")
+	f(good+"loop: half\n", "one of open, closed")
+	f(good+"arrivals: bursts\n", "one of poisson, uniform")
+	f(good+"encoding: xml\n", "one of json, proto")
+	f(good+"loop: closed\n", "a closed loop needs 1 to 64")
+	f(good+"in_flight: 3\n", "an open loop does not wait")
+	f(good+"prefill: 3\n", "only the kind history")
+	f(good+"slow_share: 0.1\n", "only the kind slow")
+	f(good+"connect_per_s: .nan\n", "connect_per_s")
+	f(good+"agents: 0\n", "agents is 0")
+	f(good+"---\nname: y\n", "more follows")
+	f("name: x\nkind: idle\nsessions: 3\nrate_per_s: 5\n", "leave it out")
+	f("name: X\nkind: idle\nsessions: 3\n", "lower-case")
+	f("name: x\nkind: history\nsessions: 2\nrate_per_s: 5\n", "messages to read")
+	f("name: x\nkind: slow\nsessions: 2\nrate_per_s: 5\n", "slow_share is 0")
+	f("name: x\nkind: chat\nsessions: 2\n", "needs a rate above 0")
+	f("name: x\nkind: dance\nsessions: 0\n", "kind is \"dance\"")
+	f("", "name is \"\"")
+	f("- a", "unmarshal")
+	if _, err := Open("dm-chatt", false); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "dm-chat,") {
+		t.Errorf("an unknown name is answered with %v", err)
+	}
+	if _, err := Open("dm-chat", true, "rate_per_s: many"); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a change that does not parse is answered with %v", err)
+	}
+}
