@@ -1,0 +1,144 @@
+// Package result is the file a load-test run leaves behind: the format
+// godwit-bench/v1, its reading, writing and checks. It knows numbers and their
+// units, not how they were measured nor how they are drawn.
+package result
+
+// Format names the version of the file; a reader refuses any other.
+const Format = "godwit-bench/v1"
+
+// Run is one run of one scenario.
+type Run struct {
+	Format   string      `json:"format"`
+	Scenario string      `json:"scenario"`
+	RunID    string      `json:"run_id"`  // random; stands in every payload
+	Started  string      `json:"started"` // RFC 3339, UTC
+	Command  string      `json:"command"` // to repeat the run
+	Commit   string      `json:"commit"`  // of the generator's source, "-dirty" when changed
+	Settings Settings    `json:"settings"`
+	Host     Host        `json:"host"` // of the generator
+	Server   ServerFacts `json:"server"`
+	Stages   []Stage     `json:"stages"`
+	// Latencies by name: "send→stored", "send→delivered", "connect", "resume", "history" …
+	Latencies map[string]Latency `json:"latencies"`
+	Series    []Second           `json:"series"` // one a second, from the start of ramp
+	Usage     Usage              `json:"usage"`
+	Verify    Verify             `json:"verify"`
+	// Invalid says why the figures must not be used (the generator fell behind …); empty: valid.
+	Invalid string `json:"invalid,omitempty"`
+}
+
+// Settings are what was asked for.
+type Settings struct {
+	Loop        string  `json:"loop"`     // "open" or "closed"
+	Arrivals    string  `json:"arrivals"` // "poisson" or "uniform"
+	Seed        uint64  `json:"seed"`
+	Sessions    int     `json:"sessions"`
+	Rate        float64 `json:"rate_per_s"` // operations per second of the measure stage
+	Encoding    string  `json:"encoding"`
+	Agents      int     `json:"agents"`
+	Corpus      string  `json:"corpus"`
+	BodyP50     int     `json:"body_p50_bytes"`
+	BodyP99     int     `json:"body_p99_bytes"`
+	BodyMax     int     `json:"body_max_bytes"`
+	SameMachine bool    `json:"same_machine"` // generator and server share the machine
+}
+
+// Host describes a machine.
+type Host struct {
+	CPU        string            `json:"cpu"`
+	Cores      int               `json:"cores"`
+	MemoryMiB  int               `json:"memory_mib"`
+	Kernel     string            `json:"kernel"`
+	Go         string            `json:"go"`
+	GOMAXPROCS int               `json:"gomaxprocs"`
+	OpenFiles  uint64            `json:"open_files"`
+	Sysctl     map[string]string `json:"sysctl"`
+	FileSystem string            `json:"file_system"`
+	FsyncP50US float64           `json:"fsync_p50_us"` // of 4 KiB overwritten in place
+}
+
+// ServerFacts are what the server says of itself.
+type ServerFacts struct {
+	URL     string `json:"url"`
+	Version string `json:"version"`
+	Store   string `json:"store"` // "wal+memory", later "segments" …
+	Groups  int    `json:"groups"`
+}
+
+// Stage is a part of the run.
+type Stage struct {
+	Name      string  `json:"name"` // ramp, warm-up, measure, cool-down, verify
+	Seconds   float64 `json:"seconds"`
+	Scheduled uint64  `json:"scheduled"` // operations due
+	Started   uint64  `json:"started"`   // operations begun
+	Late      uint64  `json:"late"`      // begun over 10 ms after they were due
+	Succeeded uint64  `json:"succeeded"`
+	Refused   uint64  `json:"refused"`
+	Unknown   uint64  `json:"unknown"`
+	LateMaxMS float64 `json:"late_max_ms"`
+}
+
+// Latency is a distribution in microseconds, counted from the scheduled time
+// (open loop) of operations of the measure stage.
+type Latency struct {
+	Count uint64  `json:"count"`
+	Mean  float64 `json:"mean_us"`
+	P50   float64 `json:"p50_us"`
+	P90   float64 `json:"p90_us"`
+	P99   float64 `json:"p99_us"`
+	P999  float64 `json:"p99_9_us"`
+	P9999 float64 `json:"p99_99_us"`
+	Max   float64 `json:"max_us"`
+	// Buckets are (upper bound in µs, count) pairs of the histogram, ascending.
+	Buckets [][2]float64 `json:"buckets"`
+}
+
+// Second is what happened in one second.
+type Second struct {
+	At        float64 `json:"at_s"`
+	Stage     string  `json:"stage"`
+	Scheduled uint64  `json:"scheduled"`
+	Sent      uint64  `json:"sent"`
+	Stored    uint64  `json:"stored"`
+	Delivered uint64  `json:"delivered"`
+	Sessions  int     `json:"sessions"`
+	P50US     float64 `json:"p50_us"` // of the scenario's main latency
+	P99US     float64 `json:"p99_us"`
+	MaxUS     float64 `json:"max_us"`
+	ServerRSS float64 `json:"server_rss_bytes"`
+	ServerCPU float64 `json:"server_cpu_s"` // since the start of the run
+}
+
+// Usage sets the cost of server and generator apart.
+type Usage struct {
+	ServerCPUSeconds    float64 `json:"server_cpu_s"` // during measure
+	ServerCPUPerMessage float64 `json:"server_cpu_us_per_message"`
+	ServerRSSBytes      float64 `json:"server_rss_bytes"` // at the end of measure
+	GeneratorCPUSeconds float64 `json:"generator_cpu_s"`
+	GeneratorRSSBytes   float64 `json:"generator_rss_bytes"`
+	// BytesPerConnection is the slope of the server's RSS over idle sessions, by
+	// linear regression, with its R²; 0 when the scenario has no ramp of sessions.
+	BytesPerConnection   float64 `json:"bytes_per_connection"`
+	BytesPerConnectionR2 float64 `json:"bytes_per_connection_r2"`
+	// Before and After are the server's /metrics around the measure stage.
+	Before map[string]float64 `json:"metrics_before"`
+	After  map[string]float64 `json:"metrics_after"`
+}
+
+// Verify is what the checks found; any loss, duplicate or disorder fails the run.
+type Verify struct {
+	Acked      uint64   `json:"acked"`
+	Delivered  uint64   `json:"delivered"`
+	ReadBack   uint64   `json:"read_back"` // entries compared with history at the end
+	Lost       uint64   `json:"lost"`
+	Duplicated uint64   `json:"duplicated"`
+	Reordered  uint64   `json:"reordered"`
+	Gaps       uint64   `json:"gaps"`
+	Foreign    uint64   `json:"foreign"`  // payloads nobody sent
+	Problems   []string `json:"problems"` // the first few, as sentences
+}
+
+// OK reports whether nothing was lost, doubled, reordered or made up.
+func (v *Verify) OK() bool {
+	return v.Lost+v.Duplicated+v.Reordered+v.Gaps+v.Foreign == 0 && len(v.Problems) == 0
+}
