@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -131,11 +132,22 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config
 		Origins:          n.cfg.Edge.Origins,
 		LoopbackHostOnly: n.cfg.Dev,
 		Static:           n.cfg.Static,
+		PagePolicy:       n.pagePolicy(),
 		Chat:             service,
 		Verifier:         verifier,
 		Clock:            n.now,
 		Logger:           n.logger.With("tier", "edge"),
 	}
+}
+
+// pagePolicy lets a page load and call what came with it, and what was added to
+// the ops endpoint for it.
+func (n *Node) pagePolicy() string {
+	policy := "default-src 'self'"
+	if len(n.cfg.OpsRoutes) > 0 {
+		policy += "; connect-src 'self' http://" + Reachable(n.OpsAddr())
+	}
+	return policy
 }
 
 func (n *Node) engineConfig() engine.Config {
@@ -166,6 +178,18 @@ func (cfg *Config) Keyring() (*auth.Keyring, error) {
 	}
 	keys.Clock = cfg.Clock
 	return auth.NewKeyring(keys)
+}
+
+// Reachable turns a listening address into one to connect to from this machine.
+func Reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // Addr is the public address, with the real port.

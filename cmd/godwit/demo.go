@@ -55,7 +55,6 @@ It listens on loopback addresses only.`,
 // demo runs nodes one after another on the same ports and data: each restart
 // the page asks for ends one and starts the next, in this process.
 func (a *app) demo(ctx context.Context, cfg node.Config, open bool) error {
-	watchParent()
 	signer, err := auth.DevSigner(cfg.Data, nil)
 	if err != nil {
 		return err
@@ -105,7 +104,7 @@ func openAgain(ctx context.Context, cfg node.Config, first bool) (*node.Node, er
 
 // greet seeds the users' conversations and prints how to go on.
 func (a *app) greet(ctx context.Context, n *node.Node, signer *auth.Signer, open bool) error {
-	public := reachable(n.Addr())
+	public := node.Reachable(n.Addr())
 	if err := seed(ctx, socketURL(public), signer); err != nil {
 		return fmt.Errorf("seed the demo users: %w", err)
 	}

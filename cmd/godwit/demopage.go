@@ -39,7 +39,7 @@ func newDemoPage(signer *auth.Signer) *demoPage {
 
 // serve says which node the page talks to from now on.
 func (p *demoPage) serve(n *node.Node) {
-	p.where.Store(&demoPlace{reachable(n.Addr()), reachable(n.OpsAddr())})
+	p.where.Store(&demoPlace{node.Reachable(n.Addr()), node.Reachable(n.OpsAddr())})
 }
 
 // run runs the node until it ends or the page asks for a restart.

@@ -17,6 +17,7 @@ func main() {
 	// A reader that goes away (tail | head) shows up as a write error instead of
 	// ending the process: a server must outlive its log's pipe.
 	signal.Ignore(syscall.SIGPIPE)
+	watchParent()
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -44,7 +44,6 @@ GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 }
 
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
-	watchParent()
 	cfg.Static = web.Asset
 	cfg.Logger = cfg.NewLogger(a.stderr)
 	n, err := node.Open(ctx, cfg)
@@ -58,7 +57,7 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 // announce prints where the node listens. That nobody reads it is no reason
 // not to serve.
 func (a *app) announce(n *node.Node) {
-	public, ops := reachable(n.Addr()), reachable(n.OpsAddr())
+	public, ops := node.Reachable(n.Addr()), node.Reachable(n.OpsAddr())
 	if a.json {
 		_ = a.printJSON(map[string]string{"listen": socketURL(public), "ops": "http://" + ops})
 		return
@@ -67,18 +66,6 @@ func (a *app) announce(n *node.Node) {
 }
 
 func socketURL(address string) string { return "ws://" + address + "/v1/ws" }
-
-// reachable turns a listening address into one to connect to.
-func reachable(address string) string {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, port)
-}
 
 // port returns the port of an address that is listened on.
 func port(address string) string {

@@ -53,6 +53,9 @@ With --json each line is the ev object of the protocol: {"seq":7,"msg":{…}}, o
 }
 
 func (a *app) tail(ctx context.Context, session *sessionFlags, cfg client.Config, follow bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	whenUnread(a.stdout, cancel)
 	c, err := session.dial(ctx, cfg)
 	if err != nil {
 		return err
