@@ -18,6 +18,8 @@ var (
 	appJS []byte
 	//go:embed style.css
 	styleCSS []byte
+	//go:embed icon.svg
+	iconSVG []byte
 )
 
 // Asset returns what to serve under a path, which begins with a slash. body is
@@ -33,6 +35,8 @@ func Asset(path string) (contentType string, body []byte, ok bool) {
 		return "text/javascript; charset=utf-8", js.Source, true
 	case "/style.css":
 		return "text/css; charset=utf-8", styleCSS, true
+	case "/icon.svg":
+		return "image/svg+xml", iconSVG, true
 	}
 	return "", nil, false
 }

@@ -20,6 +20,7 @@ func TestPageIsServedWithItsTypes(t *testing.T) {
 	f("/app.js", "text/javascript", "/godwit.js")
 	f("/godwit.js", "text/javascript", "export class Client")
 	f("/style.css", "text/css", "prefers-color-scheme")
+	f("/icon.svg", "image/svg+xml", "<svg")
 	for _, path := range []string{"", "/demo.json", "/web.go", "/../web.go", "/index.html/", "//"} {
 		if _, _, ok := Asset(path); ok {
 			t.Errorf("%q is served", path)
@@ -30,7 +31,7 @@ func TestPageIsServedWithItsTypes(t *testing.T) {
 // The page must work under default-src 'self' and must not turn what users type
 // into markup.
 func TestPageNeedsNothingFromElsewhereAndInjectsNothing(t *testing.T) {
-	banned := regexp.MustCompile(`\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval)\b|new Function|(src|href)="https?:|\burl\(["']?[a-z/]|@import`)
+	banned := regexp.MustCompile(`\b(innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval)\b|new Function|(src|href)="(https?|data):|\burl\(["']?[a-z/]|@import`)
 	for _, path := range []string{"/", "/app.js", "/godwit.js", "/style.css"} {
 		_, body, _ := Asset(path)
 		if found := banned.Find(body); found != nil {
