@@ -4,7 +4,7 @@ GO       ?= go
 TOOL     := $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 20s
 BENCH    ?= .
-SOAK     ?= 10m
+KILLS    ?= 1000
 
 # Debian packages the tests need, by the file that shows that they are there.
 # gcc: the race detector is linked through cgo. fortunes: real text in many
@@ -116,8 +116,8 @@ benchstat: ## compare bin/bench.old with bin/bench.new
 	$(TOOL) benchstat bin/bench.old bin/bench.new
 
 .PHONY: soak
-soak: ## the end-to-end test for SOAK (10m): looks for leaks and rare orders
-	GODWIT_SOAK=$(SOAK) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -run 'Soak|Kill' ./e2e/...
+soak: ## the kill campaign with KILLS (1000) kills for 1 and for 8 raft groups
+	GODWIT_E2E_KILLS=$(KILLS) CGO_ENABLED=1 $(GO) test -race -v -count=1 -timeout 0 -run 'FiftyKills' ./e2e/...
 
 .PHONY: clean
 clean: ## remove what the build made

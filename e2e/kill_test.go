@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -273,18 +274,25 @@ func (c *campaign) checkConversations(w *wire, user string, log deviceLog) {
 }
 
 func TestNothingAckedIsLostOverFiftyKills(t *testing.T) {
+	kills := 50
+	if more := os.Getenv("GODWIT_E2E_KILLS"); more != "" { // make soak
+		var err error
+		if kills, err = strconv.Atoi(more); err != nil || kills < 50 {
+			t.Fatalf("GODWIT_E2E_KILLS is %q, want a number of at least 50", more)
+		}
+	}
 	for _, groups := range []int{1, 8} {
 		t.Run(fmt.Sprintf("groups=%d", groups), func(t *testing.T) {
 			c := newCampaign(t, newServer(t, "", fmt.Sprintf("GODWIT_ENGINE_GROUPS=%d", groups)), 6)
-			h := c.run(50, patience)
+			h := c.run(kills, patience)
 			c.readBack(h)
 			replayed, connections := 0, 0
 			for _, d := range c.devices {
 				replayed += d.replays
 				connections += d.reopened
 			}
-			t.Logf("50 kills: %d messages sent, %d acks, %d entries replayed over %d connections, %d temporary refusals",
-				len(h.sent), len(h.acks), replayed, connections, c.retries)
+			t.Logf("%d kills: %d messages sent, %d acks, %d entries replayed over %d connections, %d temporary refusals",
+				kills, len(h.sent), len(h.acks), replayed, connections, c.retries)
 			for _, broken := range append(c.violations, h.check()...) {
 				t.Error(broken)
 			}
