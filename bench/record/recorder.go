@@ -185,7 +185,10 @@ func (r *Recorder) Second() Sample {
 	for i, n := range merged {
 		d.add(i, n-r.seen[i])
 	}
-	sample := Sample{Counts: now.since(r.counts), Main: d.encoded()}
+	sample := Sample{Counts: now.since(r.counts)}
+	if d.Count() > 0 {
+		sample.Main = d.encoded()
+	}
 	r.seen, r.counts = merged, now
 	return sample
 }

@@ -22,9 +22,10 @@ func Regression(x, y []float64) (Line, error) {
 	n := float64(len(x))
 	var meanX, meanY float64
 	for i := range x {
-		meanX += x[i] / n
-		meanY += y[i] / n
+		meanX += x[i]
+		meanY += y[i]
 	}
+	meanX, meanY = meanX/n, meanY/n
 	var xx, xy, yy float64 // sums of products of deviations: no cancellation of large sums
 	for i := range x {
 		dx, dy := x[i]-meanX, y[i]-meanY
@@ -36,7 +37,7 @@ func Regression(x, y []float64) (Line, error) {
 		return Line{}, fmt.Errorf("regression: every x is %v", meanX)
 	}
 	line := Line{Slope: xy / xx, Intercept: meanY - xy/xx*meanX, R2: 1}
-	if yy > 0 {
+	if yy > 1e-24*n*meanY*meanY { // less is rounding: a flat line fits wholly
 		line.R2 = min(xy*xy/(xx*yy), 1)
 	}
 	return line, nil
