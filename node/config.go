@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/godwit-im/godwit/engine"
 )
 
 // Config is everything one process can be told. A value comes from the
@@ -32,6 +34,9 @@ type Config struct {
 	Static func(path string) (contentType string, body []byte, ok bool) `yaml:"-" env:"-"`
 	// OpsRoutes are added to the ops endpoint, by pattern of http.ServeMux.
 	OpsRoutes map[string]http.Handler `yaml:"-" env:"-"`
+
+	// tuneEngine changes what the store is opened with: tests give it a failing disk.
+	tuneEngine func(*engine.Config) `yaml:"-" env:"-"`
 }
 
 // LogConfig says what is logged and how.

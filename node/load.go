@@ -53,7 +53,7 @@ func (cfg *Config) readFile(path string) error {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(cfg); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: %s", path, yamlSentence(err))
+		return fmt.Errorf("%s: %s", path, yamlSentence(data, err))
 	}
 	if err := decoder.Decode(new(Config)); !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: more than one YAML document", path)
@@ -63,34 +63,97 @@ func (cfg *Config) readFile(path string) error {
 
 var unknownField = regexp.MustCompile(`field (\S+) not found in type node\.\w+`)
 
-// yamlSentence turns the library's report into one line in the reader's terms.
-func yamlSentence(err error) string {
+// yamlSentence turns the library's report into one line in the reader's terms:
+// the library names neither the field of a bad value nor always its line.
+func yamlSentence(data []byte, err error) string {
+	sentences := badFields(data)
+	located := len(sentences) > 0
 	text := unknownField.ReplaceAllString(err.Error(), "unknown field $1")
 	text = strings.TrimPrefix(text, "yaml: unmarshal errors:\n")
 	text = strings.TrimPrefix(text, "yaml: ")
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	return strings.Join(lines, "; ")
-}
-
-func (cfg *Config) readEnv(environ []string) error {
-	err := env.ParseWithOptions(cfg, env.Options{Environment: env.ToMap(environ), Prefix: EnvPrefix})
-	var all env.AggregateError
-	if !errors.As(err, &all) {
-		return err
-	}
-	var sentences []string
-	for _, err := range all.Errors {
-		var bad env.ParseError
-		if errors.As(err, &bad) {
-			sentences = append(sentences, fmt.Sprintf("field %s: %v", bad.Name, bad.Err))
-		} else {
-			sentences = append(sentences, err.Error())
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if !located || strings.Contains(line, "unknown field") || strings.Contains(line, "already defined") {
+			sentences = append(sentences, line)
 		}
 	}
-	return fmt.Errorf("environment %s*: %s", EnvPrefix, strings.Join(sentences, "; "))
+	return strings.Join(sentences, "; ")
+}
+
+// badFields decodes the file value by value and says which do not fit.
+func badFields(data []byte) (sentences []string) {
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil || len(document.Content) != 1 {
+		return nil
+	}
+	cfg := Default()
+	walk(reflect.ValueOf(&cfg).Elem(), "", EnvPrefix, func(f field) {
+		value := document.Content[0]
+		for name := range strings.SplitSeq(f.path, ".") {
+			value = yamlChild(value, name)
+		}
+		if value == nil {
+			return
+		}
+		if err := value.Decode(f.value.Addr().Interface()); err != nil {
+			sentences = append(sentences, fmt.Sprintf("line %d: %s: %s", value.Line, f.path, badValue(f.value.Type(), value.Value, err)))
+		}
+	})
+	return sentences
+}
+
+// yamlChild returns the value of a name in a mapping, or nil.
+func yamlChild(n *yaml.Node, name string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// badValue says what a value should be, without the words of Go. Our own types
+// say it themselves.
+func badValue(t reflect.Type, value string, err error) string {
+	want := ""
+	switch {
+	case t == reflect.TypeFor[Size]() || t == reflect.TypeFor[Duration]():
+		return fmt.Sprint(err)
+	case t.Kind() == reflect.Bool:
+		want = "true or false"
+	case t.Kind() == reflect.Int:
+		want = "a whole number"
+	case t.Kind() == reflect.Uint32:
+		want = "a whole number from 0 on"
+	case t.Kind() == reflect.Slice:
+		want = "a list"
+	default:
+		want = "a text"
+	}
+	return fmt.Sprintf("%q is not %s", value, want)
+}
+
+// readEnv overlays the variables one by one, so that a complaint can name the
+// variable. An empty one counts as not set.
+func (cfg *Config) readEnv(environ []string) error {
+	var bad complaints
+	values := env.ToMap(environ)
+	walk(reflect.ValueOf(cfg).Elem(), "", EnvPrefix, func(f field) {
+		value := values[f.env]
+		if value == "" {
+			return
+		}
+		err := env.ParseWithOptions(cfg, env.Options{Environment: map[string]string{f.env: value}, Prefix: EnvPrefix})
+		var parse env.ParseError
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		bad.unless(err == nil, f.env, "(%s): %s", f.path, badValue(f.value.Type(), value, err))
+	})
+	return errors.Join(bad...)
 }
 
 // UnknownEnv returns the names in environ that look like ours and are read by
@@ -134,6 +197,7 @@ func walk(v reflect.Value, path, envPrefix string, leaf func(field)) {
 // value under its documentation.
 func (cfg *Config) Print(w io.Writer) error {
 	var b strings.Builder
+	b.WriteString("# Godwit's configuration, as `godwit config print` writes it: every setting. In\n# production dev is false and auth is filled in.\n\n")
 	section := ""
 	sections := map[string]string{}
 	for i, t := 0, reflect.TypeFor[Config](); i < t.NumField(); i++ {

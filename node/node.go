@@ -151,7 +151,7 @@ func (n *Node) pagePolicy() string {
 }
 
 func (n *Node) engineConfig() engine.Config {
-	return engine.Config{
+	cfg := engine.Config{
 		Dir:           filepath.Join(n.cfg.Data, engineDir),
 		Groups:        n.cfg.Engine.Groups,
 		Clock:         n.now,
@@ -159,6 +159,10 @@ func (n *Node) engineConfig() engine.Config {
 		Logger:        n.logger.With("tier", "engine"),
 		Fatal:         func(err error) { n.fatal <- err },
 	}
+	if n.cfg.tuneEngine != nil {
+		n.cfg.tuneEngine(&cfg)
+	}
+	return cfg
 }
 
 // Keyring returns what verifies clients' tokens.
@@ -214,9 +218,9 @@ func (n *Node) Run(ctx context.Context) error {
 	var failure error
 	select {
 	case <-ctx.Done():
-		n.drain()
+		failure = n.drain()
 	case err := <-n.fatal:
-		failure = fmt.Errorf("the store failed, and nothing after it was acknowledged: %w", err)
+		failure = storeFailure(err)
 	case <-n.edge.Done():
 		failure = ErrEdgeEnded
 	}
@@ -227,14 +231,36 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(failure, n.Close())
 }
 
+func storeFailure(err error) error {
+	return fmt.Errorf("the store failed, and nothing after it was acknowledged: %w", err)
+}
+
 // drain asks the clients to move; readiness goes first, so that no load
-// balancer sends new ones.
-func (n *Node) drain() {
+// balancer sends new ones. A store that fails meanwhile ends it: there is
+// nothing left to wait for.
+func (n *Node) drain() error {
 	n.ops.set(draining)
 	n.logger.Info("node drains", "after", n.cfg.Drain.After.String(), "spread", n.cfg.Drain.Spread.String())
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(n.cfg.Drain.Timeout))
 	defer cancel()
-	n.edge.Drain(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		n.edge.Drain(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
+	}()
+	select {
+	case <-drained:
+		select {
+		case err := <-n.fatal:
+			return storeFailure(err)
+		default:
+			return nil
+		}
+	case err := <-n.fatal:
+		cancel()
+		<-drained
+		return storeFailure(err)
+	}
 }
 
 // Close takes the tiers down from the outside in, without asking clients to
@@ -248,6 +274,9 @@ func (n *Node) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopMax)
 	defer cancel()
 	var errs []error
+	if n.ops != nil {
+		n.ops.phase.CompareAndSwap(int32(ready), int32(draining))
+	}
 	if n.edge != nil {
 		errs = append(errs, n.edge.Stop(ctx))
 	}
@@ -258,7 +287,7 @@ func (n *Node) close() error {
 		errs = append(errs, n.store.Close())
 	}
 	if n.ops != nil {
-		errs = append(errs, n.ops.close(ctx))
+		errs = append(errs, n.ops.close())
 	}
 	n.logger.Info("node closed")
 	return errors.Join(errs...)

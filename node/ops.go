@@ -40,6 +40,7 @@ type ops struct {
 // Bounds of the endpoint: operators' tools are few and quick.
 const (
 	opsTimeout     = 10 * time.Second
+	opsCloseMax    = time.Second
 	opsHeaderBytes = 16 << 10
 )
 
@@ -61,6 +62,7 @@ func startOps(address string, routes map[string]http.Handler, metrics prometheus
 		Handler:           o.guard(mux),
 		ReadHeaderTimeout: opsTimeout,
 		ReadTimeout:       opsTimeout,
+		WriteTimeout:      opsTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    opsHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
@@ -107,10 +109,14 @@ func (o *ops) answer(w http.ResponseWriter, ok bool) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": phaseNames[o.phase.Load()]})
 }
 
-func (o *ops) close(ctx context.Context) error {
+// close lets answers under way end. A connection that says nothing is cut off:
+// it must neither hold up the end of the process nor make it a failure.
+func (o *ops) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), opsCloseMax)
+	defer cancel()
 	err := o.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, o.server.Close())
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = o.server.Close()
 	}
 	<-o.done
 	return err

@@ -42,6 +42,9 @@ func (cfg *Config) checkAddresses(bad *complaints) {
 	bad.unless(cfg.Listen != cfg.Ops || strings.HasSuffix(cfg.Ops, ":0"), "ops", "is %q, the same address as listen; give it a port of its own", cfg.Ops)
 	bad.unless(cfg.Data != "", "data", "is empty; name the directory of everything durable")
 	bad.unless(godwit.ValidID(cfg.Node), "node", "is %q; a node name is %s", cfg.Node, strings.TrimPrefix(godwit.ErrBadID.Error(), "id must be "))
+	if cfg.Dev && opsErr == nil {
+		bad.unless(Loopback(cfg.Ops), "dev", "is set, but ops is %q: a development server is for this machine alone; give ops a loopback address such as 127.0.0.1:8081, or unset dev", cfg.Ops)
+	}
 	if cfg.Dev && listenErr == nil {
 		bad.unless(Loopback(cfg.Listen), "dev", "is set, but listen is %q: development tokens are accepted on a loopback address only, because their signing key lies in the data directory; listen on 127.0.0.1, or unset dev and give auth.keys_file", cfg.Listen)
 	}

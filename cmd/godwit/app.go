@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +41,7 @@ func (f failure) Unwrap() error { return f.error }
 
 // run executes a command line and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.stdout = &output{a.stdout}
 	root := a.command()
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
@@ -51,7 +51,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	flags, _, _ := strings.Cut("\x00"+strings.Join(args, "\x00")+"\x00", "\x00--\x00")
 	a.json = slices.Contains(strings.Split(flags, "\x00"), "--json")
 	command, err := root.ExecuteContextC(ctx)
-	if err == nil || errors.Is(err, syscall.EPIPE) { // nobody reads any more: that is no failure
+	if err == nil || errors.Is(err, errUnread) { // nobody reads any more: that is no failure
 		return exitDone
 	}
 	var f failure
@@ -67,7 +67,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 // on standard output, where a script reads its result.
 func (a *app) complain(code string, err error) {
 	if !a.json {
-		fmt.Fprintln(a.stderr, "godwit:", strings.ReplaceAll(err.Error(), "\n", "\ngodwit: "))
+		fmt.Fprintln(a.stderr, "godwit:", strings.ReplaceAll(printable(err.Error()), "\n", "\ngodwit: "))
 		return
 	}
 	var body struct {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -33,12 +32,8 @@ func (f *serverFlags) registerAll(c *cobra.Command) {
 	c.Flags().BoolVar(&f.dev, "dev", false, "believe tokens of DIR/dev-signing-key; loopback addresses only")
 }
 
-// load returns the configuration: defaults, file, environment, flags.
-func (a *app) load(c *cobra.Command, f *serverFlags) (node.Config, error) {
-	cfg, err := node.Load(f.file, a.environ)
-	if err != nil {
-		return cfg, fmt.Errorf("%w: %w", errConfig, err)
-	}
+// overlay sets what was given on the command line.
+func (f *serverFlags) overlay(c *cobra.Command, cfg *node.Config) {
 	for name, set := range map[string]func(){
 		"listen": func() { cfg.Listen = f.listen },
 		"ops":    func() { cfg.Ops = f.ops },
@@ -49,6 +44,15 @@ func (a *app) load(c *cobra.Command, f *serverFlags) (node.Config, error) {
 			set()
 		}
 	}
+}
+
+// load returns the configuration: defaults, file, environment, flags.
+func (a *app) load(c *cobra.Command, f *serverFlags) (node.Config, error) {
+	cfg, err := node.Load(f.file, a.environ)
+	if err != nil {
+		return cfg, fmt.Errorf("%w: %w", errConfig, err)
+	}
+	f.overlay(c, &cfg)
 	for _, name := range node.UnknownEnv(a.environ) {
 		if name != envURL && name != envToken {
 			fmt.Fprintf(a.stderr, "godwit: the environment variable %s means nothing to this version\n", name)
@@ -119,25 +123,23 @@ func (a *app) configPrintCommand() *cobra.Command {
 overlaid by the file, the environment (GODWIT_LIMITS_BODY for limits.body) and
 flags. It is not checked; see godwit config check.`,
 		Example: `  godwit config print --defaults > godwit.yaml
+  godwit config print --defaults --dev > godwit.example.yaml
   GODWIT_LIMITS_BODY=4KiB godwit config print -c godwit.yaml`,
 		Args: cobra.NoArgs,
 		RunE: work(func(c *cobra.Command, _ []string) error {
-			cfg := node.Default()
-			heading := "# Godwit's configuration: every field with its default.\n# Written by `godwit config print --defaults`.\n\n"
-			if !defaults {
-				heading = ""
-				var err error
-				if cfg, err = a.load(c, &flags); err != nil {
-					return err
-				}
+			if defaults {
+				cfg := node.Default()
+				flags.overlay(c, &cfg)
+				return cfg.Print(a.stdout)
 			}
-			if _, err := io.WriteString(a.stdout, heading); err != nil {
+			cfg, err := a.load(c, &flags)
+			if err != nil {
 				return err
 			}
 			return cfg.Print(a.stdout)
 		}),
 	}
 	flags.registerAll(c)
-	c.Flags().BoolVar(&defaults, "defaults", false, "print the defaults alone")
+	c.Flags().BoolVar(&defaults, "defaults", false, "leave out the file and the environment")
 	return c
 }

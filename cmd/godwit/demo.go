@@ -65,13 +65,13 @@ func (a *app) demo(ctx context.Context, cfg node.Config, open bool) error {
 	for first := true; ; first = false {
 		n, err := openAgain(ctx, cfg, first)
 		if err != nil {
-			return err
+			return unlessAsked(ctx, err)
 		}
 		cfg.Listen, cfg.Ops = n.Addr(), n.OpsAddr() // a free port stays the same from now on
 		page.serve(n)
 		if first {
 			if err := a.greet(ctx, n, signer, open); err != nil {
-				return errors.Join(err, n.Close())
+				return errors.Join(unlessAsked(ctx, err), n.Close())
 			}
 		}
 		restart, err := page.run(ctx, n)

@@ -37,8 +37,13 @@ func newDemoPage(signer *auth.Signer) *demoPage {
 	return &demoPage{signer: signer, key: rand.Text(), restarts: make(chan struct{}, 1)}
 }
 
-// serve says which node the page talks to from now on.
+// serve says which node the page talks to from now on. What was asked of the
+// node before is done by this start: a double click restarts once.
 func (p *demoPage) serve(n *node.Node) {
+	select {
+	case <-p.restarts:
+	default:
+	}
 	p.where.Store(&demoPlace{node.Reachable(n.Addr()), node.Reachable(n.OpsAddr())})
 }
 

@@ -21,12 +21,15 @@ func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitFailed) // asked twice: now
-	}()
+	go obey(signals, cancel, os.Exit)
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	os.Exit(a.run(ctx, os.Args[1:]))
+}
+
+// obey asks for a graceful end at the first signal and ends at once at the second.
+func obey(signals <-chan os.Signal, end func(), exit func(code int)) {
+	<-signals
+	end()
+	<-signals
+	exit(exitFailed)
 }

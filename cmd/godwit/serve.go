@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -48,10 +49,19 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	cfg.Logger = cfg.NewLogger(a.stderr)
 	n, err := node.Open(ctx, cfg)
 	if err != nil {
-		return err
+		return unlessAsked(ctx, err)
 	}
 	a.announce(n)
 	return n.Run(ctx)
+}
+
+// unlessAsked drops an error that only says that the start was broken off by a
+// signal: ending then is what was asked for.
+func unlessAsked(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // announce prints where the node listens. That nobody reads it is no reason

@@ -108,18 +108,20 @@ func (a *app) printEntry(out *bufio.Writer, e *godwit.Entry) error {
 	m := &e.Msg
 	body := fmt.Sprintf("(%d bytes of data)", len(m.Body))
 	if m.Text {
-		body = printable(string(m.Body))
+		body = strings.ReplaceAll(printable(string(m.Body)), "\n", "\n    ") // else a text could forge an entry
 	}
 	_, err := fmt.Fprintf(out, "%d %s %s %s: %s\n", e.Seq, time.UnixMilli(m.Time).Format("15:04:05"), m.Conv, m.From, body)
 	return err
 }
 
-// printable keeps a stranger's text from steering the reader's terminal.
+// printable keeps a stranger's text from steering the reader's terminal. The
+// joiners U+200C and U+200D are part of words and emoji, and steer nothing.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
+		switch {
+		case r == '\n', r == '\t', r == '\u200c', r == '\u200d', unicode.IsGraphic(r):
+			return r
 		}
-		return r
+		return unicode.ReplacementChar
 	}, text)
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +14,9 @@ import (
 // more: a command that waits for something to print would not notice by
 // itself. Its goroutine ends with the process.
 func whenUnread(out io.Writer, then func()) {
+	if wrapped, ok := out.(*output); ok {
+		out = wrapped.Writer
+	}
 	file, ok := out.(*os.File)
 	if !ok {
 		return
@@ -32,4 +37,19 @@ func whenUnread(out io.Writer, then func()) {
 			}
 		}
 	}()
+}
+
+// errUnread: nobody reads standard output any more.
+var errUnread = errors.New("standard output is not read")
+
+// output marks its broken pipe: one elsewhere, such as a lost connection, is a
+// failure like others.
+type output struct{ io.Writer }
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = fmt.Errorf("%w: %w", errUnread, err)
+	}
+	return n, err
 }

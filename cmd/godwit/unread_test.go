@@ -11,7 +11,7 @@ func TestUnreadPipeIsNoticedWithoutWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	noticed := make(chan struct{})
-	whenUnread(writer, func() { close(noticed) })
+	whenUnread(&output{writer}, func() { close(noticed) })
 	select {
 	case <-noticed:
 		t.Fatal("a pipe that is still read was given up")
