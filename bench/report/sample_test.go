@@ -104,6 +104,11 @@ func sampleLatency(p50 float64, n uint64) result.Latency {
 		}
 	}
 	l.Buckets = append(l.Buckets, [2]float64{l.Max, 1})
+	counted := 0.0
+	for _, b := range l.Buckets {
+		counted += b[1]
+	}
+	l.Buckets[len(l.Buckets)/2][1] += float64(n) - counted
 	return l
 }
 

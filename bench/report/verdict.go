@@ -50,6 +50,9 @@ func judge(run *result.Run) *verdict {
 	if run.Settings.SameMachine {
 		v.Cautions = append(v.Cautions, "generator and server shared one machine and took CPU time from each other")
 	}
+	if run.Commit == "" || run.Commit == "unknown" {
+		v.Cautions = append(v.Cautions, "the commit was not recorded")
+	}
 	if strings.HasSuffix(run.Commit, "-dirty") {
 		v.Cautions = append(v.Cautions, "the source had uncommitted changes")
 	}
