@@ -154,14 +154,8 @@ func (s *stream) has(number uint32) bool {
 	return int(number/64) < len(s.seen) && s.seen[number/64]&(1<<(number%64)) != 0
 }
 
-// missing counts the deliveries that were promised and have not come yet.
-func (c *Checker) missing() (n uint64) {
-	for i := range c.users {
-		c.eachMissing(i, func(uint32, uint32) { n++ })
-	}
-	return n
-}
-
+// eachMissing calls f for every delivery that was promised to the user's message
+// and has not come: number and the position of the user it didn't come to.
 func (c *Checker) eachMissing(i int, f func(number, at uint32)) {
 	a, partner := &c.users[i], &c.users[i^1]
 	for n, o := range a.sent {

@@ -131,7 +131,7 @@ error is one line on standard output: {"error":{"code":"…","message":"…"}}.`
 	root.AddCommand(
 		a.demoCommand(), a.serveCommand(),
 		a.sendCommand(), a.tailCommand(), a.presenceCommand(),
-		a.tokenCommand(), a.configCommand(), a.versionCommand(),
+		a.benchCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
 }

@@ -1,0 +1,153 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/godwit-im/godwit"
+)
+
+// dialSome starts some of the connects that are wanted.
+func (l *loop) dialSome() error {
+	n := min(len(l.dials), dialsPerRound)
+	for _, i := range l.dials[:n] {
+		if err := l.dial(i); err != nil {
+			return err
+		}
+	}
+	l.dials = l.dials[:copy(l.dials, l.dials[n:])]
+	return nil
+}
+
+// connect asks for a session to be connected; due is when it should have begun.
+func (l *loop) connect(i uint32, due time.Duration) {
+	l.sessions[i].due = due
+	l.dials = append(l.dials, i)
+}
+
+func (l *loop) dial(i uint32) error {
+	s := &l.sessions[i]
+	if s.state != stateClosed {
+		panic(fmt.Sprintf("BUG: session %d is dialled while in state %d", i, s.state))
+	}
+	fd, err := dial(l.target.address, int(l.first+i))
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		return fmt.Errorf("%w: this process may open no more files; use more agents", err)
+	}
+	if err != nil {
+		l.later(i, err)
+		return nil
+	}
+	s.fd, s.state, s.reading, s.writing = fd, stateConnecting, true, false
+	return l.poller.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLOUT, i)
+}
+
+// later plans another attempt of a connect that failed.
+func (l *loop) later(i uint32, err error) {
+	s := &l.sessions[i]
+	l.reason = err
+	s.attempts++
+	s.retry = l.now() + min(50*time.Millisecond<<min(s.attempts, 6), time.Second)
+	l.waiting = append(l.waiting, i)
+}
+
+// connected goes on when TCP is there.
+func (l *loop) connected(i uint32) {
+	s := &l.sessions[i]
+	if err := socketError(s.fd); err != nil {
+		l.drop(i, fmt.Errorf("connect: %w", err))
+		return
+	}
+	s.state = stateUpgrading
+	s.out = appendHandshake(s.out, l.target.host, l.target.path, l.encoding.Subprotocol())
+	l.interest(i)
+	l.soil(i)
+}
+
+// hello opens the session, and resumes where it was.
+func (l *loop) hello(i uint32) {
+	s := &l.sessions[i]
+	s.state = stateOpening
+	f := godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect}
+	f.Connect.Token, f.Connect.Device = []byte(l.tokens[i]), []byte("bench")
+	if s.known {
+		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(s.epoch), Seq: l.check.users[i].next - 1}
+	}
+	s.nextID = 1
+	l.request(i, &f)
+}
+
+// opened takes the connect reply.
+func (l *loop) opened(i uint32, reply *godwit.ConnectReply) {
+	s := &l.sessions[i]
+	user := l.first + i
+	s.inFlight, s.attempts, s.unacked = int(reply.Limits.InFlight), 0, 0
+	l.open++
+	l.shard.Sessions.Add(1)
+	now := l.now()
+	switch {
+	case !s.known:
+		s.known, s.epoch = true, reply.Epoch
+		l.check.opened(user, reply.Seq)
+		l.shard.Record(latencyConnect, s.due, now)
+	case !reply.Resumed:
+		l.check.problem("user %d could not resume: %s", user, reply.Reason)
+	default:
+		if !s.replaced {
+			l.shard.Record(latencyConnect, s.due, now)
+		}
+		s.state = stateReplaying
+	}
+	if s.state == stateOpening {
+		s.state = stateOpen
+	}
+	if s.storming {
+		s.storming = false
+		l.busy--
+		l.shard.Stored.Add(1)
+		l.stages.row(s.due).Succeeded++
+		l.reconnectSome()
+	}
+	l.submit(i)
+}
+
+// resumed takes the end of the replay.
+func (l *loop) resumed(i uint32) {
+	s := &l.sessions[i]
+	if s.state != stateReplaying {
+		return
+	}
+	s.state = stateOpen
+	if s.replaced {
+		s.replaced = false
+		l.shard.Record(latencyResume, s.due, l.now())
+	}
+}
+
+// leave closes a connection on purpose.
+func (l *loop) leave(i uint32) {
+	s := &l.sessions[i]
+	if s.state == stateClosed {
+		return
+	}
+	if s.state >= stateReplaying {
+		l.open--
+		l.shard.Sessions.Add(-1)
+	}
+	reset(s.fd)
+	s.state, s.in, s.out, s.unacked, s.writing = stateClosed, nil, nil, 0, false
+	s.requeue()
+}
+
+// drop takes note of a connection that ended unasked, and connects anew.
+func (l *loop) drop(i uint32, err error) {
+	s := &l.sessions[i]
+	if s.state >= stateReplaying {
+		l.lost++
+	}
+	l.leave(i)
+	l.later(i, err)
+}

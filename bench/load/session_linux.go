@@ -1,0 +1,90 @@
+package load
+
+import (
+	"time"
+
+	"github.com/godwit-im/godwit"
+)
+
+// state is how far a session's connection is.
+type state uint8
+
+const (
+	stateClosed     state = iota
+	stateConnecting       // TCP
+	stateUpgrading        // HTTP
+	stateOpening          // connect frame sent
+	stateReplaying        // connect reply seen, entries missed are on their way
+	stateOpen
+)
+
+// operation is one thing a session is asked to do.
+type operation struct {
+	kind   operationKind
+	id     uint64 // of the request; 0: not sent on the present connection
+	number uint32 // opSend: of the message
+	after  godwit.Seq
+	due    time.Duration // since the start of the run
+}
+
+type operationKind uint8
+
+const (
+	opSend     operationKind = iota // store a message
+	opHistory                       // read a page of history and compare it
+	opReadBack                      // read the whole history, page by page
+	opProbe                         // ask for anything: is the session alive?
+)
+
+// session is one user's only connection. Buffers are borrowed while there is
+// something in them, so that an idle session costs the generator little too.
+type session struct {
+	fd        int
+	state     state
+	reading   bool // false: a slow consumer that lets its data lie
+	writing   bool // waiting until the socket takes more
+	dirty     bool // in loop.dirty: out must be written at the end of the round
+	known     bool // it was open before: epoch and cursor are set, resume
+	replaced  bool // it was cut on purpose: its connect counts as a resume
+	storming  bool // its connect is an operation of the measure stage
+	attempts  int  // failed connects in a row
+	retry     time.Duration
+	due       time.Duration // when the present connect was due
+	in, out   []byte
+	queue     []operation // due, not sent; bounded by the schedule
+	flight    []operation // sent, not answered; at most limits.inflight
+	nextID    uint64
+	unacked   int
+	inFlight  int // limits.inflight
+	epoch     string
+	answered  bool // the probe of the verify stage
+	remaining int  // closed loop: operations left to begin
+}
+
+// take removes the operation that a reply names. Replies come mostly in order.
+func (s *session) take(id uint64) (o operation, ok bool) {
+	for i := range s.flight {
+		if s.flight[i].id == id {
+			o = s.flight[i]
+			s.flight = append(s.flight[:i], s.flight[i+1:]...)
+			if len(s.flight) == 0 && cap(s.flight) > 16 {
+				s.flight = nil
+			}
+			return o, true
+		}
+	}
+	return o, false
+}
+
+// requeue puts what was not answered before what was not sent: the order in
+// which a client must repeat.
+func (s *session) requeue() {
+	if len(s.flight) == 0 {
+		return
+	}
+	for i := range s.flight {
+		s.flight[i].id = 0
+	}
+	s.queue = append(s.flight, s.queue...)
+	s.flight = nil
+}

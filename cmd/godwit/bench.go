@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/auth"
+	"github.com/godwit-im/godwit/bench/load"
+	"github.com/godwit-im/godwit/bench/record"
+	"github.com/godwit-im/godwit/bench/result"
+	"github.com/godwit-im/godwit/bench/scenario"
+)
+
+// benchResults is where results go unless told otherwise.
+const benchResults = "bench/results"
+
+func (a *app) benchCommand() *cobra.Command {
+	c := group(&cobra.Command{
+		Use:   "bench",
+		Short: "Measure a server under load, and check what it promised",
+		Example: `  godwit bench run dm-chat --quick
+  godwit bench run idle-connections --json`,
+	})
+	c.AddCommand(a.benchRunCommand())
+	return c
+}
+
+// benchFlags are what bench run can be told.
+type benchFlags struct {
+	quick              bool
+	set                []string
+	url, metrics, data string
+	pid                int
+	out                string
+}
+
+func (a *app) benchRunCommand() *cobra.Command {
+	var flags benchFlags
+	c := &cobra.Command{
+		Use:   "run SCENARIO",
+		Short: "Run a scenario and write its result",
+		Long: `Run a load test and write its result to a file. SCENARIO is one of
+` + strings.Join(scenario.Names(), ", ") + `,
+or a .yaml file.
+
+Without --url it starts a server of its own on a fresh directory below --data,
+and ends it afterwards. With --url the server must believe development tokens
+of the directory --data (godwit serve --dev --data DIR).
+
+Operations are due by a schedule that is made beforehand; latency counts from
+the time an operation was due. Every message is checked for loss, repetition and
+order, and read back at the end. The exit code is 1 when anything was lost.`,
+		Example: `  godwit bench run dm-chat --quick
+  godwit bench run dm-chat --set 'rate_per_s: 2000' --set 'stages: {measure: 30s}'
+  godwit bench run dm-chat --url ws://127.0.0.1:8080/v1/ws --data ./data --metrics http://127.0.0.1:8081/metrics`,
+		Args: cobra.ExactArgs(1),
+		RunE: work(func(c *cobra.Command, args []string) error { return a.benchRun(c.Context(), args[0], &flags) }),
+	}
+	c.Flags().BoolVar(&flags.quick, "quick", false, "the short form of the scenario, under 40 s")
+	c.Flags().StringArrayVar(&flags.set, "set", nil, "change the scenario by a piece of `YAML`, such as 'rate_per_s: 500'; may be repeated")
+	c.Flags().StringVar(&flags.url, "url", "", "ws://host:port/v1/ws of a running server instead of one of its own")
+	c.Flags().StringVar(&flags.metrics, "metrics", "", "with --url: `URL` of the server's /metrics")
+	c.Flags().IntVar(&flags.pid, "pid", 0, "with --url: process id of the server on this machine, for its CPU and memory")
+	c.Flags().StringVar(&flags.data, "data", "", "`DIR`ectory of the server with --url; else where its fresh one is made")
+	c.Flags().StringVar(&flags.out, "out", "", "`FILE` of the result (default a new one in "+benchResults+"/)")
+	return c
+}
+
+func (a *app) benchRun(ctx context.Context, name string, flags *benchFlags) error {
+	watchParent()
+	s, err := scenario.Open(name, flags.quick, flags.set...)
+	if err != nil {
+		return err
+	}
+	progress := record.NewProgress(a.stderr, time.Now)
+	cfg := load.Config{Scenario: s, Command: benchCommandLine(name, flags), Progress: progress}
+	cfg.Server.Version, cfg.Server.Store = version, "wal+memory"
+	data := flags.data
+	if flags.url == "" {
+		server, dir, err := a.benchServer(ctx, flags.data)
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		defer server.Close()
+		data = dir
+		cfg.URL, cfg.Metrics, cfg.PID, cfg.Server.Groups = server.URL, server.Ops+"/metrics", server.PID, 1
+	} else {
+		if data == "" {
+			return fmt.Errorf("--url needs --data, the directory whose key the server believes")
+		}
+		cfg.URL, cfg.Metrics, cfg.PID = flags.url, flags.metrics, flags.pid
+	}
+	cfg.Dir = data
+	cfg.Tokens = func(users []string) ([]string, error) { return mintAll(data, users) }
+	run, err := load.Run(ctx, cfg)
+	if run == nil {
+		return err
+	}
+	err = errors.Join(err, a.benchWrite(run, flags.out), a.benchPrint(run))
+	a.json = false // the summary stays the last line of standard output, a complaint follows elsewhere
+	return err
+}
+
+// benchServer starts a server of this same program on a fresh directory.
+func (a *app) benchServer(ctx context.Context, parent string) (*load.Server, string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", err
+	}
+	dir, err := os.MkdirTemp(parent, "godwit-bench-")
+	if err != nil {
+		return nil, "", err
+	}
+	var log bytes.Buffer
+	server, err := load.StartServer(ctx, &log, self, "serve", "--json", "--dev", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", dir)
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("%w: %s", err, bytes.TrimSpace(log.Bytes())), os.RemoveAll(dir))
+	}
+	return server, dir, nil
+}
+
+func mintAll(data string, users []string) ([]string, error) {
+	signer, err := auth.DevSigner(data, nil)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]string, len(users))
+	for i, user := range users {
+		if tokens[i], err = signer.Mint(godwit.UserID(user), tokenTTL); err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}
+
+// benchCommandLine is how to repeat a run, without what differs by machine.
+func benchCommandLine(name string, flags *benchFlags) string {
+	line := "godwit bench run " + filepath.Base(name)
+	if flags.quick {
+		line += " --quick"
+	}
+	for _, set := range flags.set {
+		line += " --set '" + set + "'"
+	}
+	return line
+}
+
+func (a *app) benchWrite(run *result.Run, path string) error {
+	if path == "" {
+		name, err := result.FileName(run)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(benchResults, 0o755); err != nil {
+			return err
+		}
+		path = filepath.Join(benchResults, name)
+	}
+	if err := result.Write(path, run); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(a.stderr, "result:", path)
+	return nil
+}

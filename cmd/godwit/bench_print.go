@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/godwit-im/godwit/bench/result"
+)
+
+// benchSummary is the line scripts read. Counts and latencies are of operations
+// that were due in the measure stage.
+type benchSummary struct {
+	Scenario string `json:"scenario"`
+	Valid    bool   `json:"valid"`
+	Invalid  string `json:"invalid,omitempty"` // why
+	Sessions int    `json:"sessions"`
+
+	Offered    uint64 `json:"offered"`
+	Acked      uint64 `json:"acked"`
+	Delivered  uint64 `json:"delivered"`
+	Refused    uint64 `json:"refused"`
+	Unknown    uint64 `json:"unknown"`
+	Late       uint64 `json:"late"`
+	Lost       uint64 `json:"lost"`
+	Duplicated uint64 `json:"duplicated"`
+	Reordered  uint64 `json:"reordered"`
+	Gaps       uint64 `json:"gaps"`
+	Foreign    uint64 `json:"foreign"`
+	ReadBack   uint64 `json:"read_back"`
+
+	AckP50     float64 `json:"ack_p50_ms"`
+	AckP99     float64 `json:"ack_p99_ms"`
+	DeliverP50 float64 `json:"deliver_p50_ms"`
+	DeliverP99 float64 `json:"deliver_p99_ms"`
+
+	ServerCPU     float64 `json:"server_cpu_us_per_message"`
+	RSSPerSession float64 `json:"rss_per_session,omitempty"` // bytes
+	FsyncP50      float64 `json:"fsync_p50_us"`
+	FileSystem    string  `json:"filesystem"`
+}
+
+func summarize(run *result.Run) benchSummary {
+	v := &run.Verify
+	s := benchSummary{
+		Scenario: run.Scenario, Valid: run.Invalid == "" && v.OK(), Invalid: run.Invalid, Sessions: run.Settings.Sessions,
+		Lost: v.Lost, Duplicated: v.Duplicated, Reordered: v.Reordered, Gaps: v.Gaps, Foreign: v.Foreign, ReadBack: v.ReadBack,
+		ServerCPU: run.Usage.ServerCPUPerMessage, RSSPerSession: run.Usage.BytesPerConnection,
+		FsyncP50: run.Host.FsyncP50US, FileSystem: run.Host.FileSystem,
+	}
+	for _, stage := range run.Stages {
+		if stage.Name == "measure" {
+			s.Offered, s.Refused, s.Unknown, s.Late = stage.Scheduled, stage.Refused, stage.Unknown, stage.Late
+		}
+	}
+	stored, delivered := run.Latencies["send→stored"], run.Latencies["send→delivered"]
+	s.Acked, s.AckP50, s.AckP99 = stored.Count, stored.P50/1000, stored.P99/1000
+	s.Delivered, s.DeliverP50, s.DeliverP99 = delivered.Count, delivered.P50/1000, delivered.P99/1000
+	return s
+}
+
+// benchPrint prints the summary: one line of JSON, or a few for people.
+func (a *app) benchPrint(run *result.Run) error {
+	s := summarize(run)
+	if a.json {
+		return a.printJSON(s)
+	}
+	p := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format+"\n", args...) }
+	p("%s: %d sessions, %s loop, payloads of %d/%d/%d bytes (p50/p99/max)", s.Scenario, s.Sessions, run.Settings.Loop, run.Settings.BodyP50, run.Settings.BodyP99, run.Settings.BodyMax)
+	if s.Offered > 0 {
+		p("offered %d, refused %d, unknown %d, late %d", s.Offered, s.Refused, s.Unknown, s.Late)
+	}
+	for _, name := range slices.Sorted(maps.Keys(run.Latencies)) {
+		l := run.Latencies[name]
+		p("%-16s %8d  p50 %.3f ms  p99 %.3f ms  p99.99 %.3f ms  max %.3f ms", name, l.Count, l.P50/1000, l.P99/1000, l.P9999/1000, l.Max/1000)
+	}
+	if s.ServerCPU > 0 {
+		p("server CPU %.1f µs per operation, generator CPU %.2f s, server %.2f s", s.ServerCPU, run.Usage.GeneratorCPUSeconds, run.Usage.ServerCPUSeconds)
+	}
+	if s.RSSPerSession > 0 {
+		p("server memory %.0f bytes per session (R² %.4f)", s.RSSPerSession, run.Usage.BytesPerConnectionR2)
+	}
+	p("fsync p50 %.0f µs on %s", s.FsyncP50, s.FileSystem)
+	p("verified: lost %d, duplicated %d, reordered %d, gaps %d, foreign %d; %d entries read back", s.Lost, s.Duplicated, s.Reordered, s.Gaps, s.Foreign, s.ReadBack)
+	for _, problem := range run.Verify.Problems {
+		p("  %s", problem)
+	}
+	if run.Invalid != "" {
+		p("INVALID: %s", run.Invalid)
+	}
+	return nil
+}
