@@ -5,6 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+// So that what is registered for the exit also runs when the runner is told to end.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
+
 /** A temporary directory that ends with this process. */
 export function scratch(name) {
   const dir = mkdtempSync(join(tmpdir(), `godwit-${name}-`));
