@@ -8,10 +8,11 @@ KILLS    ?= 1000
 
 # Debian packages the tests need, by the file that shows that they are there.
 # gcc: the race detector is linked through cgo. fortunes: real text in many
-# languages for the end-to-end test. nodejs: the tests of sdk/js.
+# languages for the end-to-end test. nodejs: the tests of sdk/js. npm and
+# chromium: the demo page in a real browser.
 NEEDS := gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
 	fortunes:/usr/share/games/fortunes/literature fortunes-zh:/usr/share/games/fortunes/tang300 \
-	nodejs:/usr/bin/node
+	nodejs:/usr/bin/node npm:/usr/bin/npm chromium:/usr/bin/chromium
 
 # The parsers that meet bytes from outside, as package:FuzzTarget. A test of
 # tidy_test.go fails when one of them does not exist.
@@ -43,6 +44,7 @@ test: ## install what is needed, then lint, tidy and every test (about 20 minute
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory js
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory browser
 	@$(MAKE) --no-print-directory fuzz
 	@echo "make test: all passed"
 
@@ -91,6 +93,10 @@ js: ## tests of the JavaScript SDK
 .PHONY: e2e
 e2e: ## the real binary over real sockets, killed again and again
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 8m ./e2e/...
+
+.PHONY: browser
+browser: build ## the demo page in Chromium: drop the network, restart and kill the server
+	cd e2e/browser && npm ci --no-audit --no-fund --silent && GODWIT_BINARY="$(CURDIR)/bin/godwit" node --test
 
 # Two at a time, one worker each: a fuzz target must not starve its neighbour.
 .PHONY: fuzz
