@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -14,12 +13,6 @@ import (
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/bench/record"
 )
-
-// target is where the sessions connect to.
-type target struct {
-	address    netip.AddrPort
-	host, path string
-}
 
 // loopConfig is what one loop is given to do.
 type loopConfig struct {
@@ -34,18 +27,8 @@ type loopConfig struct {
 	start    int64 // clock() at the start of the run
 	unixMS   int64 // wall clock at the start of the run
 	seed     uint64
+	hinder   time.Duration // see Config
 }
-
-// Positions of the latencies in the recorder.
-const (
-	latencyStored = iota
-	latencyDelivered
-	latencyConnect
-	latencyResume
-	latencyHistory
-)
-
-var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history"}
 
 // Bounds of one round of the loop, so that no kind of work starves the clock.
 const (
@@ -70,14 +53,15 @@ type loop struct {
 	perform func(a arrival, due time.Duration)
 	again   func(i uint32) // closed loop: what a session does after an answer
 
-	dials   []uint32 // sessions to connect in the coming rounds
-	waiting []uint32 // sessions to connect at their retry time
-	dirty   []uint32
-	ticked  time.Duration
-	open    int
-	lost    uint64 // connections that ended unasked
-	reason  error  // the last of them
-	busy    int    // operations queued or in flight
+	dials    []uint32 // sessions to connect in the coming rounds
+	waiting  []uint32 // sessions to connect at their retry time
+	dirty    []uint32
+	ticked   time.Duration
+	hindered time.Duration
+	open     int
+	lost     uint64 // connections that ended unasked
+	reason   error  // the last of them
+	busy     int    // operations queued or in flight
 
 	free    [][]byte // output buffers not in use
 	read    []byte
@@ -200,6 +184,10 @@ func (l *loop) tick(now time.Duration) error {
 		if s := &l.sessions[i]; s.unacked > 0 && s.reading && s.state >= stateReplaying {
 			l.ack(uint32(i))
 		}
+	}
+	if l.hinder > 0 && now >= l.hindered+time.Second {
+		l.hindered = now
+		time.Sleep(l.hinder)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type Config struct {
 	// Tokens mints one token for each user, in their order.
 	Tokens   func(users []string) ([]string, error)
 	Progress *record.Progress
+
+	hinder time.Duration // a planted fault: the generator stops so long, once a second
 }
 
 func (c *Config) validate() error {
@@ -39,6 +41,12 @@ func (c *Config) validate() error {
 		return fmt.Errorf("the scenario asks for %d agents; this version generates load in one process (set agents: 1 and at most 19000 sessions)", c.Scenario.Agents)
 	}
 	return c.Scenario.Validate()
+}
+
+// target is where the sessions connect to.
+type target struct {
+	address    netip.AddrPort
+	host, path string
 }
 
 // parseTarget resolves a server's address once, so that no connect waits for it.
@@ -79,6 +87,17 @@ func (m *measurement) fill(run *result.Run, messages uint64) {
 		u.ServerCPUPerMessage = u.ServerCPUSeconds * 1e6 / float64(messages)
 	}
 }
+
+// Positions of the latencies in the recorder.
+const (
+	latencyStored = iota
+	latencyDelivered
+	latencyConnect
+	latencyResume
+	latencyHistory
+)
+
+var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history"}
 
 // mainLatency is the one whose percentiles stand in the series.
 func mainLatency(kind string) int {

@@ -121,7 +121,7 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	}
 	l, err := newLoop(loopConfig{
 		target: to, encoding: encoding, runID: binary.BigEndian.Uint64(id[:]), names: names, tokens: tokens, corpus: corpus,
-		shard: c.recorder.Shard(), start: c.start, unixMS: c.begun.UnixMilli(), seed: s.Seed,
+		shard: c.recorder.Shard(), start: c.start, unixMS: c.begun.UnixMilli(), seed: s.Seed, hinder: c.hinder,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,228 @@
+package load
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/godwit-im/godwit"
+)
+
+// fault is what a fake server does wrong, once, at message faultAt.
+type fault string
+
+const (
+	faultNone       fault = ""
+	faultLoss       fault = "a message acknowledged and lost"
+	faultForgotten  fault = "a message delivered and gone from history"
+	faultDouble     fault = "a message stored twice"
+	faultRepeat     fault = "an entry delivered twice"
+	faultReorder    fault = "two messages exchanged"
+	faultGap        fault = "a sequence left out"
+	faultForgery    fault = "a text changed on the way"
+	faultRefusal    fault = "a message refused and stored nevertheless"
+	faultHalfStored fault = "a message missing from the sender's own log"
+)
+
+const faultAt = 200
+
+// fakeServer speaks as much godwit.v1 as the generator asks for, keeps its logs
+// in memory, and does wrong what it is told to: what a load generator must
+// notice is tried on it. Its token is the user's name.
+type fakeServer struct {
+	fault fault
+
+	listener net.Listener
+	served   sync.WaitGroup
+
+	mu    sync.Mutex
+	logs  map[string]*fakeLog
+	conns map[*gws.Conn]string
+	sends int
+	held  *godwit.Entry // faultReorder: waits for the sender's next message
+}
+
+// fakeLog is one user's.
+type fakeLog struct {
+	entries []godwit.Entry
+	hidden  godwit.Seq // faultForgotten: not shown in history
+	seq     godwit.Seq
+	conn    *gws.Conn
+}
+
+func startFakeServer(f fault) (*fakeServer, error) {
+	s := &fakeServer{fault: f, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}}
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("fake server: %w", err)
+	}
+	upgrader := gws.NewUpgrader(&fakeHandler{server: s}, &gws.ServerOption{
+		SubProtocols: []string{godwit.EncodingProto.Subprotocol()}, ReadMaxPayloadSize: 1 << 20,
+	})
+	web := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, err := upgrader.Upgrade(w, r); err == nil {
+			s.served.Go(conn.ReadLoop)
+		}
+	})}
+	s.served.Go(func() { _ = web.Serve(s.listener) })
+	return s, nil
+}
+
+func (s *fakeServer) url() string { return "ws://" + s.listener.Addr().String() + "/v1/ws" }
+
+// stall holds everything up for a while, as a long garbage collection or a
+// slow disk would.
+func (s *fakeServer) stall(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	time.Sleep(d)
+}
+
+func (s *fakeServer) close() {
+	_ = s.listener.Close()
+	s.mu.Lock()
+	for conn := range s.conns {
+		_ = conn.NetConn().Close()
+	}
+	s.mu.Unlock()
+	s.served.Wait()
+}
+
+type fakeHandler struct {
+	gws.BuiltinEventHandler
+	server *fakeServer
+}
+
+func (h *fakeHandler) OnClose(conn *gws.Conn, _ error) {
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	delete(h.server.conns, conn)
+}
+
+func (h *fakeHandler) OnMessage(conn *gws.Conn, message *gws.Message) {
+	defer message.Close()
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	var f godwit.ClientFrame
+	for rest := message.Bytes(); len(rest) > 0; {
+		frame, left, err := godwit.NextFrame(godwit.EncodingProto, rest)
+		if err == nil {
+			err = f.Parse(godwit.EncodingProto, frame)
+		}
+		if err != nil {
+			_ = conn.NetConn().Close()
+			return
+		}
+		rest = left
+		h.server.handleLocked(conn, &f)
+	}
+}
+
+func write(conn *gws.Conn, f *godwit.ServerFrame) {
+	if conn != nil {
+		_ = conn.WriteMessage(gws.OpcodeBinary, f.AppendFrameTo(nil, godwit.EncodingProto))
+	}
+}
+
+func (s *fakeServer) logLocked(user string) *fakeLog {
+	if s.logs[user] == nil {
+		s.logs[user] = &fakeLog{}
+	}
+	return s.logs[user]
+}
+
+func (s *fakeServer) handleLocked(conn *gws.Conn, f *godwit.ClientFrame) {
+	switch f.Kind {
+	case godwit.KindConnect:
+		user := string(f.Connect.Token)
+		s.conns[conn] = user
+		log := s.logLocked(user)
+		log.conn = conn
+		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
+		reply.Connect = godwit.ConnectReply{Epoch: "fake", Seq: log.seq, Limits: godwit.Limits{InFlight: 64, Page: 100}}
+		write(conn, &reply)
+	case godwit.KindSend:
+		s.sendLocked(conn, f)
+	case godwit.KindHistory:
+		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindHistory}
+		log := s.logLocked(s.conns[conn])
+		for i := range log.entries {
+			e := log.entries[i]
+			if e.Seq <= f.History.After || e.Seq == log.hidden {
+				continue
+			}
+			if len(reply.History.Entries) == 100 {
+				reply.History.More = true
+				break
+			}
+			reply.History.Entries = append(reply.History.Entries, e)
+		}
+		write(conn, &reply)
+	case godwit.KindSync:
+		write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSync})
+	}
+}
+
+// sendLocked stores a message in both logs, unless it is the one to go wrong.
+func (s *fakeServer) sendLocked(conn *gws.Conn, f *godwit.ClientFrame) {
+	s.sends++
+	wrong := faultNone
+	if s.sends == faultAt {
+		wrong = s.fault
+	}
+	from, to := s.conns[conn], string(f.Send.To)
+	e := godwit.Entry{Msg: godwit.Message{
+		MID:  godwit.MessageID{byte(s.sends >> 24), byte(s.sends >> 16), byte(s.sends >> 8), byte(s.sends)},
+		From: []byte(from), CID: append([]byte(nil), f.Send.CID...), Body: append([]byte(nil), f.Send.Text...), Text: true,
+	}}
+	own, theirs := s.logLocked(from), s.logLocked(to)
+	if wrong != faultHalfStored {
+		own.add(e, "u:"+to)
+	}
+	s.deliverLocked(theirs, e, from, wrong)
+	if wrong == faultRefusal {
+		write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindError, Error: godwit.ErrRateLimited.Reply(0)})
+		return
+	}
+	write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend, Send: godwit.SendReply{State: godwit.StateStored, Seq: own.seq, MID: e.Msg.MID}})
+}
+
+func (s *fakeServer) deliverLocked(log *fakeLog, e godwit.Entry, from string, wrong fault) {
+	switch wrong {
+	case faultLoss:
+		return
+	case faultReorder:
+		s.held = &e
+		return
+	case faultGap:
+		log.seq++
+	case faultForgery:
+		e.Msg.Body = append([]byte(nil), e.Msg.Body...)
+		e.Msg.Body[len(e.Msg.Body)-1] ^= 1
+	}
+	log.add(e, "u:"+from)
+	switch {
+	case wrong == faultForgotten:
+		log.hidden = log.seq
+	case wrong == faultDouble:
+		log.add(e, "u:"+from)
+	case wrong == faultRepeat:
+		write(log.conn, &godwit.ServerFrame{Kind: godwit.KindEvent, Event: log.entries[len(log.entries)-1]})
+	case s.held != nil && string(s.held.Msg.From) == from:
+		held := *s.held
+		s.held = nil
+		log.add(held, "u:"+from)
+	}
+}
+
+// add appends an entry and pushes it.
+func (l *fakeLog) add(e godwit.Entry, conv string) {
+	l.seq++
+	e.Seq, e.Msg.Conv = l.seq, []byte(conv)
+	l.entries = append(l.entries, e)
+	write(l.conn, &godwit.ServerFrame{Kind: godwit.KindEvent, Event: e})
+}
