@@ -32,6 +32,7 @@ const (
 var importTable = map[string][]string{
 	"":                  {},
 	"auth":              {""},
+	"bench/capacity":    {"bench/result"},
 	"bench/load":        {"", "bench/record", "bench/result", "bench/scenario", "client"},
 	"bench/record":      {"bench/result"},
 	"bench/report":      {"bench/result"},
@@ -39,7 +40,7 @@ var importTable = map[string][]string{
 	"bench/scenario":    {},
 	"chat":              {""},
 	"client":            {""},
-	"cmd/godwit":        {"", "auth", "bench/load", "bench/record", "bench/report", "bench/result", "bench/scenario", "client", "node", "web"},
+	"cmd/godwit":        {"", "auth", "bench/capacity", "bench/load", "bench/record", "bench/report", "bench/result", "bench/scenario", "client", "node", "web"},
 	"e2e":               {"", "client"},
 	"edge":              {"", "edge/http1", "edge/ws"},
 	"edge/http1":        {},
