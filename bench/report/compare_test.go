@@ -60,6 +60,16 @@ func TestIntervalHoldsTheTrueRatioAsOftenAsItClaims(t *testing.T) {
 	f(10, 10, 0.2, 0.02)
 }
 
+// By hand: logs 1 2 3 4 and 2 4 6 differ by 1.5 in the mean, with the variance
+// 5/3/4 + 4/3 = 1.75 and 3.2347 degrees of freedom, for which t is 3.0557.
+func TestIntervalIsWelchs(t *testing.T) {
+	e := math.E
+	row := compareRow(measured{}, []float64{e, e * e, e * e * e, e * e * e * e}, []float64{e * e, math.Exp(4), math.Exp(6)})
+	if low, high := math.Log(row.Interval.Low), math.Log(row.Interval.High); math.Abs(low-(1.5-4.04233)) > 1e-4 || math.Abs(high-(1.5+4.04233)) > 1e-4 {
+		t.Errorf("the interval of the logs is %v … %v", low, high)
+	}
+}
+
 // repeated makes n runs whose p99 is spread around a center.
 func repeated(n int, p99 float64) (all []*result.Run) {
 	for i := range n {
@@ -196,12 +206,18 @@ func TestBenchstatLines(t *testing.T) {
 	golden(t, "benchstat.txt", b.Bytes())
 
 	b.Reset()
-	if err := WriteBenchstat(&b, Side{"h\nBenchmarkEvil 1 1 ns/op", []*result.Run{hostileRun()}}); err != nil {
+	named := sampleRun() // hostile names, but figures that are printed
+	named.Scenario = hostileRun().Scenario
+	named.Latencies = map[string]result.Latency{named.Scenario: sampleLatency(100, 10)}
+	if err := WriteBenchstat(&b, Side{"h\nBenchmarkEvil 1 1 ns/op", []*result.Run{hostileRun(), named}}); err != nil {
 		t.Fatal(err)
+	}
+	if strings.Count(b.String(), "\nBenchmark") != 2 {
+		t.Errorf("want two benchmark lines:\n%s", b.String())
 	}
 	for _, line := range strings.Split(strings.TrimSpace(b.String()), "\n") {
 		fields := strings.Fields(line)
-		if !strings.HasPrefix(line, "Unit ") && !strings.HasPrefix(line, "side: ") && (!strings.HasPrefix(line, "BenchmarkScenario=") || len(fields)%2 != 0) {
+		if !strings.HasPrefix(line, "Unit ") && !strings.HasPrefix(line, "side: ") && (!strings.HasPrefix(line, "BenchmarkScenario=") || len(fields)%2 != 0 || strings.Count(fields[0], "/") > 1) {
 			t.Errorf("line %q is neither metadata nor a benchmark", line)
 		}
 	}

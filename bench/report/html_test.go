@@ -63,6 +63,29 @@ func TestReportSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestReportShowsNoFiguresOfAnEmptyLatency(t *testing.T) {
+	run := &result.Run{Latencies: map[string]result.Latency{"resume": {}}}
+	for _, row := range latencyTable(run).Rows {
+		for _, cell := range row[2:] {
+			if cell != absent {
+				t.Errorf("nothing took %s", cell)
+			}
+		}
+	}
+}
+
+func TestReportBoundsItsTables(t *testing.T) {
+	run := sampleRun()
+	run.Series = make([]result.Second, 86_400)
+	for i := range run.Series {
+		run.Series[i] = result.Second{At: float64(i), Stage: "measure", Sent: uint64(1000 + i%7)}
+	}
+	got := page(t, run)
+	if !strings.Contains(got, "The first 600 of 86,400 seconds") || len(got) > 600_000 {
+		t.Errorf("a day makes a page of %d bytes", len(got))
+	}
+}
+
 // A report must fetch nothing and run nothing, whatever the result file says.
 var active = regexp.MustCompile(`(?i)<script|<iframe|<object|<link|<img|\son\w+=|(?:src|href)="(?:[^#"]|#")|url\(|@import`)
 
