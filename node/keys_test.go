@@ -60,6 +60,7 @@ func TestKeysFileDecidesWhoIsBelieved(t *testing.T) {
 		s.write(`{"id":1,"connect":{"token":%q,"device":"phone"}}`, token)
 		if frame, ok := s.until(`"connect":`); ok {
 			t.Errorf("%s: believed: %s", name, frame)
+			return
 		}
 		if <-s.closed; s.code != 4101 {
 			t.Errorf("%s: closed with %d, want 4101", name, s.code)

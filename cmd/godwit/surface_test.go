@@ -12,9 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/godwit-im/godwit/auth"
+	"github.com/godwit-im/godwit/client"
 	"github.com/godwit-im/godwit/node"
 )
 
@@ -96,22 +98,54 @@ func TestSeedIsWholeAndOnceOverRestarts(t *testing.T) {
 	}
 }
 
-func TestDoubleClickRestartsOnce(t *testing.T) {
-	p := newDemoPage(nil)
+// openNode opens a development node on free ports.
+func openNode(t *testing.T, dir string) *node.Node {
+	t.Helper()
 	cfg := node.Default()
-	cfg.Dev, cfg.Data, cfg.Listen, cfg.Ops = true, t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Dev, cfg.Data, cfg.Listen, cfg.Ops = true, dir, "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Drain = node.DrainConfig{}
 	cfg.Log.Level = "error"
-	open := func() *node.Node {
-		t.Helper()
-		n, err := node.Open(t.Context(), cfg)
-		if err != nil {
+	n, err := node.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	return n
+}
+
+func TestSeedGoesOnWhereItWasKilled(t *testing.T) {
+	dir := t.TempDir()
+	n := openNode(t, dir)
+	signer, err := auth.DevSigner(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signer.Mint("alice", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Dial(t.Context(), client.Config{URL: socketURL(n.Addr()), Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.Send(t.Context(), "bob", client.Message{CID: greetings[0].cid, Text: greetings[0].text}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := seed(t.Context(), socketURL(n.Addr()), signer); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = n.Close() })
-		return n
 	}
-	n := open()
+	out, _, code := runApp(t, nil, "tail", "--json", "--follow=false", "--url", socketURL(n.Addr()), "--token", token)
+	if code != exitDone || strings.Count(out, "\n") != len(greetings) || strings.Count(out, greetings[0].cid) != 1 || strings.Count(out, greetings[3].cid) != 1 {
+		t.Errorf("exit %d, alice's log:\n%s", code, out)
+	}
+}
+
+func TestDoubleClickRestartsOnce(t *testing.T) {
+	p, dir := newDemoPage(nil), t.TempDir()
+	n := openNode(t, dir)
 	p.serve(n)
 	click := func() {
 		t.Helper()
@@ -127,7 +161,7 @@ func TestDoubleClickRestartsOnce(t *testing.T) {
 		t.Fatalf("restart %v, %v", restart, err)
 	}
 	click() // while the server goes down
-	n = open()
+	n = openNode(t, dir)
 	p.serve(n)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -150,18 +184,17 @@ func TestPreflightNamesMethodAndHeader(t *testing.T) {
 }
 
 func TestSecondSignalEndsAtOnce(t *testing.T) {
-	signals := make(chan os.Signal)
-	done := make(chan []string, 1)
-	go func() {
+	synctest.Test(t, func(t *testing.T) {
+		signals := make(chan os.Signal)
 		var steps []string
-		obey(signals, func() { steps = append(steps, "drain") }, func(code int) { steps = append(steps, fmt.Sprint("exit ", code)) })
-		done <- steps
-	}()
-	signals <- syscall.SIGTERM
-	signals <- syscall.SIGINT
-	if steps := <-done; !slices.Equal(steps, []string{"drain", "exit 1"}) {
-		t.Errorf("got %v", steps)
-	}
+		go obey(signals, func() { steps = append(steps, "drain") }, func(code int) { steps = append(steps, fmt.Sprint("exit ", code)) })
+		for _, want := range [][]string{{"drain"}, {"drain", "exit 1"}} {
+			signals <- syscall.SIGTERM
+			if synctest.Wait(); !slices.Equal(steps, want) {
+				t.Errorf("got %v, want %v", steps, want)
+			}
+		}
+	})
 }
 
 // brokenPipe is a standard output that nobody reads.
