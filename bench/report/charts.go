@@ -68,7 +68,7 @@ func (c *chart) empty() bool {
 func timeCharts(run *result.Run) []*chart {
 	over := func(name, title string, y axis, lines ...line) *chart {
 		for i := range lines {
-			lines[i].points = thin(lines[i].points, pointsMax)
+			lines[i].points = thin(known(lines[i].points), pointsMax)
 		}
 		return &chart{
 			name: name, title: title, x: axis{label: "time (s)"}, y: y, lines: lines,
@@ -91,10 +91,41 @@ func timeCharts(run *result.Run) []*chart {
 		over("sessions", "Sessions", axis{label: "open sessions"},
 			curve("sessions", linear, func(s *result.Second) float64 { return float64(s.Sessions) })),
 		over("rss", "Memory of the server", axis{label: "resident set (MiB)"},
-			line{name: "RSS", points: known(series(run.Series, linear, func(s *result.Second) float64 { return s.ServerRSS / (1 << 20) }))}),
+			line{name: "RSS", points: series(run.Series, linear, func(s *result.Second) float64 { return s.ServerRSS / (1 << 20) })}),
 		over("cpu", "CPU time of the server", axis{label: "cores in use"},
-			line{name: "cores", points: known(slope(run.Series))}),
+			line{name: "cores", points: slope(run.Series)}),
 	}
+}
+
+// sessionMemoryChart sets the server's memory against its sessions while they
+// were opened, and beside it the slope that the run reports.
+func sessionMemoryChart(run *result.Run) *chart {
+	c := &chart{
+		name: "session-memory", title: "Memory of the server by sessions",
+		x: axis{label: "open sessions"}, y: axis{label: "resident set (MiB)"},
+		missing: "The run recorded no memory while it opened sessions.",
+	}
+	var points plotter.XYs
+	meanX, meanY := 0.0, 0.0
+	for _, s := range run.Series {
+		if p := (plotter.XY{X: float64(s.Sessions), Y: s.ServerRSS / (1 << 20)}); s.Stage == "ramp" && plausible(p.X) && plausible(p.Y) && p.Y > 0 {
+			points = append(points, p)
+			meanX, meanY = meanX+p.X, meanY+p.Y
+		}
+	}
+	perSession := run.Usage.BytesPerConnection / (1 << 20)
+	if len(points) < 2 || !plausible(perSession) {
+		return c
+	}
+	slices.SortStableFunc(points, func(a, b plotter.XY) int { return compareFloats(a.X, b.X) })
+	meanX, meanY = meanX/float64(len(points)), meanY/float64(len(points))
+	c.lines = []line{{name: "measured", points: thin(points, pointsMax)}}
+	if first, last := points[0].X, points[len(points)-1].X; meanY+(first-meanX)*perSession >= 0 {
+		c.lines = append(c.lines, line{name: size(run.Usage.BytesPerConnection) + " per session", points: plotter.XYs{
+			{X: first, Y: meanY + (first-meanX)*perSession}, {X: last, Y: meanY + (last-meanX)*perSession},
+		}})
+	}
+	return c
 }
 
 // series collects one value of every second that has a plausible one. An idle
@@ -122,7 +153,7 @@ func compareFloats(a, b float64) int {
 	return 0
 }
 
-// known drops a series of nothing but zeros: nobody measured it.
+// known drops a series of nothing but zeros: nothing happened or nobody measured.
 func known(points plotter.XYs) plotter.XYs {
 	if !slices.ContainsFunc(points, func(p plotter.XY) bool { return p.Y > 0 }) {
 		return nil

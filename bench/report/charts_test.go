@@ -17,7 +17,7 @@ import (
 
 // allCharts is every chart of a run.
 func allCharts(run *result.Run) []*chart {
-	charts := append([]*chart{percentileChart(run)}, timeCharts(run)...)
+	charts := append([]*chart{percentileChart(run), sessionMemoryChart(run)}, timeCharts(run)...)
 	for _, name := range drawnLatencies(run) {
 		charts = append(charts, histogramChart(run, name))
 	}
@@ -110,6 +110,21 @@ func TestHistogramCountsEveryOperation(t *testing.T) {
 	}
 	if drawn != recorded || drawn == 0 {
 		t.Errorf("the bars hold %v operations, the run %v", drawn, recorded)
+	}
+}
+
+func TestSlopeIsDrawnThroughTheMeasurements(t *testing.T) {
+	run := &result.Run{Usage: result.Usage{BytesPerConnection: 2 << 20}}
+	for at := range 4 {
+		run.Series = append(run.Series, result.Second{At: float64(at), Stage: "ramp", Sessions: 10 * at, ServerRSS: float64((100 + 20*at) << 20)})
+	}
+	run.Series = append(run.Series, result.Second{At: 4, Stage: "measure", Sessions: 30, ServerRSS: 1 << 30}) // no longer the ramp
+	lines := sessionMemoryChart(run).lines
+	if len(lines) != 2 || len(lines[0].points) != 4 {
+		t.Fatalf("lines %+v", lines)
+	}
+	if fit := lines[1].points; fit[0] != (plotter.XY{X: 0, Y: 100}) || fit[1] != (plotter.XY{X: 30, Y: 160}) {
+		t.Errorf("the slope runs from %v to %v", fit[0], fit[1])
 	}
 }
 

@@ -238,7 +238,7 @@ func (c *chart) legend(row draw.Canvas) {
 	at := row.Min.X
 	middle := row.Center().Y
 	for i, l := range c.lines {
-		if l.area || at > row.Max.X-60 {
+		if l.area || len(l.points) == 0 || at > row.Max.X-60 {
 			continue
 		}
 		row.StrokeLine2(curve{l, i}.style(), at, middle, at+18, middle)

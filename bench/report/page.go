@@ -107,15 +107,14 @@ func newestFirst(a, b PageInput) int {
 // plot draws the charts of a scenario: latency, and where sessions were ramped
 // up, what they cost.
 func (p *Page) plot(run *result.Run, plotsDir string) (plots []pagePlot) {
-	wanted := []string{"latency"}
-	if run.Usage.BytesPerConnection > 0 {
-		wanted = append(wanted, "sessions", "rss")
-	}
 	charts := []*chart{percentileChart(run)}
 	for _, c := range timeCharts(run) {
-		if slices.Contains(wanted, c.name) {
+		if c.name == "latency" {
 			charts = append(charts, c)
 		}
+	}
+	if run.Usage.BytesPerConnection > 0 {
+		charts = append(charts, sessionMemoryChart(run))
 	}
 	for _, c := range charts {
 		if c.empty() {

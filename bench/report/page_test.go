@@ -85,8 +85,8 @@ func TestPageDoesNotDependOnTheOrderOfItsInputs(t *testing.T) {
 	if !bytes.Equal(first.Markdown, second.Markdown) {
 		t.Error("the page depends on the order of the files")
 	}
-	if len(first.Plots) != 6 || len(second.Plots) != len(first.Plots) {
-		t.Errorf("%d plots, then %d, want 6", len(first.Plots), len(second.Plots))
+	if len(first.Plots) != 5 || len(second.Plots) != len(first.Plots) {
+		t.Errorf("%d plots, then %d, want 5", len(first.Plots), len(second.Plots))
 	}
 	for name, svg := range first.Plots {
 		if !bytes.Equal(svg, second.Plots[name]) {
@@ -234,8 +234,8 @@ func TestSiteWritesOnceAndRemovesStalePlots(t *testing.T) {
 		}
 		return changed
 	}
-	if changed := write(); len(changed) != 6 || !slices.Contains(changed, stale) {
-		t.Errorf("changed %q, want the page, four plots and the stale one", changed)
+	if changed := write(); len(changed) != 5 || !slices.Contains(changed, stale) {
+		t.Errorf("changed %q, want the page, three plots and the stale one", changed)
 	}
 	if changed := write(); len(changed) != 0 {
 		t.Errorf("writing again changes %q", changed)

@@ -68,6 +68,9 @@ func viewRun(run *result.Run, number int) *runView {
 		v.Problems = append(v.Problems, clean(problem, 600))
 	}
 	charts := append([]*chart{percentileChart(run)}, timeCharts(run)...)
+	if run.Usage.BytesPerConnection > 0 {
+		charts = append(charts, sessionMemoryChart(run))
+	}
 	for _, name := range drawnLatencies(run) {
 		charts = append(charts, histogramChart(run, name))
 	}
@@ -85,11 +88,11 @@ func viewRun(run *result.Run, number int) *runView {
 
 // headline picks the figures a reader asks for first.
 func headline(run *result.Run) []figure {
-	measure, _ := stage(run, "measure")
-	figures := []figure{
-		{"Sessions", integer(run.Settings.Sessions), "asked for"},
-		{"Offered", perSecond(measure.Scheduled, measure.Seconds), "operations due, " + loop(run)},
-		{"Done", perSecond(measure.Succeeded, measure.Seconds), fmt.Sprintf("%s refused, %s unknown", count(measure.Refused), count(measure.Unknown))},
+	figures := []figure{{"Sessions", integer(run.Settings.Sessions), "asked for"}}
+	if measure, _ := stage(run, "measure"); measure.Scheduled > 0 {
+		figures = append(figures,
+			figure{"Offered", perSecond(measure.Scheduled, measure.Seconds), "operations due, " + loop(run)},
+			figure{"Done", perSecond(measure.Succeeded, measure.Seconds), fmt.Sprintf("%s refused, %s unknown", count(measure.Refused), count(measure.Unknown))})
 	}
 	for _, name := range drawnLatencies(run)[:min(2, len(run.Latencies))] {
 		l := run.Latencies[name]
