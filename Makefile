@@ -102,7 +102,7 @@ browser: build ## the demo page in Chromium: drop the network, restart and kill 
 .PHONY: fuzz
 fuzz: ## every parser that meets bytes from outside, FUZZTIME (20s) each
 	@printf '%s\n' $(FUZZ) | xargs -P 2 -I{} sh -c ' \
-		out=$$($(GO) test -run "^$$" -fuzz "^$${1##*:}$$" -fuzztime $(FUZZTIME) -parallel 1 "$${1%%:*}" 2>&1); code=$$?; \
+		out=$$($(GO) test -run "^$$" -fuzz "^$${1##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 "$${1%%:*}" 2>&1); code=$$?; \
 		if [ $$code != 0 ]; then echo "$$1"; echo "$$out"; exit 255; fi; \
 		echo "$$1: $$(echo "$$out" | grep -E "^fuzz: elapsed" | tail -n 1)"' _ {}
 

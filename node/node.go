@@ -143,7 +143,7 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config
 // pagePolicy lets a page load and call what came with it, and what was added to
 // the ops endpoint for it.
 func (n *Node) pagePolicy() string {
-	policy := "default-src 'self'"
+	policy := "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	if len(n.cfg.OpsRoutes) > 0 {
 		policy += "; connect-src 'self' http://" + Reachable(n.OpsAddr())
 	}

@@ -141,7 +141,7 @@ func TestPageMayCallOnlyWhatCameWithIt(t *testing.T) {
 	cfg.OpsRoutes = map[string]http.Handler{"/extra": http.NotFoundHandler()}
 	n := mustOpen(t, cfg)
 	_, header, _ := get(t, "http://"+n.Addr()+"/", "")
-	if got, want := header.Get("Content-Security-Policy"), "default-src 'self'; connect-src 'self' http://"+n.OpsAddr(); got != want {
+	if got, want := header.Get("Content-Security-Policy"), "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self' http://"+n.OpsAddr(); got != want {
 		t.Errorf("policy %q, want %q", got, want)
 	}
 }
