@@ -33,7 +33,8 @@ type Outcome struct {
 	Unknown    uint64
 	Late       uint64
 	// Invalid says why the trial says nothing about the server, such as a
-	// generator that fell behind. It counts as a failure of the rate.
+	// generator that fell behind. The rate is tried again; when every attempt is
+	// invalid, it counts as failed.
 	Invalid string
 	// Broken says which promise the server broke beyond what the counts tell.
 	// It fails the rate whatever the SLO is.
@@ -54,7 +55,12 @@ type Config struct {
 	ProbesMax int     // trials in all; 0: 60
 }
 
-const stepFactor = 2
+const (
+	stepFactor = 2
+	// attemptsMax trials at most of a rate whose trials are invalid: a busy
+	// moment of the machine must not count against the server.
+	attemptsMax = 3
+)
 
 func (c *Config) validate() error {
 	if c.Min == 0 {
@@ -203,17 +209,35 @@ func (s *search) confirm(ctx context.Context) error {
 	return nil
 }
 
-// try runs one trial and moves the bounds.
+// try judges a rate and moves the bounds.
 func (s *search) try(ctx context.Context, phase Phase, rate float64) (kept bool, err error) {
-	if len(s.trials) == s.config.ProbesMax {
-		return false, fmt.Errorf("%w in %d trials; last tried %.6g/s: make the measure stage longer, or the SLO less tight", ErrUnsettled, len(s.trials), s.trials[len(s.trials)-1].Rate)
+	var trial Trial
+	for attempt := 0; attempt == 0 || attempt < attemptsMax && trial.Outcome.Invalid != ""; attempt++ {
+		if trial, err = s.attempt(ctx, phase, rate); err != nil {
+			return false, err
+		}
+	}
+	if len(trial.Unmet) > 0 {
+		if s.failed == 0 || rate <= s.failed {
+			s.failed, s.invalid = rate, trial.Outcome.Invalid
+		}
+		return false, nil
+	}
+	s.kept = max(s.kept, rate)
+	return true, nil
+}
+
+// attempt runs one trial.
+func (s *search) attempt(ctx context.Context, phase Phase, rate float64) (Trial, error) {
+	if n := len(s.trials); n == s.config.ProbesMax {
+		return Trial{}, fmt.Errorf("%w in %d trials; last tried %.6g/s: make the measure stage longer, or the SLO less tight", ErrUnsettled, n, s.trials[n-1].Rate)
 	}
 	if err := ctx.Err(); err != nil {
-		return false, err
+		return Trial{}, err
 	}
 	outcome, err := s.probe(ctx, rate)
 	if err != nil {
-		return false, fmt.Errorf("try %.6g/s: %w", rate, err)
+		return Trial{}, fmt.Errorf("try %.6g/s: %w", rate, err)
 	}
 	trial := Trial{Phase: phase, Rate: rate, Outcome: outcome}
 	switch {
@@ -228,12 +252,5 @@ func (s *search) try(ctx context.Context, phase Phase, rate float64) (kept bool,
 	if s.report != nil {
 		s.report(trial)
 	}
-	if len(trial.Unmet) > 0 {
-		if s.failed == 0 || rate <= s.failed {
-			s.failed, s.invalid = rate, outcome.Invalid
-		}
-		return false, nil
-	}
-	s.kept = max(s.kept, rate)
-	return true, nil
+	return trial, nil
 }

@@ -139,6 +139,25 @@ func TestFindSaysWhenTheServerWasNotTheLimit(t *testing.T) {
 	}
 }
 
+func TestABusyMomentDoesNotCountAgainstTheServer(t *testing.T) {
+	calm := &queue{capacity: 10_000}
+	want, err := Find(context.Background(), Config{Start: 1000}, mustSLO("p99<200ms"), calm.probe, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := &queue{capacity: 10_000}
+	got, err := Find(context.Background(), Config{Start: 1000}, mustSLO("p99<200ms"), func(ctx context.Context, rate float64) (Outcome, error) {
+		o, err := q.probe(ctx, rate)
+		if len(q.tried)%3 != 0 {
+			o.Invalid = "the generator fell behind"
+		}
+		return o, err
+	}, nil)
+	if err != nil || got.Rate != want.Rate || got.Failed != want.Failed || got.AtLeast != "" || len(q.tried) != 3*len(calm.tried) {
+		t.Errorf("busy: %v (failed %v, %q) in %d trials, %v; calm: %v in %d", got.Rate, got.Failed, got.AtLeast, len(q.tried), err, want.Rate, len(calm.tried))
+	}
+}
+
 func TestABrokenPromiseFailsTheRateWhateverTheSLO(t *testing.T) {
 	q := &queue{capacity: 1e6}
 	found, err := Find(context.Background(), Config{Start: 1000}, mustSLO("p99<200ms"), func(ctx context.Context, rate float64) (Outcome, error) {

@@ -40,7 +40,8 @@ server of its own with a fresh directory.
 Conditions bound ` + capacity.Metrics + `.
 
 The result of the last confirmation is kept like that of bench run. When the
-generator gives out before the server does, the answer is "at least".`,
+generator falls behind, the trial is repeated up to twice; when it gives out before
+the server does, the answer is "at least".`,
 		Example: `  godwit bench capacity --slo 'p99<200ms,loss=0'
   godwit bench capacity dm-chat --quick --slo 'p99<50ms,loss=0,refused<=0.1%' --json`,
 		Args: cobra.MaximumNArgs(1),
