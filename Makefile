@@ -113,13 +113,22 @@ generate: ## rewrite the code generated from godwit.proto
 	PATH="$(CURDIR)/bin:$$PATH" $(GO) generate ./...
 
 .PHONY: benchmarks
-benchmarks: ## one benchmark per stage of the message path; compare runs with `make benchstat`
+benchmarks: ## write BENCHMARKS.md and its plots anew from bench/results
+	$(GO) run ./cmd/godwit bench page
+
+# The measured figures behind the page; commit them together with it.
+STAGES := $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count 3 . ./auth ./chat ./edge ./edge/http1 ./edge/ws ./engine ./engine/wal
+E2E    := $(GO) test -run '^$$' -bench DurableSends -benchtime 300000x -count 3 ./e2e
+.PHONY: stages
+stages: ## measure every stage of the message path into bench/results/stages.txt; then make benchmarks
 	@mkdir -p bin
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count 6 $(UNIT) | tee bin/bench.new
+	@{ echo "commit: $$(git rev-parse --short=12 HEAD)"; echo "date: $$(date -u +%Y-%m-%d)"; \
+	echo "command: make stages"; $(STAGES); $(E2E); } | tee bin/stages.txt
+	@! grep -q FAIL bin/stages.txt && mv bin/stages.txt bench/results/stages.txt
 
 .PHONY: benchstat
-benchstat: ## compare bin/bench.old with bin/bench.new
-	$(TOOL) benchstat bin/bench.old bin/bench.new
+benchstat: ## compare OLD with NEW, two files of make stages: make benchstat OLD=a.txt NEW=b.txt
+	$(TOOL) benchstat $(OLD) $(NEW)
 
 .PHONY: soak
 soak: ## the kill campaign with KILLS (1000) kills for 1 and for 8 raft groups
