@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -132,7 +131,7 @@ func (l *loop) pump(until time.Duration, done func() bool) error {
 		}
 		l.flush()
 		if l.stop.Load() {
-			return context.Canceled
+			return errHalted
 		}
 		if done != nil && done() || now >= until {
 			return nil

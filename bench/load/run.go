@@ -30,6 +30,14 @@ type Config struct {
 	Tokens   func(users []string) ([]string, error)
 	Progress *record.Progress
 
+	// Several agents are children of this process: Program with ProgramArgs must
+	// call ServeAgent on its standard input and output. Remote names hosts where
+	// ListenAgent runs instead, and Secret is what they know.
+	Program     string
+	ProgramArgs []string
+	Remote      []string
+	Secret      []byte
+
 	hinder time.Duration // a planted fault: the generator stops so long, once a second
 }
 
@@ -37,8 +45,8 @@ func (c *Config) validate() error {
 	if c.Tokens == nil || c.Progress == nil || c.Dir == "" {
 		return errors.New("load: Tokens, Progress and Dir are required")
 	}
-	if c.Scenario.Agents != 1 {
-		return fmt.Errorf("the scenario asks for %d agents; this version generates load in one process (set agents: 1 and at most 19000 sessions)", c.Scenario.Agents)
+	if c.Scenario.Agents > 1 && len(c.Remote) == 0 && c.Program == "" {
+		return errors.New("load: several agents need Program")
 	}
 	return c.Scenario.Validate()
 }

@@ -8,12 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/bench/record"
 	"github.com/godwit-im/godwit/bench/result"
 	"github.com/godwit-im/godwit/bench/scenario"
@@ -23,11 +21,10 @@ import (
 type coordinator struct {
 	Config
 	run      *result.Run
-	loops    []*loop
-	recorder *record.Recorder
+	agents   []*agentHandle
 	series   record.Series
-	start    int64
 	begun    time.Time
+	reports  []Report
 	stage    atomic.Int32
 	rss      [2][]float64 // sessions, bytes: the points of the regression
 	measured measurement
@@ -40,14 +37,10 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 		return nil, err
 	}
 	c := &coordinator{Config: cfg}
+	defer c.closeAgents()
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
-	defer func() {
-		for _, l := range c.loops {
-			l.close()
-		}
-	}()
 	stop := context.AfterFunc(ctx, c.halt)
 	defer stop()
 	watched, unwatch := context.WithCancel(ctx)
@@ -63,17 +56,14 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.collect(); err != nil {
+		return nil, err
+	}
 	c.conclude()
 	if !c.run.Verify.OK() {
 		return c.run, ErrFailed
 	}
 	return c.run, nil
-}
-
-func (c *coordinator) halt() {
-	for _, l := range c.loops {
-		l.stop.Store(true)
-	}
 }
 
 // prepare gathers facts, users and tokens, and makes the loops.
@@ -105,49 +95,17 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	if host.FsyncP50US, err = record.FsyncProbe(ctx, c.Dir); err != nil {
 		return err
 	}
-	if c.recorder, err = record.NewRecorder(record.Config{Latencies: latencyNames, Main: mainLatency(s.Kind)}); err != nil {
-		return err
-	}
-	c.begun, c.start = time.Now(), clock()
+	c.begun = time.Now()
 	c.run = &result.Run{
 		Format: result.Format, Scenario: s.Name, RunID: run, Started: c.begun.UTC().Format(time.RFC3339), Command: c.Command,
 		Commit: record.Commit(), Settings: settings(s, corpus), Host: host, Server: c.Server,
 	}
 	c.run.Server.URL = c.URL
 	c.run.Settings.SameMachine = to.address.Addr().IsLoopback()
-	encoding := godwit.EncodingProto
-	if s.Encoding == scenario.EncodingJSON {
-		encoding = godwit.EncodingJSON
-	}
-	l, err := newLoop(loopConfig{
-		target: to, encoding: encoding, runID: binary.BigEndian.Uint64(id[:]), names: names, tokens: tokens, corpus: corpus,
-		shard: c.recorder.Shard(), start: c.start, unixMS: c.begun.UnixMilli(), seed: s.Seed, hinder: c.hinder,
-	})
-	if err != nil {
-		return err
-	}
-	l.slow = int(s.SlowShare * float64(s.Sessions))
-	c.loops = []*loop{l}
-	return nil
+	return c.openAgents(ctx, binary.BigEndian.Uint64(id[:]), names, tokens)
 }
 
-// each lets every loop do its part and waits for all; the first that fails
-// stops the others.
-func (c *coordinator) each(work func(l *loop) error) error {
-	errs := make([]error, len(c.loops))
-	var all sync.WaitGroup
-	for i, l := range c.loops {
-		all.Go(func() {
-			if errs[i] = work(l); errs[i] != nil {
-				c.halt()
-			}
-		})
-	}
-	all.Wait()
-	return errors.Join(errs...)
-}
-
-func (c *coordinator) now() time.Duration { return time.Duration(clock() - c.start) }
+func (c *coordinator) now() time.Duration { return time.Since(c.begun) }
 
 func (c *coordinator) enter(stage int) {
 	c.stage.Store(int32(stage))
@@ -162,23 +120,19 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 		return err
 	}
 	if s.Prefill > 0 {
-		limit := time.Minute + time.Duration(s.Prefill*s.Sessions/200)*time.Second
-		if err := c.each(func(l *loop) error { return l.prefill((s.Prefill+1)/2, limit) }); err != nil {
+		if err := c.each("Prefill", &None{}); err != nil {
 			return err
 		}
 	}
 	ramped := c.now()
-	base := ramped + 100*time.Millisecond
+	base := ramped + driveDelay
 	from := base + time.Duration(s.Stages.WarmUp)
 	to := from + time.Duration(s.Stages.Measure)
 	end := to + time.Duration(s.Stages.CoolDown)
-	c.recorder.SetMeasure(from, to)
 	var noter sync.WaitGroup
 	noting, done := context.WithCancel(ctx)
 	noter.Go(func() { c.note(noting, base, from, to) })
-	err := c.each(func(l *loop) error {
-		return l.drive(traffic{scenario: s, rate: s.Rate / float64(len(c.loops)), base: base})
-	})
+	err := c.each("Drive", driveDelay)
 	if err != nil {
 		done()
 	}
@@ -188,13 +142,7 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 		return err
 	}
 	c.enter(stageVerify)
-	err = c.each(func(l *loop) error {
-		if err := l.drain(end + time.Duration(s.Stages.Verify)); err != nil {
-			return err
-		}
-		l.giveUp()
-		return l.verify(s.Paired(), l.now()+max(time.Duration(s.Stages.Verify), time.Second))
-	})
+	err = c.each("Verify", &None{})
 	c.lengths(ramped, c.now()-end)
 	return err
 }
@@ -217,14 +165,7 @@ func (c *coordinator) ramp() error {
 		steps = min(rampSteps, s.Sessions)
 	}
 	for step := range steps {
-		from, to := s.Sessions*step/steps, s.Sessions*(step+1)/steps
-		err := c.each(func(l *loop) error {
-			if err := l.ramp(from, to, s.ConnectRate); err != nil || steps == 1 {
-				return err
-			}
-			return l.pump(l.now()+settleTime, nil)
-		})
-		if err != nil {
+		if err := c.rampStep(step, steps); err != nil {
 			return err
 		}
 		if c.PID != 0 && steps > 1 {
@@ -232,7 +173,7 @@ func (c *coordinator) ramp() error {
 			if err != nil {
 				return err
 			}
-			c.rss[0], c.rss[1] = append(c.rss[0], float64(to)), append(c.rss[1], used.RSSBytes)
+			c.rss[0], c.rss[1] = append(c.rss[0], float64(c.connected(step+1, steps))), append(c.rss[1], used.RSSBytes)
 		}
 	}
 	return nil
@@ -269,7 +210,7 @@ func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
 			return fmt.Errorf("the server is gone: %w", err)
 		}
 	}
-	if m.generator[side], err = record.Process(os.Getpid()); err != nil {
+	if m.generator[side], err = c.generatorUsage(); err != nil {
 		return err
 	}
 	if c.Metrics == "" {
@@ -298,9 +239,7 @@ func (c *coordinator) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := c.series.Add(at, stageNames[c.stage.Load()], c.recorder.Second()); err != nil {
-			return // a day has passed
-		}
+		c.sample(at)
 		if used, err := record.Process(c.PID); c.PID != 0 && err == nil {
 			_ = c.series.AddServer(at, used, cpu)
 		}
@@ -313,15 +252,22 @@ func (c *coordinator) watch(ctx context.Context) {
 // conclude judges the run and completes the result.
 func (c *coordinator) conclude() {
 	var book stageBook
-	for _, l := range c.loops {
-		book.merge(l.stages)
-		v := l.check.finish()
-		to := &c.run.Verify
+	latencies := map[string]*record.Distribution{}
+	for i := range c.reports {
+		r := &c.reports[i]
+		book.merge(&stageBook{rows: r.Stages})
+		v, to := &r.Verify, &c.run.Verify
 		to.Acked, to.Delivered, to.ReadBack = to.Acked+v.Acked, to.Delivered+v.Delivered, to.ReadBack+v.ReadBack
 		to.Lost, to.Duplicated, to.Reordered = to.Lost+v.Lost, to.Duplicated+v.Duplicated, to.Reordered+v.Reordered
 		to.Gaps, to.Foreign, to.Problems = to.Gaps+v.Gaps, to.Foreign+v.Foreign, append(to.Problems, v.Problems...)
-		if l.lost > 0 {
-			c.Progress.Say(fmt.Sprintf("note: %d connections ended unasked and were resumed; the last because: %v", l.lost, l.reason))
+		for name, d := range r.Latencies {
+			if latencies[name] == nil {
+				latencies[name] = record.NewDistribution()
+			}
+			latencies[name].Merge(d)
+		}
+		if r.Lost > 0 {
+			c.Progress.Say(fmt.Sprintf("note: %d connections ended unasked and were resumed; the last because: %s", r.Lost, r.Reason))
 		}
 	}
 	for i, row := range book.rows {
@@ -332,7 +278,7 @@ func (c *coordinator) conclude() {
 		c.run.Invalid = book.invalid()
 	}
 	c.run.Latencies = map[string]result.Latency{}
-	for name, d := range c.recorder.Distributions() {
+	for name, d := range latencies {
 		c.run.Latencies[name] = d.ToLatency()
 	}
 	c.run.Series = c.series.Rows()
@@ -340,5 +286,5 @@ func (c *coordinator) conclude() {
 	if line, err := record.Regression(c.rss[0], c.rss[1]); err == nil {
 		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = line.Slope, line.R2
 	}
-	c.run.Settings.Agents = 1
+	c.run.Settings.Agents = len(c.agents)
 }

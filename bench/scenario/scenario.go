@@ -83,6 +83,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
 // String is the form UnmarshalText reads.
 func (d Duration) String() string { return time.Duration(d).String() }
 

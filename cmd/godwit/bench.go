@@ -30,7 +30,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Example: `  godwit bench run dm-chat --quick
   godwit bench run idle-connections --json`,
 	})
-	c.AddCommand(a.benchRunCommand(), a.benchCapacityCommand(), a.benchSelfTestCommand(), a.benchReportCommand(), a.benchCompareCommand(), a.benchPageCommand())
+	c.AddCommand(a.benchRunCommand(), a.benchAgentCommand(), a.benchCapacityCommand(), a.benchSelfTestCommand(), a.benchReportCommand(), a.benchCompareCommand(), a.benchPageCommand())
 	return c
 }
 
@@ -41,6 +41,8 @@ type benchFlags struct {
 	url, metrics, data string
 	pid                int
 	out                string
+	agents             []string
+	secretFile         string
 }
 
 func (a *app) benchRunCommand() *cobra.Command {
@@ -71,6 +73,8 @@ order, and read back at the end. The exit code is 1 when anything was lost.`,
 	c.Flags().StringVar(&flags.metrics, "metrics", "", "with --url: `URL` of the server's /metrics")
 	c.Flags().IntVar(&flags.pid, "pid", 0, "with --url: process id of the server on this machine, for its CPU and memory")
 	c.Flags().StringVar(&flags.data, "data", "", "`DIR`ectory of the server with --url; else where its fresh one is made")
+	c.Flags().StringArrayVar(&flags.agents, "agent", nil, "generate load at this `ADDR`ess, where godwit bench agent runs; may be repeated")
+	c.Flags().StringVar(&flags.secretFile, "secret-file", "", "with --agent: `FILE` with the secret the agents know")
 	c.Flags().StringVar(&flags.out, "out", "", "`FILE` of the result (default a new one in "+benchResults+"/)")
 	return c
 }
@@ -83,6 +87,16 @@ func (a *app) benchRun(ctx context.Context, name string, flags *benchFlags) erro
 	}
 	progress := record.NewProgress(a.stderr, time.Now)
 	cfg := load.Config{Scenario: s, Command: benchCommandLine(name, flags), Progress: progress}
+	if len(flags.agents) > 0 {
+		cfg.Remote = flags.agents
+		if cfg.Secret, err = readSecret(flags.secretFile); err != nil {
+			return err
+		}
+	}
+	if cfg.Program, err = os.Executable(); err != nil {
+		return err
+	}
+	cfg.ProgramArgs = []string{"bench", "agent", "--listen", "-"}
 	cfg.Server.Version, cfg.Server.Store = version, "wal+memory"
 	data := flags.data
 	if flags.url == "" {
