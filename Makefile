@@ -123,7 +123,7 @@ E2E    := $(GO) test -run '^$$' -bench DurableSends -benchtime 300000x -count 3 
 stages: ## measure every stage of the message path into bench/results/stages.txt; then make benchmarks
 	@mkdir -p bin
 	@{ echo "commit: $$(git rev-parse --short=12 HEAD)"; echo "date: $$(date -u +%Y-%m-%d)"; \
-	echo "command: make stages"; $(STAGES); $(E2E); } | tee bin/stages.txt
+	echo "command: make stages"; $(STAGES); echo "command: make stages"; $(E2E); } | tee bin/stages.txt
 	@! grep -q FAIL bin/stages.txt && mv bin/stages.txt bench/results/stages.txt
 
 .PHONY: benchstat
