@@ -53,7 +53,7 @@ const (
 const problemsMax = 20
 
 func newChecker(run uint64, first uint32, users int) *Checker {
-	return &Checker{run: run, first: first, users: make([]account, users)}
+	return &Checker{run: run, first: first, users: make([]account, users+users%2)} // a last one alone has an empty partner
 }
 
 // problem keeps the first few findings as sentences.

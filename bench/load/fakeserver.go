@@ -28,7 +28,10 @@ const (
 	faultHalfStored fault = "a message missing from the sender's own log"
 )
 
-const faultAt = 200
+const (
+	faultAt = 200
+	pageMax = 100
+)
 
 // fakeServer speaks as much godwit.v1 as the generator asks for, keeps its logs
 // in memory, and does wrong what it is told to: what a load generator must
@@ -143,19 +146,22 @@ func (s *fakeServer) handleLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 		log := s.logLocked(user)
 		log.conn = conn
 		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
-		reply.Connect = godwit.ConnectReply{Epoch: "fake", Seq: log.seq, Limits: godwit.Limits{InFlight: 64, Page: 100}}
+		reply.Connect = godwit.ConnectReply{Epoch: "fake", Seq: log.seq, Limits: godwit.Limits{InFlight: 64, Page: pageMax}}
 		write(conn, &reply)
 	case godwit.KindSend:
 		s.sendLocked(conn, f)
 	case godwit.KindHistory:
 		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindHistory}
-		log := s.logLocked(s.conns[conn])
+		log, page := s.logLocked(s.conns[conn]), int(f.History.Limit)
+		if page == 0 || page > pageMax {
+			page = pageMax
+		}
 		for i := range log.entries {
 			e := log.entries[i]
 			if e.Seq <= f.History.After || e.Seq == log.hidden {
 				continue
 			}
-			if len(reply.History.Entries) == 100 {
+			if len(reply.History.Entries) == page {
 				reply.History.More = true
 				break
 			}

@@ -127,8 +127,12 @@ const (
 
 // settings copies into the result what was asked for.
 func settings(s *scenario.Scenario, c *Corpus) result.Settings {
+	arrivals := s.Arrivals
+	if s.Loop == scenario.LoopClosed {
+		arrivals = "" // whoever is answered asks again
+	}
 	return result.Settings{
-		Loop: s.Loop, Arrivals: s.Arrivals, Seed: s.Seed, Sessions: s.Sessions, Rate: s.Rate, Encoding: s.Encoding,
+		Loop: s.Loop, Arrivals: arrivals, Seed: s.Seed, Sessions: s.Sessions, Rate: s.Rate, Encoding: s.Encoding,
 		Agents: s.Agents, Corpus: c.Name, BodyP50: c.P50, BodyP99: c.P99, BodyMax: c.Max,
 	}
 }
