@@ -288,15 +288,12 @@ func checkSDKResume(ctx context.Context, t testing.TB, s *server, u, closed *sdk
 func TestSDKRunCatchesPlantedBugs(t *testing.T) {
 	for _, bug := range []string{"ack-before-wal-write", "duplicate-apply"} {
 		t.Run(bug, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			s := newServer(t, "seededbugs")
-			s.bug = bug
-			_, h, broken := runSDK(ctx, t, s, 5)
-			if len(broken) == 0 {
-				t.Fatalf("planted bug %s was not caught in 5 kills and %d messages", bug, len(h.sent))
-			}
-			t.Logf("planted bug %s caught: %d violations, first: %s", bug, len(broken), broken[0])
+			mustCatch(t, bug, func(s *server) []string {
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				_, _, broken := runSDK(ctx, t, s, 5)
+				return broken
+			})
 		})
 	}
 }
