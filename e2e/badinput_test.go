@@ -45,7 +45,7 @@ func TestEachBadRequestGetsItsError(t *testing.T) {
 		{`"send":{"to":"","cid":"c1","text":"hi"}`, "frame.invalid"},
 		{`"send":{"to":"` + big[:65] + `","cid":"c1","text":"hi"}`, "conversation.invalid"},
 		{`"send":{"to":"bob","cid":"c1","text":"hi","time":1}`, "message.too_old"},
-		{`"send":{"group":"g42","cid":"c1","text":"hi"}`, ""},
+		{`"send":{"group":"g42","cid":"c1","text":"hi"}`, "conversation.not_member"},
 		{`"sync":{"since":9007199254740991}`, "cursor.invalid"},
 		{`"history":{"conv":"g:42"}`, "conversation.not_member"},
 		{`"history":{"conv":"x:42"}`, "conversation.invalid"},
@@ -63,7 +63,7 @@ func TestEachBadRequestGetsItsError(t *testing.T) {
 			t.Fatalf("%.80s: closed instead of an error", c.frame)
 		case reply.Kind != godwit.KindError || reply.ID != w.nextID:
 			t.Errorf("%.80s: answered %+v", c.frame, reply)
-		case c.want != "" && reply.Error.Code != c.want:
+		case reply.Error.Code != c.want:
 			t.Errorf("%.80s: error %s, want %s", c.frame, reply.Error.Code, c.want)
 		}
 	}

@@ -129,12 +129,12 @@ func TestExitCodesAndJSONErrors(t *testing.T) {
 		{"unknown flag", []string{"send", "--nope"}, 2, ""},
 		{"unknown command", []string{"fly"}, 2, ""},
 		{"bad token", []string{"send", "--json", "--url", s.url(), "--token", "x.y.z", "bob", "hi"}, 1, "token.invalid"},
-		{"bad recipient", []string{"send", "--json", "--url", s.url(), "--token", token, "b b", "hi"}, 1, ""},
+		{"bad recipient", []string{"send", "--json", "--url", s.url(), "--token", token, "b b", "hi"}, 1, "conversation.invalid"},
 		{"too large", []string{"send", "--json", "--url", s.url(), "--token", token, "bob", strings.Repeat("x", 20000)}, 1, "body.too_large"},
-		{"a group", []string{"send", "--json", "--url", s.url(), "--token", token, "g:42", "hi"}, 1, ""},
+		{"a group", []string{"send", "--json", "--url", s.url(), "--token", token, "g:42", "hi"}, 1, "conversation.not_member"},
 	} {
 		out, errs, code := s.run("", c.args...)
-		if code != c.code && !(c.code == 1 && c.want == "" && code == 2) {
+		if code != c.code {
 			t.Errorf("%s: exit %d, want %d (%s)", c.name, code, c.code, errs)
 		}
 		if c.want != "" {
@@ -144,6 +144,10 @@ func TestExitCodesAndJSONErrors(t *testing.T) {
 				t.Errorf("%s: error code %q, want %q", c.name, body.Error.Code, c.want)
 			}
 		}
+	}
+	_, errs, code := s.run("", "send", "--timeout", "200ms", "--url", "ws://127.0.0.1:1/v1/ws", "--token", token, "bob", "hi")
+	if code != 1 || !strings.Contains(errs, "127.0.0.1:1") || !strings.Contains(errs, "refused") {
+		t.Errorf("a server that is not there: exit %d, %q does not say what is wrong", code, errs)
 	}
 	out, _, code := s.run("", "--help")
 	if code != 0 || !strings.Contains(out, "godwit demo") {

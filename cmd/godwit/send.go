@@ -70,7 +70,7 @@ func (a *app) send(ctx context.Context, session *sessionFlags, cfg client.Config
 	defer func() { _ = c.Close() }()
 	sent, err := c.Send(ctx, to, client.Message{CID: cid, Text: text})
 	if err != nil {
-		return err
+		return session.explain(c, err)
 	}
 	return a.printJSON(sentLine{
 		MID:  base64.RawURLEncoding.EncodeToString(sent.MID[:]),

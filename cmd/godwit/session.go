@@ -67,6 +67,15 @@ func (f *sessionFlags) dial(ctx context.Context, cfg client.Config) (*client.Cli
 	return c, nil
 }
 
+// explain adds to a send that ran out of time what kept the client from the
+// server: the deadline alone tells nobody what to mend.
+func (f *sessionFlags) explain(c *client.Client, err error) error {
+	if why := c.State().Err; why != nil && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w; no answer from %s within %s: %w", err, f.url, f.timeout, why)
+	}
+	return err
+}
+
 // lookup returns the last value of a variable, as a shell would see it.
 func lookup(environ []string, name string) (value string) {
 	for _, entry := range environ {
