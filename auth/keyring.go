@@ -7,6 +7,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ const (
 // only learns godwit.ErrUnauthorized, which each of them wraps.
 var (
 	ErrTokenSize    = fmt.Errorf("%w: empty or larger than 4 KiB", godwit.ErrUnauthorized)
+	ErrTokenForm    = fmt.Errorf("%w: characters outside of base64url", godwit.ErrUnauthorized)
 	ErrTokenKey     = fmt.Errorf("%w: no key of this id and algorithm", godwit.ErrUnauthorized)
 	ErrTokenSubject = fmt.Errorf("%w: sub is not a user id", godwit.ErrUnauthorized)
 	ErrTokenExpiry  = fmt.Errorf("%w: exp is out of range", godwit.ErrUnauthorized)
@@ -147,6 +149,9 @@ func (key *Key) validate() error {
 func (k *Keyring) Verify(token []byte) (user godwit.UserID, expires int64, err error) {
 	if len(token) == 0 || len(token) > TokenBytesMax {
 		return "", 0, ErrTokenSize
+	}
+	if bytes.ContainsAny(token, "\r\n") {
+		return "", 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
 	}
 	var claims jwt.RegisteredClaims
 	if _, err := k.parser.ParseWithClaims(string(token), &claims, k.key); err != nil {

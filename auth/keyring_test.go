@@ -118,6 +118,8 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	f("empty", one, "", ErrTokenSize)
 	f("oversize", one, good+strings.Repeat("A", TokenBytesMax), ErrTokenSize)
+	f("line feed in the signature", one, good[:len(good)-4]+"\n"+good[len(good)-4:], ErrTokenForm)
+	f("carriage return at the end", one, good+"\r", ErrTokenForm)
 	f("not a token", one, "alice", jwt.ErrTokenMalformed)
 	f("four parts", one, good+".x", jwt.ErrTokenMalformed)
 	f("alg none", one, sign(t, head("none", "ed"), claims(), nil), jwt.ErrTokenSignatureInvalid)
@@ -203,6 +205,7 @@ func FuzzVerify(f *testing.F) {
 	good := sign(f, head("EdDSA", "ed"), claims(), private)
 	mac := sign(f, head("HS256", "hs"), claims(), secret)
 	f.Add([]byte(good))
+	f.Add([]byte(good[:len(good)-9] + "\n\r\n" + good[len(good)-9:]))
 	f.Fuzz(func(t *testing.T, token []byte) {
 		// Nothing but the two tokens signed here can be valid: a forgery is a find.
 		user, _, err := k.Verify(token)
