@@ -14,10 +14,10 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/auth"
-	"github.com/godwit-im/godwit/bench/load"
-	"github.com/godwit-im/godwit/bench/record"
-	"github.com/godwit-im/godwit/bench/result"
-	"github.com/godwit-im/godwit/bench/scenario"
+	"github.com/godwit-im/godwit/harness/load"
+	"github.com/godwit-im/godwit/harness/record"
+	"github.com/godwit-im/godwit/harness/result"
+	"github.com/godwit-im/godwit/harness/scenario"
 )
 
 // benchResults is where results go unless told otherwise.

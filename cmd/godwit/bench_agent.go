@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/load"
+	"github.com/godwit-im/godwit/harness/load"
 )
 
 // standardStreams is this process's input and output as one connection.

@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/capacity"
-	"github.com/godwit-im/godwit/bench/load"
-	"github.com/godwit-im/godwit/bench/record"
-	"github.com/godwit-im/godwit/bench/result"
-	"github.com/godwit-im/godwit/bench/scenario"
+	"github.com/godwit-im/godwit/harness/capacity"
+	"github.com/godwit-im/godwit/harness/load"
+	"github.com/godwit-im/godwit/harness/record"
+	"github.com/godwit-im/godwit/harness/result"
+	"github.com/godwit-im/godwit/harness/scenario"
 )
 
 // capacityFlags are what bench capacity can be told.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/capacity"
-	"github.com/godwit-im/godwit/bench/result"
+	"github.com/godwit-im/godwit/harness/capacity"
+	"github.com/godwit-im/godwit/harness/result"
 )
 
 func TestCapacityOutcomeReadsEveryCheckOfTheRun(t *testing.T) {

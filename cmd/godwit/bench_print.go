@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/godwit-im/godwit/bench/result"
+	"github.com/godwit-im/godwit/harness/result"
 )
 
 // benchSummary is the line scripts read. Counts and latencies are of operations

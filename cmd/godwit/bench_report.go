@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/report"
-	"github.com/godwit-im/godwit/bench/result"
+	"github.com/godwit-im/godwit/harness/report"
+	"github.com/godwit-im/godwit/harness/result"
 )
 
 // errOutdated: `bench page --check` found files that differ.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/result"
+	"github.com/godwit-im/godwit/harness/result"
 )
 
 // runBench runs a command line below `bench`, without the rest of the tree.

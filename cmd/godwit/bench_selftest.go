@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit/bench/load"
+	"github.com/godwit-im/godwit/harness/load"
 )
 
 func (a *app) benchSelfTestCommand() *cobra.Command {

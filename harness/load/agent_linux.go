@@ -1,0 +1,225 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/rpc"
+	"net/rpc/jsonrpc"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/harness/record"
+	"github.com/godwit-im/godwit/harness/result"
+	"github.com/godwit-im/godwit/harness/scenario"
+)
+
+// Agent generates the share of a run that its coordinator gives it. Methods are
+// called by JSON-RPC; Second, Usage and Halt while others run, the rest in turn.
+// All times are counted from the agent's own start: partners share an agent, so
+// clocks of different hosts are never compared.
+type Agent struct {
+	plan     Plan
+	loop     *loop
+	recorder *record.Recorder
+	running  atomic.Pointer[loop] // loop, for those who end it from outside
+}
+
+// Plan is an agent's share of a run.
+type Plan struct {
+	Scenario scenario.Scenario
+	URL      string
+	RunID    uint64
+	First    uint32 // number of the first user; even
+	Names    []string
+	Tokens   []string
+	Rate     float64 // operations a second of this agent
+	Connect  float64 // connects a second of this agent
+	Seed     uint64
+	Slow     int // slow consumers among its sessions
+	Hinder   time.Duration
+}
+
+// Step is a part of the ramp: sessions of this agent, and the rest after it.
+type Step struct {
+	From, To int
+	Settle   time.Duration
+}
+
+// Report is what an agent found.
+type Report struct {
+	Stages    [stagesCount]result.Stage
+	Verify    result.Verify
+	Latencies map[string]*record.Distribution
+	Lost      uint64 // connections that ended unasked
+	Reason    string // of the last of them
+}
+
+// None is what a method without arguments or results takes.
+type None struct{}
+
+// ServeAgent is an agent on a connection, until that ends.
+func ServeAgent(conn io.ReadWriteCloser) error {
+	server, a := rpc.NewServer(), &Agent{}
+	if err := server.RegisterName("Agent", &agentCalls{a}); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	server.ServeCodec(&haltingCodec{jsonrpc.NewServerCodec(conn), a})
+	a.close()
+	return nil
+}
+
+// haltingCodec ends the agent's work when nobody is there any more to hear of it.
+type haltingCodec struct {
+	rpc.ServerCodec
+	agent *Agent
+}
+
+func (c *haltingCodec) ReadRequestHeader(r *rpc.Request) error {
+	err := c.ServerCodec.ReadRequestHeader(r)
+	if l := c.agent.running.Load(); err != nil && l != nil {
+		l.stop.Store(true)
+	}
+	return err
+}
+
+func (a *Agent) close() {
+	if a.loop != nil {
+		a.loop.close()
+	}
+}
+
+// agentCalls are the methods a coordinator may call.
+type agentCalls struct{ *Agent }
+
+// Prepare takes the agent's share; everything else comes after it.
+func (a *agentCalls) Prepare(p *Plan, _ *None) error {
+	if a.loop != nil {
+		return errors.New("the agent has a run already")
+	}
+	if err := p.Scenario.Validate(); err != nil {
+		return err
+	}
+	if len(p.Names) == 0 || len(p.Names) != len(p.Tokens) || p.First%2 != 0 || p.Scenario.Paired() && len(p.Names)%2 != 0 {
+		return errors.New("the agent's share is not of whole pairs")
+	}
+	to, err := parseTarget(p.URL)
+	if err != nil {
+		return err
+	}
+	corpus, err := ReadCorpus(p.Scenario.Corpus)
+	if err != nil {
+		return err
+	}
+	a.recorder, err = record.NewRecorder(record.Config{Latencies: latencyNames, Main: mainLatency(p.Scenario.Kind)})
+	if err != nil {
+		return err
+	}
+	encoding := godwit.EncodingProto
+	if p.Scenario.Encoding == scenario.EncodingJSON {
+		encoding = godwit.EncodingJSON
+	}
+	l, err := newLoop(loopConfig{
+		target: to, encoding: encoding, runID: p.RunID, first: p.First, names: p.Names, tokens: p.Tokens, corpus: corpus,
+		shard: a.recorder.Shard(), start: clock(), unixMS: time.Now().UnixMilli(), seed: p.Seed, hinder: p.Hinder,
+	})
+	if err != nil {
+		return err
+	}
+	l.slow = p.Slow
+	a.plan, a.loop = *p, l
+	a.running.Store(l)
+	return nil
+}
+
+// Ramp connects some of the sessions.
+func (a *agentCalls) Ramp(s *Step, _ *None) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	if s.From < 0 || s.To < s.From || s.To > len(a.plan.Names) {
+		return fmt.Errorf("the agent has %d sessions, not %d to %d", len(a.plan.Names), s.From, s.To)
+	}
+	if err := a.loop.ramp(s.From, s.To, a.plan.Connect); err != nil || s.Settle == 0 {
+		return err
+	}
+	return a.loop.pump(a.loop.now()+s.Settle, nil)
+}
+
+// Prefill stores what is to be read later.
+func (a *agentCalls) Prefill(*None, *None) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	s := &a.plan.Scenario
+	limit := time.Minute + time.Duration(s.Prefill*s.Sessions/200)*time.Second
+	return a.loop.prefill((s.Prefill+1)/2, limit)
+}
+
+// Drive goes through warm-up, measure and cool-down, after a moment's delay.
+func (a *agentCalls) Drive(delay time.Duration, _ *None) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	st := &a.plan.Scenario.Stages
+	base := a.loop.now() + delay
+	from := base + time.Duration(st.WarmUp)
+	a.recorder.SetMeasure(from, from+time.Duration(st.Measure))
+	return a.loop.drive(traffic{scenario: &a.plan.Scenario, rate: a.plan.Rate, base: base})
+}
+
+// Verify waits for what is on its way and reads everything back.
+func (a *agentCalls) Verify(*None, *None) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	patience := time.Duration(a.plan.Scenario.Stages.Verify)
+	if err := a.loop.drain(a.loop.now() + patience); err != nil {
+		return err
+	}
+	a.loop.giveUp()
+	return a.loop.verify(a.plan.Scenario.Paired(), a.loop.now()+max(patience, time.Second))
+}
+
+// Second returns what happened since the last call.
+func (a *agentCalls) Second(_ *None, sample *record.Sample) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	*sample = a.recorder.Second()
+	return nil
+}
+
+// Usage returns what the agent's process has used.
+func (a *agentCalls) Usage(_ *None, used *record.Usage) (err error) {
+	*used, err = record.Self()
+	return err
+}
+
+// Finish returns what was measured and found.
+func (a *agentCalls) Finish(_ *None, r *Report) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost}
+	if a.loop.reason != nil {
+		r.Reason = a.loop.reason.Error()
+	}
+	return nil
+}
+
+// Halt breaks the run off.
+func (a *agentCalls) Halt(*None, *None) error {
+	if l := a.running.Load(); l != nil {
+		l.stop.Store(true)
+	}
+	return nil
+}
+
+// errNotPrepared answers a coordinator that begins in the middle.
+var errNotPrepared = errors.New("the agent has no share of a run yet")
+
+// errHalted is what a loop says that was told to stop.
+var errHalted = fmt.Errorf("the generator was told to stop: %w", context.Canceled)

@@ -1,0 +1,290 @@
+package load
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-im/godwit/harness/record"
+	"github.com/godwit-im/godwit/harness/result"
+	"github.com/godwit-im/godwit/harness/scenario"
+)
+
+// coordinator is one run: it owns the loops and reads their counters.
+type coordinator struct {
+	Config
+	run      *result.Run
+	agents   []*agentHandle
+	series   record.Series
+	begun    time.Time
+	reports  []Report
+	stage    atomic.Int32
+	rss      [2][]float64 // sessions, bytes: the points of the regression
+	measured measurement
+}
+
+// Run makes the load of a scenario and returns what was measured and found. The
+// result is complete with ErrFailed, too; with any other error it is nil.
+func Run(ctx context.Context, cfg Config) (*result.Run, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &coordinator{Config: cfg}
+	defer c.closeAgents()
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, c.halt)
+	defer stop()
+	watched, unwatch := context.WithCancel(ctx)
+	var watcher sync.WaitGroup
+	watcher.Go(func() { c.watch(watched) })
+	err := c.stagesInTurn(ctx)
+	unwatch()
+	watcher.Wait()
+	c.Progress.Finish()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("the run was broken off: %w", ctx.Err())
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := c.collect(); err != nil {
+		return nil, err
+	}
+	c.conclude()
+	if !c.run.Verify.OK() {
+		return c.run, ErrFailed
+	}
+	return c.run, nil
+}
+
+// prepare gathers facts, users and tokens, and makes the loops.
+func (c *coordinator) prepare(ctx context.Context) error {
+	s := &c.Scenario
+	to, err := parseTarget(c.URL)
+	if err != nil {
+		return err
+	}
+	corpus, err := ReadCorpus(s.Corpus)
+	if err != nil {
+		return err
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:])
+	run := hex.EncodeToString(id[:])
+	names := make([]string, s.Sessions)
+	for i := range names {
+		names[i] = fmt.Sprintf("bench-%s-%d", run, i)
+	}
+	tokens, err := c.Tokens(names)
+	if err != nil {
+		return err
+	}
+	host, err := record.HostFacts(c.Dir)
+	if err != nil {
+		c.Progress.Say("note: " + err.Error())
+	}
+	if host.FsyncP50US, err = record.FsyncProbe(ctx, c.Dir); err != nil {
+		return err
+	}
+	c.begun = time.Now()
+	c.run = &result.Run{
+		Format: result.Format, Scenario: s.Name, RunID: run, Started: c.begun.UTC().Format(time.RFC3339), Command: c.Command,
+		Commit: record.Commit(), Settings: settings(s, corpus), Host: host, Server: c.Server,
+	}
+	c.run.Server.URL = c.URL
+	c.run.Settings.SameMachine = to.address.Addr().IsLoopback()
+	return c.openAgents(ctx, binary.BigEndian.Uint64(id[:]), names, tokens)
+}
+
+func (c *coordinator) now() time.Duration { return time.Since(c.begun) }
+
+func (c *coordinator) enter(stage int) {
+	c.stage.Store(int32(stage))
+	c.Progress.Say(fmt.Sprintf("%s: %s", c.Scenario.Name, stageNames[stage]))
+}
+
+// stagesInTurn is the run: ramp, warm-up, measure, cool-down, verify.
+func (c *coordinator) stagesInTurn(ctx context.Context) error {
+	s := &c.Scenario
+	c.enter(stageRamp)
+	if err := c.ramp(); err != nil {
+		return err
+	}
+	if s.Prefill > 0 {
+		if err := c.each("Prefill", &None{}); err != nil {
+			return err
+		}
+	}
+	ramped := c.now()
+	base := ramped + driveDelay
+	from := base + time.Duration(s.Stages.WarmUp)
+	to := from + time.Duration(s.Stages.Measure)
+	end := to + time.Duration(s.Stages.CoolDown)
+	var noter sync.WaitGroup
+	noting, done := context.WithCancel(ctx)
+	noter.Go(func() { c.note(noting, base, from, to) })
+	err := c.each("Drive", driveDelay)
+	if err != nil {
+		done()
+	}
+	noter.Wait()
+	done()
+	if err = errors.Join(err, c.measured.err); err != nil {
+		return err
+	}
+	c.enter(stageVerify)
+	err = c.each("Verify", &None{})
+	c.lengths(ramped, c.now()-end)
+	return err
+}
+
+// lengths notes how long the stages took.
+func (c *coordinator) lengths(ramped, verified time.Duration) {
+	st := &c.Scenario.Stages
+	all := [stagesCount]time.Duration{ramped, time.Duration(st.WarmUp), time.Duration(st.Measure), time.Duration(st.CoolDown), verified}
+	for i, d := range all {
+		c.run.Stages = append(c.run.Stages, result.Stage{Name: stageNames[i], Seconds: d.Seconds()})
+	}
+}
+
+// ramp connects everybody; idle sessions in steps, with the server's memory
+// taken at each.
+func (c *coordinator) ramp() error {
+	s := &c.Scenario
+	steps := 1
+	if s.Kind == scenario.KindIdle {
+		steps = min(rampSteps, s.Sessions)
+	}
+	for step := range steps {
+		if err := c.rampStep(step, steps); err != nil {
+			return err
+		}
+		if c.PID != 0 && steps > 1 {
+			used, err := record.Process(c.PID)
+			if err != nil {
+				return err
+			}
+			c.rss[0], c.rss[1] = append(c.rss[0], float64(c.connected(step+1, steps))), append(c.rss[1], used.RSSBytes)
+		}
+	}
+	return nil
+}
+
+// note takes the server's and the generator's figures where the measure stage
+// begins and ends.
+func (c *coordinator) note(ctx context.Context, base, from, to time.Duration) {
+	for i, at := range []struct {
+		time  time.Duration
+		stage int
+	}{{base, stageWarmUp}, {from, stageMeasure}, {to, stageCoolDown}} {
+		select {
+		case <-time.After(at.time - c.now()):
+		case <-ctx.Done():
+			return
+		}
+		c.enter(at.stage)
+		if i == 0 {
+			continue
+		}
+		if err := c.takeUsage(ctx, i-1); err != nil {
+			c.measured.err = err
+			c.halt()
+			return
+		}
+	}
+}
+
+func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
+	m := &c.measured
+	if c.PID != 0 {
+		if m.server[side], err = record.Process(c.PID); err != nil {
+			return fmt.Errorf("the server is gone: %w", err)
+		}
+	}
+	if m.generator[side], err = c.generatorUsage(); err != nil {
+		return err
+	}
+	if c.Metrics == "" {
+		return nil
+	}
+	scraped, err := record.Scrape(ctx, http.DefaultClient, c.Metrics)
+	if side == 0 {
+		m.before = scraped
+	} else {
+		m.after = scraped
+	}
+	return err
+}
+
+// watch adds a row to the series every second and shows it.
+func (c *coordinator) watch(ctx context.Context) {
+	var cpu float64
+	if used, err := record.Process(c.PID); err == nil {
+		cpu = used.CPUSeconds
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for at := 0; ; at++ {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		c.sample(at)
+		if used, err := record.Process(c.PID); c.PID != 0 && err == nil {
+			_ = c.series.AddServer(at, used, cpu)
+		}
+		if row, ok := c.series.Row(at); ok {
+			c.Progress.Update(record.ProgressLine(row))
+		}
+	}
+}
+
+// conclude judges the run and completes the result.
+func (c *coordinator) conclude() {
+	var book stageBook
+	latencies := map[string]*record.Distribution{}
+	for i := range c.reports {
+		r := &c.reports[i]
+		book.merge(&stageBook{rows: r.Stages})
+		v, to := &r.Verify, &c.run.Verify
+		to.Acked, to.Delivered, to.ReadBack = to.Acked+v.Acked, to.Delivered+v.Delivered, to.ReadBack+v.ReadBack
+		to.Lost, to.Duplicated, to.Reordered = to.Lost+v.Lost, to.Duplicated+v.Duplicated, to.Reordered+v.Reordered
+		to.Gaps, to.Foreign, to.Problems = to.Gaps+v.Gaps, to.Foreign+v.Foreign, append(to.Problems, v.Problems...)
+		for name, d := range r.Latencies {
+			if latencies[name] == nil {
+				latencies[name] = record.NewDistribution()
+			}
+			latencies[name].Merge(d)
+		}
+		if r.Lost > 0 {
+			c.Progress.Say(fmt.Sprintf("note: %d connections ended unasked and were resumed; the last because: %s", r.Lost, r.Reason))
+		}
+	}
+	for i, row := range book.rows {
+		row.Name, row.Seconds = c.run.Stages[i].Name, c.run.Stages[i].Seconds
+		c.run.Stages[i] = row
+	}
+	if c.Scenario.Kind != scenario.KindIdle {
+		c.run.Invalid = book.invalid()
+	}
+	c.run.Latencies = map[string]result.Latency{}
+	for name, d := range latencies {
+		c.run.Latencies[name] = d.ToLatency()
+	}
+	c.run.Series = c.series.Rows()
+	c.measured.fill(c.run, book.rows[stageMeasure].Succeeded)
+	if line, err := record.Regression(c.rss[0], c.rss[1]); err == nil {
+		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = line.Slope, line.R2
+	}
+	c.run.Settings.Agents = len(c.agents)
+}

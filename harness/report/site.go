@@ -1,0 +1,130 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/godwit-im/godwit/harness/result"
+)
+
+// Site is where the page and what it is made from stand.
+type Site struct {
+	Page    string   // BENCHMARKS.md
+	Results string   // bench/results: *.json, stages.txt, and plots, the SVGs made here
+	Files   []string // result files instead of all those of Results
+}
+
+func (s Site) plots() string { return filepath.Join(s.Results, "plots") }
+
+// Build reads the inputs and makes the page. A file that is no result is an
+// error: a page that left it out would look complete.
+func (s Site) Build() (*Page, error) {
+	files := s.Files
+	if len(files) == 0 {
+		var err error
+		if files, err = filepath.Glob(filepath.Join(s.Results, "*.json")); err != nil {
+			return nil, fmt.Errorf("list results: %w", err)
+		}
+	}
+	var inputs []PageInput
+	for _, file := range files {
+		run, err := result.Read(file)
+		if err != nil {
+			return nil, err
+		}
+		link, err := s.link(file)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, PageInput{Path: link, Run: run})
+	}
+	stages, err := os.ReadFile(filepath.Join(s.Results, "stages.txt"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read stage benchmarks: %w", err)
+	}
+	plots, err := s.link(s.plots())
+	if err != nil {
+		return nil, err
+	}
+	return BuildPage(inputs, stages, plots)
+}
+
+// link is a file's address on the page.
+func (s Site) link(file string) (string, error) {
+	from, err := filepath.Abs(filepath.Dir(s.Page))
+	if err != nil {
+		return "", fmt.Errorf("link %s: %w", file, err)
+	}
+	to, err := filepath.Abs(file)
+	if err != nil {
+		return "", fmt.Errorf("link %s: %w", file, err)
+	}
+	relative, err := filepath.Rel(from, to)
+	if err != nil {
+		return "", fmt.Errorf("link %s: %w", file, err)
+	}
+	parts := strings.Split(filepath.ToSlash(relative), "/")
+	for i := range parts {
+		parts[i] = strings.NewReplacer("(", "%28", ")", "%29").Replace(url.PathEscape(parts[i]))
+	}
+	return strings.Join(parts, "/"), nil
+}
+
+// wanted is every file of the site with its content.
+func (s Site) wanted(page *Page) map[string][]byte {
+	files := map[string][]byte{s.Page: page.Markdown}
+	for name, svg := range page.Plots {
+		files[filepath.Join(s.plots(), name)] = svg
+	}
+	return files
+}
+
+// Changes lists the files that Write would write or remove, sorted.
+func (s Site) Changes(page *Page) ([]string, error) {
+	wanted := s.wanted(page)
+	changed, err := filepath.Glob(filepath.Join(s.plots(), "*.svg"))
+	if err != nil {
+		return nil, fmt.Errorf("list plots: %w", err)
+	}
+	changed = slices.DeleteFunc(changed, func(file string) bool { return wanted[file] != nil }) // plots of no run
+	for file, content := range wanted {
+		now, err := os.ReadFile(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("compare page: %w", err)
+		}
+		if err != nil || !bytes.Equal(now, content) {
+			changed = append(changed, file)
+		}
+	}
+	slices.Sort(changed)
+	return changed, nil
+}
+
+// Write brings the files up to date and lists those it changed. Plots of runs
+// that are no longer shown are removed.
+func (s Site) Write(page *Page) ([]string, error) {
+	changed, err := s.Changes(page)
+	if err != nil {
+		return nil, err
+	}
+	wanted := s.wanted(page)
+	for _, file := range changed {
+		content, keep := wanted[file]
+		if !keep {
+			err = os.Remove(file)
+		} else if err = os.MkdirAll(filepath.Dir(file), 0o755); err == nil {
+			err = os.WriteFile(file, content, 0o644)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write page: %w", err)
+		}
+	}
+	return changed, nil
+}

@@ -1,0 +1,92 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/godwit-im/godwit/harness/result"
+)
+
+// verdict says whether a run's figures may be used at all.
+type verdict struct {
+	Reasons  []string // why not; empty: valid
+	Cautions []string // what a reader of valid figures must know
+}
+
+func (v *verdict) Valid() bool { return len(v.Reasons) == 0 }
+
+// judge looks at what the run says of itself and at what it lacks.
+func judge(run *result.Run) *verdict {
+	v := &verdict{}
+	if run.Invalid != "" {
+		v.Reasons = append(v.Reasons, clean(run.Invalid, 600))
+	}
+	if !run.Verify.OK() {
+		v.Reasons = append(v.Reasons, "verification failed: "+findings(&run.Verify))
+	}
+	measure, measured := stage(run, "measure")
+	if len(run.Latencies) == 0 && len(run.Series) == 0 && measure.Started == 0 {
+		v.Reasons = append(v.Reasons, "nothing was measured")
+		return v
+	}
+	if !measured {
+		v.Cautions = append(v.Cautions, "no measure stage was recorded")
+	}
+	if len(run.Latencies) == 0 {
+		v.Cautions = append(v.Cautions, "no latencies were recorded")
+	}
+	if measure.Scheduled > 0 && measure.Late > 0 {
+		v.Cautions = append(v.Cautions, fmt.Sprintf("%s of %s operations began over 10 ms late, the worst %s (latency counts from the time they were due)",
+			count(measure.Late), count(measure.Scheduled), micros(measure.LateMaxMS*1000)))
+	}
+	if run.Verify.Acked == 0 && run.Verify.ReadBack == 0 {
+		v.Cautions = append(v.Cautions, "no message was verified: there was none, or nobody looked")
+	}
+	if run.Settings.Loop == "closed" {
+		v.Cautions = append(v.Cautions, "closed loop: senders wait for answers, so latency leaves out the waiting that a stall causes")
+	}
+	if run.Settings.SameMachine {
+		v.Cautions = append(v.Cautions, "generator and server shared one machine and took CPU time from each other")
+	}
+	if run.Commit == "" || run.Commit == "unknown" {
+		v.Cautions = append(v.Cautions, "the commit was not recorded")
+	}
+	if strings.HasSuffix(run.Commit, "-dirty") {
+		v.Cautions = append(v.Cautions, "the source had uncommitted changes")
+	}
+	return v
+}
+
+// findings lists the checks that found something.
+func findings(v *result.Verify) string {
+	var found []string
+	add := func(n uint64, what string) {
+		if n > 0 {
+			found = append(found, count(n)+" "+what)
+		}
+	}
+	add(v.Lost, "lost")
+	add(v.Duplicated, "duplicated")
+	add(v.Reordered, "reordered")
+	add(v.Gaps, "gaps")
+	add(v.Foreign, "foreign")
+	if len(found) == 0 {
+		return fmt.Sprintf("%d problems", len(v.Problems))
+	}
+	return strings.Join(found, ", ")
+}
+
+// latencyNames lists the run's distributions, the usual ones first.
+func latencyNames(run *result.Run) []string {
+	names := slices.Sorted(maps.Keys(run.Latencies))
+	rank := func(name string) int {
+		if at := slices.Index(latencyOrder, name); at >= 0 {
+			return at
+		}
+		return len(latencyOrder)
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return rank(a) - rank(b) })
+	return names
+}
