@@ -16,14 +16,17 @@ func (id LogID) Partition() Partition { return Partition(id >> 48) }
 type Record struct {
 	Seq  Seq
 	Conv uint32 // the conversation's number within its log, from 1
+	Prev Seq    // of the newest older record of the same conversation in the log, 0: there is none
 	Time int64  // ms since the Unix epoch, never decreasing within a log
 	Meta []byte
 	Body []byte
 }
 
 // Page asks for records of one conversation: with Forward those after After,
-// else the newest before Before (0: from the head).
+// else the newest before Before (0: from the head). Newest is where the chain of
+// Record.Prev begins; records after it are not seen.
 type Page struct {
+	Newest   Seq // of the conversation; 0: it has none
 	Before   Seq
 	After    Seq
 	Forward  bool
