@@ -52,7 +52,7 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 	log := godwit.NewLogID(lane.src, u.log)
 	m := meta{ordinal: conv.incoming}
 	a.meta = m.append(a.meta[:0])
-	seq := tx.Append(log, godwit.Record{Conv: uint32(conv.number), Time: now, Meta: a.meta, Body: b.raw})
+	seq := tx.Append(log, godwit.Record{Conv: uint32(conv.number), Prev: conv.last, Time: now, Meta: a.meta, Body: b.raw})
 	conv.last = seq
 	a.putUser(tx, lane.src, from, &u)
 	a.putConversation(tx, lane.src, from, to, &conv)
@@ -88,7 +88,7 @@ func (a *applier) receive(tx Tx, p godwit.Partition, b *block, it *laneItem) {
 	m := meta{incoming: true, ordinal: conv.incoming, origin: it.origin, originSeq: it.seq}
 	a.meta = m.append(a.meta[:0])
 	conv.last = tx.Append(godwit.NewLogID(p, u.log),
-		godwit.Record{Conv: uint32(conv.number), Time: u.time, Meta: a.meta, Body: b.raw})
+		godwit.Record{Conv: uint32(conv.number), Prev: conv.last, Time: u.time, Meta: a.meta, Body: b.raw})
 	a.putUser(tx, p, to, &u)
 	a.putConversation(tx, p, to, from, &conv)
 	a.effects.hints = append(a.effects.hints, hint{

@@ -17,8 +17,9 @@ type Tx interface {
 	Append(log godwit.LogID, r godwit.Record) godwit.Seq // Seq is assigned; Meta copied; Body aliases the command
 }
 
-// View is a consistent snapshot of one group for reading; Close it soon.
-// Values and records are valid until Close, Meta and Body of records for ever.
+// View is one group for reading; Close it soon. Rows and heads read before the
+// first record are of one moment. Values and records are valid until Close, Meta
+// and Body of records for ever.
 type View interface {
 	Get(key []byte) ([]byte, bool)
 	Scan(prefix []byte, fn func(key, value []byte) bool)
@@ -26,6 +27,7 @@ type View interface {
 	Since(log godwit.LogID, after godwit.Seq, limit, bytesMax int, dst []godwit.Record) []godwit.Record
 	Conversation(log godwit.LogID, conv uint32, page godwit.Page, dst []godwit.Record) ([]godwit.Record, bool)
 	Entry(log godwit.LogID, seq godwit.Seq) (godwit.Record, bool)
+	Err() error // the first failure to read; what was returned since is incomplete
 	Close()
 }
 

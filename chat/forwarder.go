@@ -102,7 +102,11 @@ func (f *forwarder) load(all []settings) error {
 			}
 			return true
 		})
+		err := v.Err()
 		v.Close()
+		if err != nil {
+			return fmt.Errorf("chat: read the outbox of partition %d: %w", p, err)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -346,6 +350,9 @@ func (f *forwarder) reloadLocked(l *lane) error {
 		}
 		return true
 	})
+	if err := v.Err(); err != nil {
+		return fmt.Errorf("chat: read lane %d→%d: %w", l.id.src, l.id.dst, err)
+	}
 	if uint64(len(rows)) != row.last-row.acked {
 		return fmt.Errorf("chat: lane %d→%d has %d rows, counts %d", l.id.src, l.id.dst, len(rows), row.last-row.acked)
 	}
@@ -353,6 +360,9 @@ func (f *forwarder) reloadLocked(l *lane) error {
 	for _, o := range rows {
 		log := godwit.NewLogID(l.id.src, o.log)
 		r, ok := v.Entry(log, o.seq)
+		if err := v.Err(); err != nil {
+			return fmt.Errorf("chat: read lane %d→%d: %w", l.id.src, l.id.dst, err)
+		}
 		if !ok {
 			return fmt.Errorf("chat: lane %d→%d names entry %d of log %d, which is gone", l.id.src, l.id.dst, o.seq, o.log)
 		}

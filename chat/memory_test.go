@@ -231,6 +231,15 @@ func (g *memGroup) Append(log godwit.LogID, r godwit.Record) godwit.Seq {
 	if n := len(records); n > 0 && records[n-1].Time > r.Time {
 		panic("BUG: time goes back within a log")
 	}
+	prev := godwit.Seq(0)
+	for i := len(records) - 1; i >= 0 && prev == 0; i-- {
+		if records[i].Conv == r.Conv {
+			prev = records[i].Seq
+		}
+	}
+	if r.Prev != prev {
+		panic("BUG: Prev is not the newest record of the conversation")
+	}
 	g.logs[log] = append(records, r)
 	return r.Seq
 }
@@ -256,6 +265,7 @@ func (s *memStore) ReadIndex(_ int, done func(error)) {
 }
 
 func (v memView) Close()                           { v.g.view.RUnlock() }
+func (v memView) Err() error                       { return nil }
 func (v memView) Get(key []byte) ([]byte, bool)    { r, ok := v.g.rows[string(key)]; return r, ok }
 func (v memView) Head(log godwit.LogID) godwit.Seq { return godwit.Seq(len(v.g.logs[log])) }
 

@@ -93,6 +93,7 @@ func (r *read) history(w *readWorker, v View) answer {
 		return w.refuse(godwit.ErrInternal)
 	}
 	log := u.logID(r.user)
+	r.page.Newest = c.last
 	records, more := v.Conversation(log, uint32(c.number), r.page, w.records[:0])
 	w.records = records
 	if w.entries, refusal = w.convert(log, records, w.entries[:0]); refusal != nil {

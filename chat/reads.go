@@ -101,6 +101,10 @@ func (w *readWorker) serve(r *read) {
 	s.counters.reads.Add(1)
 	v := s.cfg.Store.View(r.group)
 	a := r.do(r, w, v)
+	if err := v.Err(); err != nil {
+		s.cfg.Logger.Error("read failed", "group", r.group, "error", err)
+		a = w.refuse(godwit.ErrInternal)
+	}
 	v.Close() // entries stay valid; replies are encoded without the lock
 	if !s.deadlines.claim(&r.request) {
 		return

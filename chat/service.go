@@ -270,7 +270,7 @@ func (s *Service) readSettings(ctx context.Context, group int) (st settings, ok 
 	defer v.Close()
 	row, ok := v.Get(appendKey(nil, homeOf(group, s.cfg.Store.Groups()), rowSettings))
 	if !ok {
-		return st, false, nil
+		return st, false, v.Err()
 	}
 	if st, ok = parseSettings(row); !ok {
 		return st, false, errors.New("settings row does not parse")

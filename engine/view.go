@@ -18,6 +18,9 @@ func (s *Store) View(group int) *View {
 	return &View{state: st}
 }
 
+// Err returns the first failure to read.
+func (v *View) Err() error { return nil }
+
 // Close ends the view. A second Close does nothing.
 func (v *View) Close() {
 	if v.state != nil {
