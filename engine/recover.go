@@ -25,8 +25,9 @@ type recovering struct {
 	tail                 []*pb.Entry // contiguous from applied+1
 }
 
-// replay takes one record. Its payload stays valid and immutable.
-func (r *recovery) replay(rec wal.Record) error {
+// replay takes one record; the file it lies in does not matter yet. Its payload
+// stays valid and immutable.
+func (r *recovery) replay(_ uint64, rec wal.Record) error {
 	r.records++
 	if int64(rec.Group) >= int64(len(r.groups)) {
 		return fmt.Errorf("%w: record of group %d, there are %d", ErrFormat, rec.Group, len(r.groups))

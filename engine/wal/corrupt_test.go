@@ -212,7 +212,7 @@ func TestUnfinishedFilesAreRemoved(t *testing.T) {
 func TestReplayErrorEndsOpen(t *testing.T) {
 	fs, _ := writtenLog(t, 5)
 	stop := errors.New("stop")
-	if _, err := Open(smallConfig(fs), func(Record) error { return stop }); !errors.Is(err, stop) {
+	if _, err := Open(smallConfig(fs), func(uint64, Record) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -68,7 +68,7 @@ func FuzzWALRecover(f *testing.F) {
 			}
 		}
 		payload := 0
-		l, err := Open(smallConfig(fs), func(r Record) error {
+		l, err := Open(smallConfig(fs), func(_ uint64, r Record) error {
 			payload += len(r.Payload)
 			return nil
 		})
@@ -84,7 +84,7 @@ func FuzzWALRecover(f *testing.F) {
 		must(t, l.Append([]Record{testRecord(1, 10)}))
 		must(t, l.Close())
 		var last Record
-		l, err = Open(smallConfig(fs), func(r Record) error {
+		l, err = Open(smallConfig(fs), func(_ uint64, r Record) error {
 			last = r
 			return nil
 		})

@@ -40,6 +40,11 @@ type Stats struct {
 	Frames uint64
 	Syncs  uint64 // fdatasyncs of frames
 	Files  uint64 // files of the log now, the spare included
+
+	OldestFile uint64 // sequence of the oldest file of the log
+	LiveBytes  int64  // of the files from the oldest to the current
+	PoolBytes  int64  // of released files that wait to be used again
+	Recycled   uint64 // files made of released ones
 }
 
 // Append encodes the records into one frame and writes it. It is not durable

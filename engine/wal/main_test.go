@@ -60,7 +60,7 @@ func samePrefix(got, want []Record) error {
 // recoverAll opens the log and returns it with its records.
 func recoverAll(cfg Config) (*Log, []Record, error) {
 	var got []Record
-	l, err := Open(cfg, func(r Record) error {
+	l, err := Open(cfg, func(_ uint64, r Record) error {
 		got = append(got, r)
 		return nil
 	})

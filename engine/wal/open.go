@@ -6,12 +6,12 @@ import (
 )
 
 // Open recovers the log in cfg.Dir, or makes an empty one. It calls replay for
-// each record in order, then cuts a torn tail, so that what it replayed is
+// each record in order, with the sequence of the file it lies in, then cuts a torn tail, so that what it replayed is
 // durable and what it did not will never come back.
 //
 // On ErrCorrupt, ErrVersion or an error of replay it has changed nothing but
 // removed unfinished files; what replay got must then be dropped.
-func Open(cfg Config, replay func(Record) error) (*Log, error) {
+func Open(cfg Config, replay func(file uint64, r Record) error) (*Log, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 // checkClaims. It writes nothing. The rules are docs/formats/wal.md.
 type recovery struct {
 	cfg    *Config
-	replay func(Record) error
+	replay func(file uint64, r Record) error
 
 	files []fileState
 	used  int    // index of the last file with a valid first frame, -1 if there is none
@@ -264,7 +264,7 @@ func (r *recovery) next(src source, off int64) (size int64, bad string, err erro
 	for range h.records {
 		var record Record
 		record, rest, _ = parseRecord(rest) // readFrame checked them
-		if err := r.replay(record); err != nil {
+		if err := r.replay(src.sequence, record); err != nil {
 			return 0, "", fmt.Errorf("wal: replay frame %d: %w", h.lsn, err)
 		}
 	}
