@@ -23,6 +23,10 @@ type Config struct {
 	// MaxFileBytes ends the doubling of file sizes (default 128 MiB). Only a frame
 	// that needs more makes a larger file.
 	MaxFileBytes int64
+	// PoolBytesMax bounds the released files kept to be used again (default: four
+	// files of MaxFileBytes; negative: none). It should hold what is released at
+	// once, else new files are zero-written all the time; more only takes room.
+	PoolBytesMax int64
 	// FrameBytesMax bounds the payload of a frame, and so the memory of Append and
 	// of Open (default and limit 64 MiB).
 	FrameBytesMax int64
@@ -31,7 +35,7 @@ type Config struct {
 	// writes: a synced frame never shares a block with a later one.
 	BlockBytes int64
 	// FileID gives a new file its random identity, never 0 (default: crypto/rand).
-	// The pre-writing goroutine calls it, too, but never at the same time.
+	// The background goroutine calls it, too, but never at the same time.
 	FileID func() uint64
 	// Logger gets a warning for a cut tail. Default: discarded.
 	Logger *slog.Logger
@@ -53,6 +57,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxFileBytes == 0 {
 		c.MaxFileBytes = max(128<<20, c.FirstFileBytes)
+	}
+	if c.PoolBytesMax == 0 {
+		c.PoolBytesMax = 4 * c.MaxFileBytes
 	}
 	if c.FrameBytesMax == 0 {
 		c.FrameBytesMax = frameBytesLimit

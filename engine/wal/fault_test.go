@@ -98,10 +98,8 @@ func appendUntil(l *Log, rng *rand.Rand, n int, acked []Record) ([]Record, error
 func TestFailedPreWriteIsTriedAgainWhenTheFileIsNeeded(t *testing.T) {
 	fs := newCrashFS()
 	l, _ := mustOpen(t, smallConfig(fs))
-	if r := <-l.spare.running; r.file != nil {
-		must(t, r.file.file.Close())
-	}
-	l.spare.running, l.spare.err = nil, errors.New("no space left")
+	must(t, l.spare.finish())
+	must(t, l.spare.discard())
 	must(t, fs.Remove(filePath(2)))
 	for i := range 20 {
 		must(t, l.Append([]Record{testRecord(i, 10)}))

@@ -14,7 +14,8 @@ import (
 
 const (
 	fileSuffix = ".wal"
-	tempSuffix = ".tmp" // a file being made: never read, removed by Open
+	tempSuffix = ".tmp"  // a file being made: never read, removed by Open
+	poolSuffix = ".pool" // a released file: never read, removed by Open
 
 	diskCategory vfs.DiskWriteCategory = "godwit-wal"
 
@@ -29,6 +30,7 @@ type logFile struct {
 	fileHeader
 	name string // without the directory
 	file vfs.File
+	used bool // there may be bytes in it that this life did not write
 }
 
 func fileName(sequence uint64) string { return fmt.Sprintf("%016x%s", sequence, fileSuffix) }
@@ -44,7 +46,7 @@ func parseFileName(name string) (sequence uint64, ok bool) {
 }
 
 // listFiles returns the sequences of the log's files in order, after removing
-// what a crash left of files that were being made.
+// what an earlier run left of files being made and of released ones.
 func listFiles(c *Config) ([]uint64, error) {
 	names, err := c.FS.List(c.Dir)
 	if err != nil {
@@ -52,7 +54,7 @@ func listFiles(c *Config) ([]uint64, error) {
 	}
 	var sequences []uint64
 	for _, name := range names {
-		if strings.HasSuffix(name, tempSuffix) {
+		if strings.HasSuffix(name, tempSuffix) || strings.HasSuffix(name, poolSuffix) {
 			if err := c.FS.Remove(c.FS.PathJoin(c.Dir, name)); err != nil {
 				return nil, fmt.Errorf("wal: remove %s: %w", name, err)
 			}
@@ -93,15 +95,19 @@ func createFile(c *Config, sequence uint64, sizeBytes int64, stop *atomic.Bool, 
 		_ = c.FS.Remove(temp) // what stays is removed by the next Open
 		return nil, err
 	}
-	if err := c.FS.Rename(temp, c.FS.PathJoin(c.Dir, name)); err != nil {
-		_ = f.file.Close()
-		return nil, fmt.Errorf("wal: rename %s: %w", name, err)
-	}
-	if err := syncDir(c.FS, c.Dir); err != nil {
+	if err := f.takeName(c, temp); err != nil {
 		_ = f.file.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// takeName gives the synced file at path its durable name in the log.
+func (f *logFile) takeName(c *Config, path string) error {
+	if err := c.FS.Rename(path, c.FS.PathJoin(c.Dir, f.name)); err != nil {
+		return fmt.Errorf("wal: rename %s: %w", f.name, err)
+	}
+	return syncDir(c.FS, c.Dir)
 }
 
 // preWrite writes the header and zeros, so that later writes overwrite written
@@ -131,7 +137,7 @@ func (f *logFile) preWrite(stop *atomic.Bool) error {
 
 // openFile opens an existing file for reading and writing, its header known.
 func openFile(c *Config, h fileHeader) (*logFile, error) {
-	f := &logFile{fileHeader: h, name: fileName(h.sequence)}
+	f := &logFile{fileHeader: h, name: fileName(h.sequence), used: true}
 	var err error
 	if f.file, err = c.FS.OpenReadWrite(c.FS.PathJoin(c.Dir, f.name), diskCategory); err != nil {
 		return nil, fmt.Errorf("wal: open %s: %w", f.name, err)

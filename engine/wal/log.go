@@ -19,10 +19,14 @@ type Log struct {
 	firstIn uint64 // LSN of the first frame in current, 0 while it has none
 	spare   spare
 
-	oldest      uint64 // the oldest file of the log
-	lastRecords uint64 // LSN of the last frame with records
-	claimed     uint64 // the largest syncedUpTo written
-	covered     uint64 // the largest syncedUpTo written and synced
+	live          []releasedFile // the files from the oldest to the current
+	oldest        uint64         // the oldest file of the log
+	oldestClaimed uint64         // the largest oldestFile written
+	forgetUpTo    uint64         // files up to this one must not be recycled
+
+	lastVital uint64 // LSN of the last frame with records or a raised oldestFile
+	claimed   uint64 // the largest syncedUpTo written
+	covered   uint64 // the largest syncedUpTo written and synced
 
 	buf    []byte // the frame being encoded; reused
 	failed error  // the first write or fsync error; final
@@ -31,7 +35,8 @@ type Log struct {
 	// Written by the owner only, read by anyone.
 	last, synced         atomic.Uint64
 	bytes, frames, syncs atomic.Uint64
-	files                atomic.Uint64
+	files, oldestFile    atomic.Uint64
+	liveBytes            atomic.Int64
 }
 
 // Stats counts since Open. It is for metrics: the fields are not of one instant.
@@ -76,7 +81,7 @@ func (l *Log) Append(records []Record) error {
 	if cap(l.buf) > bufferKeepBytes {
 		l.buf = nil
 	}
-	l.lastRecords = l.last.Load()
+	l.lastVital = l.last.Load()
 	return nil
 }
 
@@ -90,8 +95,8 @@ func (l *Log) Sync() error {
 }
 
 // Idle makes what was appended durable and, unless a later frame already says
-// so, says so in a trailer frame: from then on a flipped bit in the last
-// records is corruption and no torn tail. Call it when nothing is queued.
+// so, says so in a trailer frame: from then on a flipped bit in the last records
+// or the last release is corruption and no torn tail. Call it when nothing is queued.
 func (l *Log) Idle() error {
 	if err := l.usable(); err != nil {
 		return err
@@ -99,13 +104,13 @@ func (l *Log) Idle() error {
 	if err := l.syncCurrent(); err != nil {
 		return l.fail(err)
 	}
-	if l.covered >= l.lastRecords {
+	if l.covered >= l.lastVital {
 		return nil
 	}
 	if err := l.makeRoom(0); err != nil {
 		return l.fail(err)
 	}
-	if l.claimed < l.lastRecords { // a seal may have said it meanwhile
+	if l.claimed < l.lastVital { // a seal may have said it meanwhile
 		if err := l.writeTrailer(); err != nil {
 			return l.fail(err)
 		}
@@ -113,15 +118,17 @@ func (l *Log) Idle() error {
 	return l.fail(l.syncCurrent())
 }
 
-// Close covers the last records as Idle does, ends the pre-writing and closes
-// the files. It returns the final error of a failed log. A second call does nothing.
+// Close covers the last records as Idle does, ends the work in the background
+// and closes the files. It returns the final error of a failed log. A second call does nothing.
 func (l *Log) Close() error {
 	if l.closed {
 		return nil
 	}
 	err := l.Idle()
 	l.closed = true
-	l.spare.close()
+	if spareErr := l.spare.close(); spareErr != nil && err == nil {
+		err = spareErr
+	}
 	if closeErr := l.current.file.Close(); closeErr != nil && err == nil {
 		err = fmt.Errorf("wal: close %s: %w", l.current.name, closeErr)
 	}
@@ -136,7 +143,11 @@ func (l *Log) SyncedLSN() uint64 { return l.synced.Load() }
 
 // Stats returns the counters.
 func (l *Log) Stats() Stats {
-	return Stats{Bytes: l.bytes.Load(), Frames: l.frames.Load(), Syncs: l.syncs.Load(), Files: l.files.Load()}
+	return Stats{
+		Bytes: l.bytes.Load(), Frames: l.frames.Load(), Syncs: l.syncs.Load(), Files: l.files.Load(),
+		OldestFile: l.oldestFile.Load(), LiveBytes: l.liveBytes.Load(),
+		PoolBytes: l.spare.poolBytes.Load(), Recycled: l.spare.recycled.Load(),
+	}
 }
 
 func (l *Log) usable() error {
@@ -160,7 +171,10 @@ func (l *Log) fail(err error) error {
 // makeRoom goes on to the next file if a frame of this payload does not fit. One
 // block stays free in every file for the seal.
 func (l *Log) makeRoom(payload int64) error {
-	if l.spare.poll() {
+	if l.spare.changed.Load() {
+		if err := l.spare.poll(); err != nil {
+			return err
+		}
 		l.countFiles()
 	}
 	if l.off+frameBytes(payload, l.current.blockBytes)+l.current.blockBytes <= l.current.sizeBytes {
@@ -169,13 +183,19 @@ func (l *Log) makeRoom(payload int64) error {
 	return l.switchFile(payload)
 }
 
-// switchFile seals the current file and makes the spare the current one. When
-// it returns, every frame of the old file is durable: recovery relies on it.
+// switchFile makes the spare the current file.
 func (l *Log) switchFile(payload int64) error {
 	next, err := l.spare.take(l.current, payload)
 	if err != nil {
 		return err
 	}
+	return l.goOnIn(next)
+}
+
+// goOnIn seals the current file and makes the durable, unused file next the
+// current one. When it returns, every frame of the old file is durable: recovery
+// relies on it.
+func (l *Log) goOnIn(next *logFile) error {
 	l.spare.ready = next             // it exists: the seal says so
 	if l.off < l.current.sizeBytes { // else the seal of the run before is the last frame
 		if err := l.writeTrailer(); err != nil {
@@ -188,11 +208,16 @@ func (l *Log) switchFile(payload int64) error {
 	if err := l.current.file.Close(); err != nil {
 		return fmt.Errorf("%w: close %s: %w", ErrWriteFailed, l.current.name, err)
 	}
-	l.current, l.off, l.firstIn = next, next.blockBytes, 0
+	l.setCurrent(next, next.blockBytes, 0)
 	l.spare.ready = nil
 	l.spare.start(next)
 	l.countFiles()
 	return nil
+}
+
+func (l *Log) setCurrent(f *logFile, off int64, firstIn uint64) {
+	l.current, l.off, l.firstIn = f, off, firstIn
+	l.live = append(l.live, releasedFile{sequence: f.sequence, sizeBytes: f.sizeBytes})
 }
 
 func (l *Log) writeTrailer() error {
@@ -233,6 +258,9 @@ func (l *Log) writeFrame(records uint32) error {
 	if l.firstIn == 0 {
 		l.firstIn = h.lsn
 	}
+	if h.oldestFile > l.oldestClaimed {
+		l.oldestClaimed, l.lastVital = h.oldestFile, h.lsn
+	}
 	l.last.Store(h.lsn)
 	l.frames.Add(1)
 	l.bytes.Add(uint64(len(l.buf)))
@@ -262,4 +290,12 @@ func (l *Log) newest() uint64 {
 	return l.current.sequence
 }
 
-func (l *Log) countFiles() { l.files.Store(l.newest() - l.oldest + 1) }
+func (l *Log) countFiles() {
+	l.files.Store(l.newest() - l.oldest + 1)
+	l.oldestFile.Store(l.oldest)
+	sum := int64(0)
+	for _, f := range l.live {
+		sum += f.sizeBytes
+	}
+	l.liveBytes.Store(sum)
+}

@@ -144,8 +144,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	cfg := smallConfig(newMem(t))
 	cfg.FirstFileBytes, cfg.MaxFileBytes = 4<<20, 4<<20
 	l, _ := mustOpen(t, cfg)
-	l.spare.ready, l.spare.err = (<-l.spare.running).file, nil // the goroutine allocates
-	l.spare.running = nil
+	must(t, l.spare.finish()) // the goroutine allocates
 	batch := []Record{testRecord(1, 300), testRecord(2, 300)}
 	allocs := testing.AllocsPerRun(200, func() {
 		if l.Append(batch) != nil || l.Sync() != nil {

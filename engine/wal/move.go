@@ -17,6 +17,9 @@ func (l *Log) moveTail(r *recovery) error {
 	if len(r.uncovered) > 0 && r.uncovered[0].off == old.blockBytes {
 		sequence = old.sequence // nothing durable stays in the old file: replace it
 	}
+	if sequence != old.sequence {
+		l.live = append(l.live, releasedFile{sequence: old.sequence, sizeBytes: old.sizeBytes})
+	}
 	sizeBytes, err := movedFileBytes(&l.cfg, r, old)
 	if err != nil {
 		return err
@@ -29,13 +32,13 @@ func (l *Log) moveTail(r *recovery) error {
 	}
 	l.last.Store(r.expected)
 	l.synced.Store(r.expected)
-	l.lastRecords, l.claimed, l.covered = r.lastRecords, r.expected-1, r.expected-1
+	l.lastVital, l.claimed, l.covered = r.lastVital, r.expected-1, r.expected-1
 	return nil
 }
 
 // copyTail writes the uncovered frames and the trailer to the fresh file f.
 func (l *Log) copyTail(r *recovery, old source, f *logFile) error {
-	l.off, l.firstIn = f.blockBytes, r.expected
+	l.setCurrent(f, f.blockBytes, r.expected)
 	for i, p := range r.uncovered {
 		h, payload, bad, err := r.readFrame(old, p.off)
 		if err != nil {

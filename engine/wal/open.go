@@ -22,7 +22,7 @@ func Open(cfg Config, replay func(file uint64, r Record) error) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recovery{cfg: &cfg, replay: replay, used: -1}
+	r := &recovery{cfg: &cfg, replay: replay, used: -1, oldest: 1}
 	if err := r.survey(sequences); err != nil {
 		return nil, err
 	}
@@ -33,26 +33,25 @@ func Open(cfg Config, replay func(file uint64, r Record) error) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{cfg: cfg}
-	l.spare.cfg = &l.cfg
+	l.spare.init(&l.cfg)
 	if err := l.resume(r); err != nil {
-		l.spare.close()
-		return nil, errors.Join(err, l.closeCurrent())
+		return nil, errors.Join(err, l.spare.close(), l.closeCurrent())
 	}
 	return l, nil
 }
 
 // resume opens the file the next frame goes to, and its spare.
 func (l *Log) resume(r *recovery) error {
-	l.oldest = 1
-	if len(r.files) > 0 {
-		l.oldest = r.files[0].sequence
+	l.oldest, l.oldestClaimed = r.oldest, r.oldest
+	for _, f := range r.files[:max(r.used, 0)] {
+		l.live = append(l.live, releasedFile{sequence: f.sequence, sizeBytes: f.sizeBytes})
 	}
 	var err error
 	switch {
 	case len(r.files) == 0:
 		l.current, err = createFile(&l.cfg, 1, l.cfg.FirstFileBytes, nil, nil)
 		if err == nil {
-			l.off = l.current.blockBytes
+			l.setCurrent(l.current, l.current.blockBytes, 0)
 		}
 	case r.mustMove():
 		err = l.moveTail(r)
@@ -65,13 +64,15 @@ func (l *Log) resume(r *recovery) error {
 	if err := l.adoptSpare(r); err != nil {
 		return err
 	}
+	l.forgetUpTo = l.newest() // nobody remembers what a Forget said about them
+	l.dropReleased()          // their release is durable, but a crash came in between
 	l.countFiles()
 	return nil
 }
 
 // continueFile goes on behind the last valid frame: all frames with records are
-// known to be durable. Trailers at the end may not be; they hold nothing, so
-// they are written again in place.
+// known to be durable, and so is the last release. Trailers at the end may not
+// be; they say nothing new, so they are written again in place.
 func (l *Log) continueFile(r *recovery) error {
 	i := max(r.used, 0)
 	h := r.files[i].fileHeader
@@ -96,10 +97,10 @@ func (l *Log) continueFile(r *recovery) error {
 			return err
 		}
 	}
-	l.off, l.firstIn = max(r.endOff, h.blockBytes), r.files[i].firstLSN
+	l.setCurrent(l.current, max(r.endOff, h.blockBytes), r.files[i].firstLSN)
 	l.last.Store(r.expected - 1)
 	l.synced.Store(r.expected - 1)
-	l.lastRecords, l.claimed, l.covered = r.lastRecords, r.covered, r.covered
+	l.lastVital, l.claimed, l.covered = r.lastVital, r.covered, r.covered
 	return nil
 }
 

@@ -16,12 +16,12 @@ type recovery struct {
 	block []byte // scratch for the first block of a frame
 	scan  []byte // scratch for scanTail
 
-	expected    uint64 // the LSN of the next frame
-	covered     uint64 // the largest syncedUpTo seen
-	lastRecords uint64 // the last frame with records
-	oldest      uint64 // the largest oldestFile claimed
-	newest      uint64 // the largest newestFile claimed
-	residue     bool   // frames of this life lie behind the cut
+	expected  uint64 // the LSN of the next frame
+	covered   uint64 // the largest syncedUpTo seen
+	lastVital uint64 // the last frame with records or a raised oldestFile
+	oldest    uint64 // the largest oldestFile claimed
+	newest    uint64 // the largest newestFile claimed
+	residue   bool   // frames of this life lie behind the cut
 
 	// Of the last used file only; older files are durable as a whole.
 	endOff    int64      // behind its last valid frame
@@ -213,10 +213,11 @@ func (r *recovery) judgeEnd(src source, off int64, bad string) error {
 }
 
 // mustMove: the tail goes to a fresh file if frames of this life lie behind the
-// cut, where they could come back, or if its records are not known to be on the
-// disk: after a failed fsync and a restart they may be in the page cache only.
+// cut, where they could come back, or if its records or its last release are not
+// known to be on the disk: after a failed fsync and a restart they may be in the
+// page cache only. Written again in place, a power failure could destroy them.
 func (r *recovery) mustMove() bool {
-	return r.residue || r.lastRecords > r.covered
+	return r.residue || r.lastVital > r.covered
 }
 
 func (r *recovery) dropCovered() {
@@ -241,8 +242,11 @@ func (r *recovery) checkClaims() error {
 			fmt.Sprintf("the file holds no frame, but a later one says that all up to %d were synced", r.covered))
 	}
 	first, last := r.files[0].sequence, r.files[len(r.files)-1].sequence
-	if first > max(r.oldest, 1) {
+	if first > r.oldest {
 		return corrupt(fileName(first-1), 0, 0, "the file is missing")
+	}
+	if used := r.files[max(r.used, 0)].sequence; r.oldest > used {
+		return corrupt(fileName(used), 0, 0, fmt.Sprintf("it says that the files before %s were released", fileName(r.oldest)))
 	}
 	if last < r.newest {
 		return corrupt(fileName(last+1), 0, 0, "the file is missing")
@@ -269,11 +273,11 @@ func (r *recovery) next(src source, off int64) (size int64, bad string, err erro
 		}
 	}
 	r.covered = max(r.covered, h.syncedUpTo)
-	r.oldest = max(r.oldest, h.oldestFile)
 	r.newest = max(r.newest, h.newestFile)
-	if h.records > 0 {
-		r.lastRecords = h.lsn
+	if h.records > 0 || h.oldestFile > r.oldest {
+		r.lastVital = h.lsn
 	}
+	r.oldest = max(r.oldest, h.oldestFile)
 	r.expected++
 	return frameBytes(int64(h.payloadBytes), src.blockBytes), "", nil
 }

@@ -58,6 +58,7 @@ func TestStaleFramesOfARecycledFileAreNotReplayed(t *testing.T) {
 	stale := bytes.Clone(fs.file(2).data)
 	cfg := smallConfig(fs)
 	l, got := mustOpen(t, cfg)
+	must(t, l.spare.finish())
 	if len(got) != 0 || l.spare.ready == nil || l.spare.ready.id != 1<<40 {
 		t.Fatalf("%d records of the former life, spare %+v", len(got), l.spare.ready)
 	}

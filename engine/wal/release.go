@@ -1,6 +1,9 @@
 package wal
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // File returns the sequence of the current file: after Append, that of the frame.
 func (l *Log) File() uint64 { return l.current.sequence }
@@ -25,29 +28,48 @@ func (l *Log) Release(file uint64) error {
 	if file >= l.current.sequence {
 		panic(fmt.Sprintf("BUG: wal: file %d is released, but %d is the current one", file, l.current.sequence))
 	}
-	first := l.oldest
 	l.oldest = file + 1
 	if err := l.makeRoom(0); err != nil {
 		return l.fail(err)
 	}
-	if err := l.writeTrailer(); err != nil {
-		return l.fail(err)
+	if l.oldestClaimed < l.oldest { // else a seal says it
+		if err := l.writeTrailer(); err != nil {
+			return l.fail(err)
+		}
 	}
 	if err := l.syncCurrent(); err != nil {
 		return l.fail(err)
 	}
-	for ; first <= file; first++ {
-		if err := l.cfg.FS.Remove(l.cfg.FS.PathJoin(l.cfg.Dir, fileName(first))); err != nil {
-			return l.fail(fmt.Errorf("wal: remove %s: %w", fileName(first), err))
-		}
-		if err := syncDir(l.cfg.FS, l.cfg.Dir); err != nil {
-			return l.fail(err)
-		}
-	}
+	l.dropReleased()
 	l.countFiles()
 	return nil
 }
 
-// Forget makes sure that what was written up to now vanishes from the disk when
-// its files are released.
-func (l *Log) Forget() error { return l.Roll() }
+// dropReleased gives the files that the log durably does without to the background.
+func (l *Log) dropReleased() {
+	n := 0
+	for ; n < len(l.live) && l.live[n].sequence < l.oldest; n++ {
+		l.live[n].forget = l.live[n].sequence <= l.forgetUpTo
+	}
+	l.spare.release(l.live[:n])
+	l.live = slices.Delete(l.live, 0, n)
+}
+
+// Forget makes every byte written up to now vanish from the disk when its file is
+// released: the log goes on in a file that never held anything, the pool is
+// unlinked, and no file that exists now will be recycled. Everything appended is
+// durable when it returns. It may take as long as writing a file of FirstFileBytes.
+func (l *Log) Forget() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	next, err := l.spare.takeFresh(l.current)
+	if err == nil {
+		err = l.goOnIn(next)
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	l.forgetUpTo = l.current.sequence - 1
+	return nil
+}
