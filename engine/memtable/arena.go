@@ -11,7 +11,7 @@ import (
 // resolved by arithmetic.
 type arena struct {
 	chunks [][]byte
-	open   int   // the chunk that small pieces come from; its length is what is used
+	open   int   // 1 + the chunk that small pieces come from, 0: none yet; its length is what is used
 	held   int64 // bytes of all chunks
 }
 
@@ -55,11 +55,11 @@ func (a *arena) at(r ref) []byte {
 // reference, and the open chunk goes on.
 func (a *arena) alloc(n int) (ref, []byte) {
 	n = (n + unit - 1) &^ (unit - 1)
-	if len(a.chunks) > 0 {
-		c := &a.chunks[a.open]
+	if a.open > 0 {
+		c := &a.chunks[a.open-1]
 		if used := len(*c); n <= cap(*c)-used {
 			*c = (*c)[:used+n]
-			return ref((address(a.open) + uint64(used)) / unit), (*c)[used:]
+			return ref((address(a.open-1) + uint64(used)) / unit), (*c)[used:]
 		}
 	}
 	i := len(a.chunks)
@@ -70,11 +70,12 @@ func (a *arena) alloc(n int) (ref, []byte) {
 	if n > size/4 {
 		size = n
 	} else {
-		a.open = i
+		a.open = i + 1
 	}
 	chunk := slices.Grow([]byte(nil), size)
 	a.held += int64(cap(chunk))
-	a.chunks = append(a.chunks, chunk[:n])
+	// Nothing may begin beyond the chunk's span, should its memory reach further.
+	a.chunks = append(a.chunks, chunk[:n:size])
 	return ref(address(i) / unit), a.chunks[i]
 }
 

@@ -140,7 +140,8 @@ func (s *slots) makeRoom(hash uint64) {
 	old := s.shards[at]
 	s.held -= int64(len(old.table)) * slotBytes
 	if len(old.table) < splitSlots {
-		s.shards[at] = rebuilt(old.table, old.depth, len(old.table)+len(old.table)/8)
+		step := max(len(old.table)/8, min(len(old.table), pageSlots), 4)
+		s.shards[at] = rebuilt(old.table, old.depth, len(old.table)+step)
 		s.held += int64(len(s.shards[at].table)) * slotBytes
 		return
 	}
