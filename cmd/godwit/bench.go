@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/godwit-im/godwit"
-	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/harness/load"
 	"github.com/godwit-im/godwit/harness/record"
 	"github.com/godwit-im/godwit/harness/result"
@@ -22,6 +19,9 @@ import (
 
 // benchResults is where results go unless told otherwise.
 const benchResults = "bench/results"
+
+// agentArgs make this program an agent of a bench run that started it.
+var agentArgs = []string{"bench", "agent", "--listen", "-"}
 
 func (a *app) benchCommand() *cobra.Command {
 	c := group(&cobra.Command{
@@ -54,8 +54,9 @@ func (a *app) benchRunCommand() *cobra.Command {
 ` + strings.Join(scenario.Names(), ", ") + `,
 or a .yaml file.
 
-Without --url it starts a server of its own on a fresh directory below --data,
-and ends it afterwards. With --url the server must believe development tokens
+Without --url it starts a server of its own (or as many as the scenario says) on a
+fresh directory below --data, and ends it afterwards; what an earlier run that was
+killed left there is removed. With --url the server must believe development tokens
 of the directory --data (godwit serve --dev --data DIR).
 
 Operations are due by a schedule that is made beforehand; latency counts from
@@ -96,26 +97,26 @@ func (a *app) benchRun(ctx context.Context, name string, flags *benchFlags) erro
 	if cfg.Program, err = os.Executable(); err != nil {
 		return err
 	}
-	cfg.ProgramArgs = []string{"bench", "agent", "--listen", "-"}
+	cfg.ProgramArgs = agentArgs
 	cfg.Server.Version, cfg.Server.Store = version, "wal+memory"
-	data := flags.data
 	if flags.url == "" {
-		server, dir, err := a.benchServer(ctx, flags.data)
+		servers, err := startServers(ctx, flags.data, s.Servers)
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		defer server.Close()
-		data = dir
-		cfg.URL, cfg.Metrics, cfg.PID, cfg.Server.Groups = server.URL, server.Ops+"/metrics", server.PID, 1
+		defer servers.close()
+		servers.configure(&cfg)
 	} else {
-		if data == "" {
+		switch {
+		case flags.data == "":
 			return fmt.Errorf("--url needs --data, the directory whose key the server believes")
+		case s.Servers > 1:
+			return fmt.Errorf("the scenario %s runs on %d servers of its own and --url names one; add --set 'servers: 1'", s.Name, s.Servers)
 		}
-		cfg.URL, cfg.Metrics, cfg.PID = flags.url, flags.metrics, flags.pid
+		cfg.Servers = []load.Endpoint{{URL: flags.url, Metrics: flags.metrics, PID: flags.pid}}
+		cfg.Dir = flags.data
+		cfg.Tokens = func(_ int, users []string) ([]string, error) { return mintAll(flags.data, users) }
 	}
-	cfg.Dir = data
-	cfg.Tokens = func(users []string) ([]string, error) { return mintAll(data, users) }
 	run, err := load.Run(ctx, cfg)
 	if run == nil {
 		return err
@@ -123,38 +124,6 @@ func (a *app) benchRun(ctx context.Context, name string, flags *benchFlags) erro
 	err = errors.Join(err, a.benchWrite(run, flags.out), a.benchPrint(run))
 	a.json = false // the summary stays the last line of standard output, a complaint follows elsewhere
 	return err
-}
-
-// benchServer starts a server of this same program on a fresh directory.
-func (a *app) benchServer(ctx context.Context, parent string) (*load.Server, string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, "", err
-	}
-	dir, err := os.MkdirTemp(parent, "godwit-bench-")
-	if err != nil {
-		return nil, "", err
-	}
-	var log bytes.Buffer
-	server, err := load.StartServer(ctx, &log, self, "serve", "--json", "--dev", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", dir)
-	if err != nil {
-		return nil, "", errors.Join(fmt.Errorf("%w: %s", err, bytes.TrimSpace(log.Bytes())), os.RemoveAll(dir))
-	}
-	return server, dir, nil
-}
-
-func mintAll(data string, users []string) ([]string, error) {
-	signer, err := auth.DevSigner(data, nil)
-	if err != nil {
-		return nil, err
-	}
-	tokens := make([]string, len(users))
-	for i, user := range users {
-		if tokens[i], err = signer.Mint(godwit.UserID(user), tokenTTL); err != nil {
-			return nil, err
-		}
-	}
-	return tokens, nil
 }
 
 // benchCommandLine is how to repeat a run, without what differs by machine.

@@ -25,6 +25,17 @@ type capacityFlags struct {
 	search  capacity.Config
 	slo     string
 	latency string
+	trial   time.Duration
+}
+
+// inShort are the changes to a scenario for one trial: short, and without what
+// has nothing to do with the rate.
+func (f *capacityFlags) inShort() []string {
+	changes := []string{"sdk_sessions: 0"}
+	if f.trial > 0 {
+		changes = append(changes, fmt.Sprintf("stages: {warm_up: 1s, measure: %s, cool_down: 500ms, verify: 20s}", f.trial))
+	}
+	return changes
 }
 
 func (a *app) benchCapacityCommand() *cobra.Command {
@@ -34,15 +45,17 @@ func (a *app) benchCapacityCommand() *cobra.Command {
 		Short: "Find the highest rate that keeps an SLO",
 		Long: `Search the highest rate of a scenario (dm-chat unless named) that keeps every
 condition of --slo: doubling from the scenario's rate to the first failure, then
-bisection, then three confirmations in a row. Each trial runs the scenario on a
-server of its own with a fresh directory.
+bisection, then three confirmations in a row. Each trial runs the scenario, its
+measure stage cut to --trial, on a server of its own with a fresh directory.
 
 Conditions bound ` + capacity.Metrics + `.
 
-The result of the last confirmation is kept like that of bench run. When the
-generator falls behind, the trial is repeated up to twice; when it gives out before
-the server does, the answer is "at least".`,
+The result of the last confirmation is kept like that of bench run, with every
+trial. When the generator falls behind, the trial is repeated up to twice; when it
+gives out before the server does, the verdict is "generator-limited", and the rate
+only a lower bound.`,
 		Example: `  godwit bench capacity --slo 'p99<200ms,loss=0'
+  godwit bench capacity dm-chat --slo 'p99<20ms,loss=0' --limit 5m
   godwit bench capacity dm-chat --quick --slo 'p99<50ms,loss=0,refused<=0.1%' --json`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: work(func(c *cobra.Command, args []string) error {
@@ -59,6 +72,8 @@ the server does, the answer is "at least".`,
 	f.Float64Var(&flags.search.Start, "start", 0, "first `RATE` tried, per second (default the scenario's)")
 	f.Float64Var(&flags.search.Max, "max", 0, "highest `RATE` tried (default 10,000 times the first)")
 	f.Float64Var(&flags.search.Precision, "precision", 0.05, "relative `WIDTH` at which the search ends")
+	f.DurationVar(&flags.search.Budget, "limit", 5*time.Minute, "`TIME` of the whole search, up to the last trial; bisection ends early for it")
+	f.DurationVar(&flags.trial, "trial", 5*time.Second, "`TIME` of each trial's measure stage; 0 for the scenario's stages")
 	f.BoolVar(&flags.quick, "quick", false, "the short form of the scenario for each trial")
 	f.StringArrayVar(&flags.set, "set", nil, "change `FIELD: VALUE`s of the scenario, in YAML; may be repeated")
 	f.StringVar(&flags.data, "data", "", "`DIR`ectory in which each trial's server gets its own")
@@ -73,6 +88,7 @@ type capacitySummary struct {
 	Latency  string          `json:"latency"`
 	Rate     float64         `json:"rate_per_s"`
 	Failed   float64         `json:"failed_per_s,omitempty"`
+	Verdict  string          `json:"verdict"`            // capacity, generator-limited or bounded
 	AtLeast  string          `json:"at_least,omitempty"` // why the server may sustain more
 	Trials   []capacityTrial `json:"trials"`
 }
@@ -90,6 +106,8 @@ func (a *app) benchCapacity(ctx context.Context, name string, flags *capacityFla
 	if err != nil {
 		return err
 	}
+	command := capacityCommandLine(name, flags)
+	flags.set = append(flags.inShort(), flags.set...)
 	s, err := scenario.Open(name, flags.quick, flags.set...)
 	if err != nil {
 		return err
@@ -115,10 +133,13 @@ func (a *app) benchCapacity(ctx context.Context, name string, flags *capacityFla
 	if err != nil {
 		return err
 	}
+	summary := capacitySummary{Scenario: s.Name, SLO: slo.String(), Latency: flags.latency}
+	last.Scenario, last.Command = s.Name+"-capacity", command
+	last.Capacity = capacityResult(&summary, found)
 	if err := a.benchWrite(last, flags.out); err != nil {
 		return err
 	}
-	return a.capacityPrint(capacitySummary{Scenario: s.Name, SLO: slo.String(), Latency: flags.latency}, found)
+	return a.capacityPrint(summary, found)
 }
 
 // capacityTrial runs the scenario at a rate on a server of its own. A run that
@@ -129,23 +150,41 @@ func (a *app) capacityTrial(ctx context.Context, name string, flags benchFlags, 
 	if err != nil {
 		return nil, err
 	}
-	server, dir, err := a.benchServer(ctx, flags.data)
+	servers, err := startServers(ctx, flags.data, s.Servers)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	defer server.Close()
+	defer servers.close()
 	cfg := load.Config{
-		Scenario: s, Command: benchCommandLine(name, &flags), Progress: progress, Dir: dir,
-		URL: server.URL, Metrics: server.Ops + "/metrics", PID: server.PID,
-		Server: result.ServerFacts{Version: version, Store: "wal+memory", Groups: 1},
-		Tokens: func(users []string) ([]string, error) { return mintAll(dir, users) },
+		Scenario: s, Command: benchCommandLine(name, &flags), Progress: progress,
+		Server: result.ServerFacts{Version: version, Store: "wal+memory"},
 	}
+	servers.configure(&cfg)
+	if cfg.Program, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	cfg.ProgramArgs = agentArgs
 	run, err = load.Run(ctx, cfg)
 	if errors.Is(err, load.ErrFailed) {
 		err = nil
 	}
 	return run, err
+}
+
+// capacityCommandLine is how to repeat a search.
+func capacityCommandLine(name string, flags *capacityFlags) string {
+	line := strings.Replace(benchCommandLine(name, &flags.benchFlags), "bench run", "bench capacity", 1)
+	return fmt.Sprintf("%s --slo '%s' --limit %s --trial %s", line, flags.slo, flags.search.Budget, flags.trial)
+}
+
+// capacityResult is the search as the result file has it.
+func capacityResult(s *capacitySummary, found capacity.Found) *result.Capacity {
+	c := &result.Capacity{SLO: s.SLO, Latency: s.Latency, Rate: found.Rate, Failed: found.Failed, Verdict: found.Verdict, Why: found.AtLeast}
+	for _, t := range found.Trials {
+		l := &t.Outcome.Latency
+		c.Trials = append(c.Trials, result.CapacityTrial{Phase: string(t.Phase), Rate: t.Rate, P50: l.P50, P99: l.P99, Lost: t.Outcome.Lost, Unmet: t.Unmet})
+	}
+	return c
 }
 
 // capacityOutcome reads what an SLO can bound from a run.
@@ -179,7 +218,7 @@ func trialLine(t capacity.Trial) string {
 }
 
 func (a *app) capacityPrint(s capacitySummary, found capacity.Found) error {
-	s.Rate, s.Failed, s.AtLeast = found.Rate, found.Failed, found.AtLeast
+	s.Rate, s.Failed, s.Verdict, s.AtLeast = found.Rate, found.Failed, found.Verdict, found.AtLeast
 	for _, t := range found.Trials {
 		s.Trials = append(s.Trials, capacityTrial{t.Phase, t.Rate, t.Outcome.Latency.P99 / 1000, t.Outcome.Lost, append([]string{}, t.Unmet...)})
 	}
@@ -188,7 +227,7 @@ func (a *app) capacityPrint(s capacitySummary, found capacity.Found) error {
 	}
 	text := fmt.Sprintf("%s sustains %.6g operations/s under %s of %s", s.Scenario, s.Rate, s.SLO, s.Latency)
 	if s.AtLeast != "" {
-		text = fmt.Sprintf("%s sustains at least %.6g operations/s under %s of %s: %s", s.Scenario, s.Rate, s.SLO, s.Latency, s.AtLeast)
+		text = fmt.Sprintf("%s, no capacity: %s sustains at least %.6g operations/s under %s of %s: %s", s.Verdict, s.Scenario, s.Rate, s.SLO, s.Latency, s.AtLeast)
 	}
 	_, err := fmt.Fprintln(a.stdout, text)
 	return err

@@ -61,7 +61,7 @@ func TestCapacityRefusesBeforeItStartsAnything(t *testing.T) {
 }
 
 func TestCapacityPrintsOneLineForScripts(t *testing.T) {
-	found := capacity.Found{Rate: 1500, Failed: 1575, Trials: []capacity.Trial{
+	found := capacity.Found{Rate: 1500, Failed: 1575, Verdict: result.VerdictCapacity, Trials: []capacity.Trial{
 		{Phase: capacity.PhaseStep, Rate: 1000, Outcome: capacity.Outcome{Latency: result.Latency{P99: 2500}}},
 		{Phase: capacity.PhaseBisect, Rate: 1575, Outcome: capacity.Outcome{Lost: 3}, Unmet: []string{"loss is 3, want loss=0"}},
 	}}
@@ -74,7 +74,7 @@ func TestCapacityPrintsOneLineForScripts(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
 		t.Fatalf("%v: %s", err, out.String())
 	}
-	want := capacitySummary{Scenario: "dm-chat", SLO: "p99<200ms", Rate: 1500, Failed: 1575, Trials: []capacityTrial{
+	want := capacitySummary{Scenario: "dm-chat", SLO: "p99<200ms", Rate: 1500, Failed: 1575, Verdict: result.VerdictCapacity, Trials: []capacityTrial{
 		{capacity.PhaseStep, 1000, 2.5, 0, []string{}},
 		{capacity.PhaseBisect, 1575, 0, 3, []string{"loss is 3, want loss=0"}},
 	}}
@@ -83,8 +83,8 @@ func TestCapacityPrintsOneLineForScripts(t *testing.T) {
 	}
 	a.json = false
 	out.Reset()
-	found.AtLeast = "the generator fell behind"
-	if err := a.capacityPrint(capacitySummary{Scenario: "dm-chat"}, found); err != nil || !strings.Contains(out.String(), "at least 1500 operations/s") || !strings.Contains(out.String(), found.AtLeast) {
+	found.Verdict, found.AtLeast = result.VerdictGenerator, "the generator fell behind"
+	if err := a.capacityPrint(capacitySummary{Scenario: "dm-chat"}, found); err != nil || !strings.Contains(out.String(), "at least 1500 operations/s") || !strings.Contains(out.String(), found.AtLeast) || !strings.HasPrefix(out.String(), "generator-limited, no capacity") {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }

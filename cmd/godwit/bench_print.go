@@ -11,10 +11,13 @@ import (
 // benchSummary is the line scripts read. Counts and latencies are of operations
 // that were due in the measure stage.
 type benchSummary struct {
-	Scenario string `json:"scenario"`
-	Valid    bool   `json:"valid"`
-	Invalid  string `json:"invalid,omitempty"` // why
-	Sessions int    `json:"sessions"`
+	Scenario string       `json:"scenario"`
+	Valid    bool         `json:"valid"`
+	Invalid  string       `json:"invalid,omitempty"` // why
+	Sessions int          `json:"sessions"`
+	SDK      int          `json:"sdk_sessions"` // beside sessions; none of what follows but the checks is theirs
+	Servers  int          `json:"servers"`      // independent of each other
+	Slow     *slowSummary `json:"slow,omitempty"`
 
 	Offered    uint64 `json:"offered"`
 	Acked      uint64 `json:"acked"`
@@ -40,13 +43,33 @@ type benchSummary struct {
 	FileSystem    string  `json:"filesystem"`
 }
 
+// slowSummary is what became of slow consumers, and of the others beside them.
+type slowSummary struct {
+	Silent     int               `json:"silent"`
+	Asking     int               `json:"asking"`
+	WindowFull int               `json:"window_full"`
+	CutOff     int               `json:"cut_off"`
+	CloseCodes map[string]uint64 `json:"close_codes"`
+	BeforeP50  float64           `json:"others_before_p50_ms"`
+	BesideP50  float64           `json:"others_beside_p50_ms"`
+	BeforeP99  float64           `json:"others_before_p99_ms"`
+	BesideP99  float64           `json:"others_beside_p99_ms"`
+}
+
 func summarize(run *result.Run) benchSummary {
 	v := &run.Verify
 	s := benchSummary{
 		Scenario: run.Scenario, Valid: run.Invalid == "" && v.OK(), Invalid: run.Invalid, Sessions: run.Settings.Sessions,
+		SDK: run.Settings.SDKSessions, Servers: max(run.Settings.Servers, 1),
 		Lost: v.Lost, Duplicated: v.Duplicated, Reordered: v.Reordered, Gaps: v.Gaps, Foreign: v.Foreign, ReadBack: v.ReadBack,
 		ServerCPU: run.Usage.ServerCPUPerMessage, RSSPerSession: run.Usage.BytesPerConnection,
 		FsyncP50: run.Host.FsyncP50US, FileSystem: run.Host.FileSystem,
+	}
+	if w := run.Slow; w != nil {
+		s.Slow = &slowSummary{
+			w.Silent, w.Asking, w.WindowFull, w.CutOff, w.CloseCodes,
+			w.OthersBefore.P50 / 1000, w.OthersBeside.P50 / 1000, w.OthersBefore.P99 / 1000, w.OthersBeside.P99 / 1000,
+		}
 	}
 	for _, stage := range run.Stages {
 		if stage.Name == "measure" {
@@ -56,6 +79,9 @@ func summarize(run *result.Run) benchSummary {
 	stored, delivered := run.Latencies["send→stored"], run.Latencies["send→delivered"]
 	s.Acked, s.AckP50, s.AckP99 = stored.Count, stored.P50/1000, stored.P99/1000
 	s.Delivered, s.DeliverP50, s.DeliverP99 = delivered.Count, delivered.P50/1000, delivered.P99/1000
+	if run.Slow != nil {
+		s.Delivered += run.Slow.ToSlow.Count // their latency is their own doing
+	}
 	return s
 }
 
@@ -67,6 +93,9 @@ func (a *app) benchPrint(run *result.Run) error {
 	}
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format+"\n", args...) }
 	p("%s: %d sessions, %s loop, payloads of %d/%d/%d bytes (p50/p99/max)", s.Scenario, s.Sessions, run.Settings.Loop, run.Settings.BodyP50, run.Settings.BodyP99, run.Settings.BodyMax)
+	if s.Servers > 1 {
+		p("%d independent single-node servers, no cluster: figures are of all together", s.Servers)
+	}
 	if s.Offered > 0 {
 		p("offered %d, refused %d, unknown %d, late %d", s.Offered, s.Refused, s.Unknown, s.Late)
 	}
@@ -79,6 +108,13 @@ func (a *app) benchPrint(run *result.Run) error {
 	}
 	if s.RSSPerSession > 0 {
 		p("server memory %.0f bytes per session (R² %.4f)", s.RSSPerSession, run.Usage.BytesPerConnectionR2)
+	}
+	if sdk := run.SDK; sdk != nil {
+		p("beside them %d sessions of the Go SDK: offered %d, acked %d, delivered %d, %d connections cut, %d reconnects", sdk.Sessions, sdk.Offered, sdk.Acked, sdk.Delivered, sdk.Cut, sdk.Reconnects)
+	}
+	if w := s.Slow; w != nil {
+		p("slow: %d silent, %d asking; %d held back at the window, %d cut off, closes by code %v", w.Silent, w.Asking, w.WindowFull, w.CutOff, w.CloseCodes)
+		p("the others' send→delivered: p50 %.3f ms, p99 %.3f ms before; p50 %.3f ms, p99 %.3f ms beside the slow ones", w.BeforeP50, w.BeforeP99, w.BesideP50, w.BesideP99)
 	}
 	p("fsync p50 %.0f µs on %s", s.FsyncP50, s.FileSystem)
 	p("verified: lost %d, duplicated %d, reordered %d, gaps %d, foreign %d; %d entries read back", s.Lost, s.Duplicated, s.Reordered, s.Gaps, s.Foreign, s.ReadBack)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/godwit-im/godwit/harness/result"
 )
@@ -17,7 +18,7 @@ import (
 var (
 	// ErrNone: even Config.Min broke the SLO.
 	ErrNone = errors.New("no rate keeps the SLO")
-	// ErrUnsettled: Config.ProbesMax trials confirmed no rate.
+	// ErrUnsettled: Config.ProbesMax trials, or Config.Budget, confirmed no rate.
 	ErrUnsettled = errors.New("no rate was confirmed")
 )
 
@@ -53,6 +54,10 @@ type Config struct {
 	Precision float64 // relative width at which bisection ends; 0: 0.05
 	Confirm   int     // trials in a row that must keep the SLO; 0: 3
 	ProbesMax int     // trials in all; 0: 60
+	// Budget bounds the search in time, the trial that is running excepted: in
+	// view of it bisection ends early, so that confirmations find time. 0: none.
+	Budget time.Duration
+	Now    func() time.Time // nil: time.Now
 }
 
 const (
@@ -72,6 +77,9 @@ func (c *Config) validate() error {
 	if c.Precision == 0 {
 		c.Precision = 0.05
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Confirm == 0 {
 		c.Confirm = 3
 	}
@@ -83,6 +91,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("capacity: rates must be 0 < min %v <= start %v <= max %v", c.Min, c.Start, c.Max)
 	case !(c.Precision >= 0.001 && c.Precision <= 0.5):
 		return fmt.Errorf("capacity: precision %v is not 0.001…0.5", c.Precision)
+	case c.Budget < 0:
+		return fmt.Errorf("capacity: a budget of %s", c.Budget)
 	case c.Confirm < 1 || c.ProbesMax < c.Confirm:
 		return fmt.Errorf("capacity: %d confirmations of %d trials", c.Confirm, c.ProbesMax)
 	}
@@ -111,8 +121,9 @@ const (
 type Found struct {
 	Rate   float64
 	Failed float64 // the lowest rate above it that failed; 0: none did
-	// AtLeast says why the server may sustain more: the generator, not the SLO,
-	// gave out, or Max was reached. Empty: Rate is the server's.
+	// Verdict is one of the result package's; AtLeast says, unless that is
+	// VerdictCapacity, why the server may sustain more than Rate.
+	Verdict string
 	AtLeast string
 	Trials  []Trial
 }
@@ -128,6 +139,8 @@ type search struct {
 	failed  float64 // the lowest rate that failed; 0: none
 	invalid string  // of the trial that set failed
 	trials  []Trial
+	begun   time.Time
+	longest time.Duration // trial so far
 }
 
 // Find searches the highest rate. report, if not nil, gets every trial as it
@@ -139,7 +152,7 @@ func Find(ctx context.Context, config Config, slo SLO, probe Probe, report func(
 	if len(slo) == 0 {
 		return Found{}, errors.New("capacity: an empty SLO is kept by every rate")
 	}
-	s := &search{config: config, slo: slo, probe: probe, report: report}
+	s := &search{config: config, slo: slo, probe: probe, report: report, begun: config.Now()}
 	err := s.step(ctx)
 	if err == nil {
 		err = s.bisect(ctx)
@@ -150,11 +163,13 @@ func Find(ctx context.Context, config Config, slo SLO, probe Probe, report func(
 	if err != nil {
 		return Found{Trials: s.trials}, err
 	}
-	found := Found{Rate: s.kept, Failed: s.failed, Trials: s.trials}
+	found := Found{Rate: s.kept, Failed: s.failed, Trials: s.trials, Verdict: result.VerdictCapacity}
 	switch {
 	case s.failed == 0:
+		found.Verdict = result.VerdictBounded
 		found.AtLeast = fmt.Sprintf("the highest rate tried, %.6g/s, kept the SLO", s.config.Max)
 	case s.invalid != "":
+		found.Verdict = result.VerdictGenerator
 		found.AtLeast = fmt.Sprintf("%.6g/s failed for the generator's sake: %s", s.failed, s.invalid)
 	}
 	return found, nil
@@ -180,12 +195,17 @@ func (s *search) step(ctx context.Context) error {
 
 // bisect narrows the gap between a rate that kept the SLO and one that didn't.
 func (s *search) bisect(ctx context.Context) error {
-	for s.failed > 0 && s.failed > s.kept*(1+s.config.Precision) {
+	for s.failed > 0 && s.failed > s.kept*(1+s.config.Precision) && s.timeFor(1+s.config.Confirm) {
 		if _, err := s.try(ctx, PhaseBisect, (s.kept+s.failed)/2); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// timeFor reports whether so many more trials fit into the budget.
+func (s *search) timeFor(trials int) bool {
+	return s.config.Budget == 0 || s.config.Now().Sub(s.begun)+time.Duration(trials)*s.longest <= s.config.Budget
 }
 
 // confirm tries the rate again until it kept the SLO so many times in a row; a
@@ -232,10 +252,15 @@ func (s *search) attempt(ctx context.Context, phase Phase, rate float64) (Trial,
 	if n := len(s.trials); n == s.config.ProbesMax {
 		return Trial{}, fmt.Errorf("%w in %d trials; last tried %.6g/s: make the measure stage longer, or the SLO less tight", ErrUnsettled, n, s.trials[n-1].Rate)
 	}
+	if s.config.Budget > 0 && s.config.Now().Sub(s.begun) > s.config.Budget {
+		return Trial{}, fmt.Errorf("%w in %s and %d trials: allow more time, or make the measure stage shorter", ErrUnsettled, s.config.Budget, len(s.trials))
+	}
 	if err := ctx.Err(); err != nil {
 		return Trial{}, err
 	}
+	begun := s.config.Now()
 	outcome, err := s.probe(ctx, rate)
+	s.longest = max(s.longest, s.config.Now().Sub(begun))
 	if err != nil {
 		return Trial{}, fmt.Errorf("try %.6g/s: %w", rate, err)
 	}

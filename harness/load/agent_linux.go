@@ -30,7 +30,7 @@ type Agent struct {
 // Plan is an agent's share of a run.
 type Plan struct {
 	Scenario scenario.Scenario
-	URL      string
+	URLs     []string // of the servers, see serverOf
 	RunID    uint64
 	First    uint32 // number of the first user; even
 	Names    []string
@@ -55,6 +55,7 @@ type Report struct {
 	Latencies map[string]*record.Distribution
 	Lost      uint64 // connections that ended unasked
 	Reason    string // of the last of them
+	Slow      result.Slow
 }
 
 // None is what a method without arguments or results takes.
@@ -105,9 +106,19 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 	if len(p.Names) == 0 || len(p.Names) != len(p.Tokens) || p.First%2 != 0 || p.Scenario.Paired() && len(p.Names)%2 != 0 {
 		return errors.New("the agent's share is not of whole pairs")
 	}
-	to, err := parseTarget(p.URL)
-	if err != nil {
-		return err
+	if 2*p.Slow >= len(p.Names) && p.Slow > 0 {
+		return errors.New("every pair of the agent's share is slow: use fewer agents")
+	}
+	if len(p.URLs) != p.Scenario.Servers {
+		return fmt.Errorf("the agent was told %d servers of %d", len(p.URLs), p.Scenario.Servers)
+	}
+	var targets []target
+	for _, address := range p.URLs {
+		to, err := parseTarget(address)
+		if err != nil {
+			return err
+		}
+		targets = append(targets, to)
 	}
 	corpus, err := ReadCorpus(p.Scenario.Corpus)
 	if err != nil {
@@ -122,13 +133,13 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 		encoding = godwit.EncodingJSON
 	}
 	l, err := newLoop(loopConfig{
-		target: to, encoding: encoding, runID: p.RunID, first: p.First, names: p.Names, tokens: p.Tokens, corpus: corpus,
+		targets: targets, encoding: encoding, runID: p.RunID, first: p.First, names: p.Names, tokens: p.Tokens, corpus: corpus,
 		shard: a.recorder.Shard(), start: clock(), unixMS: time.Now().UnixMilli(), seed: p.Seed, hinder: p.Hinder,
 	})
 	if err != nil {
 		return err
 	}
-	l.slow = p.Slow
+	l.slow.sessions = p.Slow
 	a.plan, a.loop = *p, l
 	a.running.Store(l)
 	return nil
@@ -203,7 +214,7 @@ func (a *agentCalls) Finish(_ *None, r *Report) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost}
+	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found}
 	if a.loop.reason != nil {
 		r.Reason = a.loop.reason.Error()
 	}

@@ -28,12 +28,14 @@ func (l *loop) connect(i uint32, due time.Duration) {
 	l.dials = append(l.dials, i)
 }
 
+func (l *loop) targetOf(i uint32) *target { return &l.targets[serverOf(l.first+i, len(l.targets))] }
+
 func (l *loop) dial(i uint32) error {
 	s := &l.sessions[i]
 	if s.state != stateClosed {
 		panic(fmt.Sprintf("BUG: session %d is dialled while in state %d", i, s.state))
 	}
-	fd, err := dial(l.target.address, int(l.first+i))
+	fd, err := dial(l.targetOf(i).address, int(l.first+i))
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		return fmt.Errorf("%w: this process may open no more files; use more agents", err)
 	}
@@ -62,7 +64,8 @@ func (l *loop) connected(i uint32) {
 		return
 	}
 	s.state = stateUpgrading
-	s.out = appendHandshake(s.out, l.target.host, l.target.path, l.encoding.Subprotocol())
+	to := l.targetOf(i)
+	s.out = appendHandshake(s.out, to.host, to.path, l.encoding.Subprotocol())
 	l.interest(i)
 	l.soil(i)
 }
@@ -85,6 +88,7 @@ func (l *loop) opened(i uint32, reply *godwit.ConnectReply) {
 	s := &l.sessions[i]
 	user := l.first + i
 	s.inFlight, s.attempts, s.unacked = int(reply.Limits.InFlight), 0, 0
+	l.window = int(reply.Limits.Window)
 	l.open++
 	l.shard.Sessions.Add(1)
 	now := l.now()
@@ -147,6 +151,7 @@ func (l *loop) drop(i uint32, err error) {
 	s := &l.sessions[i]
 	if s.state >= stateReplaying {
 		l.lost++
+		l.cutOff(i)
 	}
 	l.leave(i)
 	l.later(i, err)

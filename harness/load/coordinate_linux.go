@@ -31,6 +31,10 @@ type agentHandle struct {
 // openAgents starts the agents and gives each its share: whole pairs.
 func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens []string) error {
 	s := &c.Scenario
+	urls := make([]string, len(c.Servers))
+	for i := range c.Servers {
+		urls[i] = c.Servers[i].URL
+	}
 	n := s.Agents
 	if len(c.Remote) > 0 {
 		n = len(c.Remote)
@@ -38,7 +42,7 @@ func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens 
 	if n > (s.Sessions+1)/2 {
 		return fmt.Errorf("%d agents are too many for %d sessions: each needs a pair", n, s.Sessions)
 	}
-	pairs, slow := (s.Sessions+1)/2, int(s.SlowShare*float64(s.Sessions))
+	pairs, slow := (s.Sessions+1)/2, s.SlowSessions()
 	for k := range n {
 		from, to := 2*(pairs*k/n), min(2*(pairs*(k+1)/n), s.Sessions)
 		handle, err := c.openAgent(ctx, k, n)
@@ -47,10 +51,11 @@ func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens 
 		}
 		handle.sessions = to - from
 		c.agents = append(c.agents, handle)
+		mySlow := slow*(k+1)/n - slow*k/n
 		plan := Plan{
-			Scenario: *s, URL: c.URL, RunID: run, First: uint32(from), Names: names[from:to], Tokens: tokens[from:to],
-			Rate: s.Rate / float64(n), Connect: s.ConnectRate / float64(n), Seed: s.Seed + uint64(k),
-			Slow: slow*(k+1)/n - slow*k/n, Hinder: c.hinder,
+			Scenario: *s, URLs: urls, RunID: run, First: uint32(from), Names: names[from:to], Tokens: tokens[from:to],
+			Rate: (s.Rate-s.SlowRate*float64(slow))/float64(n) + s.SlowRate*float64(mySlow), Connect: s.ConnectRate / float64(n), Seed: s.Seed + uint64(k),
+			Slow: mySlow, Hinder: c.hinder,
 		}
 		if err := handle.client.Call("Agent.Prepare", &plan, &None{}); err != nil {
 			return fmt.Errorf("agent %d: %w", k+1, err)
@@ -175,6 +180,13 @@ func (c *coordinator) generatorUsage() (sum record.Usage, err error) {
 		}
 		sum.CPUSeconds += used.CPUSeconds
 		sum.RSSBytes += used.RSSBytes
+	}
+	if c.sdk != nil && (len(c.agents) > 1 || len(c.Remote) > 0) { // else the agent is this process
+		own, err := record.Self()
+		if err != nil {
+			return sum, err
+		}
+		sum.CPUSeconds, sum.RSSBytes = sum.CPUSeconds+own.CPUSeconds, sum.RSSBytes+own.RSSBytes
 	}
 	return sum, nil
 }

@@ -88,9 +88,14 @@ func (l *loop) drive(t traffic) error {
 	l.base = t.base
 	l.stages.plan(t.base, warmUp, measure, coolDown)
 	end := l.stages.from[stageVerify]
+	l.slow.from = l.stages.from[stageMeasure] + measure/3
 	if s.Kind != scenario.KindIdle && s.Loop == scenario.LoopOpen {
 		l.planned = 0
-		l.plan = planArrivals(s.Arrivals, t.rate, end-t.base, len(l.sessions), l.seed)
+		if s.Kind == scenario.KindSlow {
+			l.plan = l.planSlow(s.Arrivals, t.rate, s.SlowRate, end-t.base)
+		} else {
+			l.plan = planArrivals(s.Arrivals, t.rate, end-t.base, len(l.sessions), l.seed)
+		}
 		for _, a := range l.plan {
 			l.stages.row(t.base+a.at).Scheduled++
 		}
@@ -103,12 +108,7 @@ func (l *loop) drive(t traffic) error {
 	case s.Loop == scenario.LoopClosed:
 		l.closeLoop(s.InFlight, end)
 	default:
-		l.perform = func(a arrival, due time.Duration) {
-			if l.isSlow(a.actor) {
-				a.actor ^= 1
-			}
-			l.begin(a.actor, opSend, due)
-		}
+		l.perform = func(a arrival, due time.Duration) { l.begin(a.actor, opSend, due) }
 	}
 	err := l.segments(s.Kind, end)
 	l.again = nil
@@ -147,14 +147,14 @@ func (l *loop) segments(kind string, end time.Duration) error {
 		}
 		l.cut()
 	case scenario.KindSlow:
-		if err := l.pump(from[stageMeasure], nil); err != nil {
+		if err := l.pump(l.slow.from, nil); err != nil {
 			return err
 		}
-		l.setReading(false)
+		l.setSlow(true)
 		if err := l.pump(from[stageCoolDown], nil); err != nil {
 			return err
 		}
-		l.setReading(true)
+		l.setSlow(false)
 	}
 	return l.pump(end, nil)
 }
@@ -167,20 +167,6 @@ func (l *loop) cut() {
 			s.replaced = true
 			l.leave(uint32(i))
 			l.connect(uint32(i), now)
-		}
-	}
-}
-
-// isSlow reports whether the session is a slow consumer: one of each of the
-// last pairs. It sends nothing; its partner writes to it.
-func (l *loop) isSlow(i uint32) bool { return i&1 == 1 && int(i) >= len(l.sessions)-2*l.slow }
-
-func (l *loop) setReading(reading bool) {
-	for i := range l.sessions {
-		s := &l.sessions[i]
-		if l.isSlow(uint32(i)) && s.state > stateConnecting {
-			s.reading = reading
-			l.interest(uint32(i))
 		}
 	}
 }

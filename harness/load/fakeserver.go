@@ -26,6 +26,9 @@ const (
 	faultForgery    fault = "a text changed on the way"
 	faultRefusal    fault = "a message refused and stored nevertheless"
 	faultHalfStored fault = "a message missing from the sender's own log"
+	faultResume     fault = "an entry left out of a replay"
+	faultRetry      fault = "a message that had to be sent again stored twice"
+	faultNoAnswer   fault = "an answer that never came, and all well after a reconnect"
 )
 
 const (
@@ -38,15 +41,18 @@ const (
 // notice is tried on it. Its token is the user's name.
 type fakeServer struct {
 	fault fault
+	at    int // which of their messages goes wrong
 
 	listener net.Listener
 	served   sync.WaitGroup
 
-	mu    sync.Mutex
-	logs  map[string]*fakeLog
-	conns map[*gws.Conn]string
-	sends int
-	held  *godwit.Entry // faultReorder: waits for the sender's next message
+	mu      sync.Mutex
+	logs    map[string]*fakeLog
+	conns   map[*gws.Conn]string
+	sends   int                    // of those whose messages may go wrong
+	numbers int                    // messages
+	held    *godwit.Entry          // faultReorder: waits for the sender's next message
+	only    func(user string) bool // whose messages may go wrong; nil: everybody's
 }
 
 // fakeLog is one user's.
@@ -55,10 +61,11 @@ type fakeLog struct {
 	hidden  godwit.Seq // faultForgotten: not shown in history
 	seq     godwit.Seq
 	conn    *gws.Conn
+	stored  map[string]godwit.Entry // what the owner sent, by client id
 }
 
 func startFakeServer(f fault) (*fakeServer, error) {
-	s := &fakeServer{fault: f, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}}
+	s := &fakeServer{fault: f, at: faultAt, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}}
 	var err error
 	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("fake server: %w", err)
@@ -133,7 +140,7 @@ func write(conn *gws.Conn, f *godwit.ServerFrame) {
 
 func (s *fakeServer) logLocked(user string) *fakeLog {
 	if s.logs[user] == nil {
-		s.logs[user] = &fakeLog{}
+		s.logs[user] = &fakeLog{stored: map[string]godwit.Entry{}}
 	}
 	return s.logs[user]
 }
@@ -141,13 +148,7 @@ func (s *fakeServer) logLocked(user string) *fakeLog {
 func (s *fakeServer) handleLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 	switch f.Kind {
 	case godwit.KindConnect:
-		user := string(f.Connect.Token)
-		s.conns[conn] = user
-		log := s.logLocked(user)
-		log.conn = conn
-		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
-		reply.Connect = godwit.ConnectReply{Epoch: "fake", Seq: log.seq, Limits: godwit.Limits{InFlight: 64, Page: pageMax}}
-		write(conn, &reply)
+		s.connectLocked(conn, f)
 	case godwit.KindSend:
 		s.sendLocked(conn, f)
 	case godwit.KindHistory:
@@ -169,27 +170,80 @@ func (s *fakeServer) handleLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 		}
 		write(conn, &reply)
 	case godwit.KindSync:
-		write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSync})
+		log := s.logLocked(s.conns[conn])
+		reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSync, Sync: godwit.SyncReply{Head: log.seq}}
+		for i := range log.entries {
+			if e := &log.entries[i]; e.Seq > f.Sync.Since && e.Seq != log.hidden && len(reply.Sync.Entries) < pageMax {
+				reply.Sync.Entries = append(reply.Sync.Entries, *e)
+			}
+		}
+		write(conn, &reply)
 	}
 }
 
+// connectLocked opens a session, and replays what a resume asks for.
+func (s *fakeServer) connectLocked(conn *gws.Conn, f *godwit.ClientFrame) {
+	user := string(f.Connect.Token)
+	s.conns[conn] = user
+	log := s.logLocked(user)
+	log.conn = conn
+	reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
+	reply.Connect = godwit.ConnectReply{
+		Epoch: "fake", Seq: log.seq, Resumed: f.Connect.Resume.Set, Ping: 25, User: godwit.UserID(user),
+		Limits: godwit.Limits{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, Page: pageMax, Window: 512},
+	}
+	write(conn, &reply)
+	if !f.Connect.Resume.Set {
+		return
+	}
+	for _, e := range log.entries {
+		if e.Seq <= f.Connect.Resume.Seq {
+			continue
+		}
+		if s.fault == faultResume && s.mayGoWrong(user) {
+			s.fault = faultNone
+			log.hidden = e.Seq
+			continue
+		}
+		write(conn, &godwit.ServerFrame{Kind: godwit.KindEvent, Event: e})
+	}
+	write(conn, &godwit.ServerFrame{Kind: godwit.KindResumed, Resumed: godwit.Resumed{Seq: log.seq}})
+}
+
+func (s *fakeServer) mayGoWrong(user string) bool { return s.only == nil || s.only(user) }
+
 // sendLocked stores a message in both logs, unless it is the one to go wrong.
 func (s *fakeServer) sendLocked(conn *gws.Conn, f *godwit.ClientFrame) {
-	s.sends++
-	wrong := faultNone
-	if s.sends == faultAt {
-		wrong = s.fault
-	}
 	from, to := s.conns[conn], string(f.Send.To)
+	if e, again := s.logLocked(from).stored[string(f.Send.CID)]; again {
+		write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend, Send: godwit.SendReply{State: godwit.StateStored, Seq: e.Seq, MID: e.Msg.MID, Dup: true}})
+		return
+	}
+	wrong := faultNone
+	if s.mayGoWrong(from) {
+		if s.sends++; s.sends == s.at {
+			wrong = s.fault
+		}
+	}
+	s.numbers++
 	e := godwit.Entry{Msg: godwit.Message{
-		MID:  godwit.MessageID{byte(s.sends >> 24), byte(s.sends >> 16), byte(s.sends >> 8), byte(s.sends)},
+		MID:  godwit.MessageID{byte(s.numbers >> 24), byte(s.numbers >> 16), byte(s.numbers >> 8), byte(s.numbers)},
 		From: []byte(from), CID: append([]byte(nil), f.Send.CID...), Body: append([]byte(nil), f.Send.Text...), Text: true,
 	}}
 	own, theirs := s.logLocked(from), s.logLocked(to)
 	if wrong != faultHalfStored {
 		own.add(e, "u:"+to)
 	}
+	stored := e
+	stored.Seq = own.seq
+	if wrong != faultRetry {
+		own.stored[string(f.Send.CID)] = stored
+	}
 	s.deliverLocked(theirs, e, from, wrong)
+	if wrong == faultRetry || wrong == faultNoAnswer {
+		_ = conn.NetConn().Close()
+		return
+	}
 	if wrong == faultRefusal {
 		write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindError, Error: godwit.ErrRateLimited.Reply(0)})
 		return

@@ -15,7 +15,7 @@ import (
 
 // loopConfig is what one loop is given to do.
 type loopConfig struct {
-	target   target
+	targets  []target // see serverOf
 	encoding godwit.Encoding
 	runID    uint64
 	first    uint32 // number of the first user; even
@@ -69,7 +69,8 @@ type loop struct {
 	frame   godwit.ServerFrame
 	rng     *rand.Rand
 
-	slow   int         // how many sessions are slow consumers: see isSlow
+	slow   slowPart
+	window int         // limits.window of the server
 	gaveUp bool        // answers may come that nobody waits for
 	stop   atomic.Bool // set by the coordinator: end now
 	storm  struct {
@@ -184,6 +185,7 @@ func (l *loop) tick(now time.Duration) error {
 			l.ack(uint32(i))
 		}
 	}
+	l.askOn()
 	if l.hinder > 0 && now >= l.hindered+time.Second {
 		l.hindered = now
 		time.Sleep(l.hinder)
@@ -218,6 +220,8 @@ func (l *loop) interest(i uint32) {
 	events := uint32(0)
 	if s.reading {
 		events |= unix.EPOLLIN
+	} else {
+		events |= hangUps
 	}
 	if s.writing || s.state == stateConnecting {
 		events |= unix.EPOLLOUT

@@ -19,15 +19,14 @@ var ErrFailed = errors.New("the run failed its checks")
 // Config is one run.
 type Config struct {
 	Scenario scenario.Scenario
-	URL      string // of the server: ws://host:port/v1/ws
-	Metrics  string // of the server's /metrics; "": not scraped
-	PID      int    // of the server on this machine; 0: its memory and CPU are not known
-	Dir      string // on the file system of the server's store, for the fsync probe
+	Servers  []Endpoint // as many as the scenario says
+	Dir      string     // on the file system of the servers' stores, for the fsync probe
 	Server   result.ServerFacts
 	Command  string // to repeat the run
 
-	// Tokens mints one token for each user, in their order.
-	Tokens   func(users []string) ([]string, error)
+	// Tokens mints one token for each user, in their order, for the server of
+	// that position.
+	Tokens   func(server int, users []string) ([]string, error)
 	Progress *record.Progress
 
 	// Several agents are children of this process: Program with ProgramArgs must
@@ -41,12 +40,25 @@ type Config struct {
 	hinder time.Duration // a planted fault: the generator stops so long, once a second
 }
 
+// Endpoint is a server of the run, which knows nothing of the others.
+type Endpoint struct {
+	URL     string // ws://host:port/v1/ws
+	Metrics string // of its /metrics; "": not scraped
+	PID     int    // on this machine; 0: its memory and CPU are not known
+}
+
+// serverOf returns the server of a user: partners are on the same one.
+func serverOf(user uint32, servers int) int { return int(user/2) % servers }
+
 func (c *Config) validate() error {
 	if c.Tokens == nil || c.Progress == nil || c.Dir == "" {
 		return errors.New("load: Tokens, Progress and Dir are required")
 	}
 	if c.Scenario.Agents > 1 && len(c.Remote) == 0 && c.Program == "" {
 		return errors.New("load: several agents need Program")
+	}
+	if len(c.Servers) != c.Scenario.Servers {
+		return fmt.Errorf("the scenario wants %d servers, there are %d", c.Scenario.Servers, len(c.Servers))
 	}
 	return c.Scenario.Validate()
 }
@@ -77,18 +89,26 @@ func parseTarget(address string) (t target, err error) {
 
 // measurement is what the coordinator notes around the measure stage.
 type measurement struct {
-	before, after map[string]float64
-	server        [2]record.Usage
+	before, after map[string]float64 // sums over the servers
+	server        [2][]record.Usage
 	generator     [2]record.Usage
 	err           error
 }
 
 // fill writes the measurement into the result.
-func (m *measurement) fill(run *result.Run, messages uint64) {
+func (m *measurement) fill(run *result.Run, servers []Endpoint, messages uint64) {
 	u := &run.Usage
 	u.Before, u.After = m.before, m.after
-	u.ServerCPUSeconds = m.server[1].CPUSeconds - m.server[0].CPUSeconds
-	u.ServerRSSBytes = m.server[1].RSSBytes
+	for i := range servers {
+		one := result.ServerUsage{URL: servers[i].URL}
+		if servers[i].PID != 0 {
+			one.CPUSeconds, one.RSSBytes = m.server[1][i].CPUSeconds-m.server[0][i].CPUSeconds, m.server[1][i].RSSBytes
+		}
+		u.ServerCPUSeconds, u.ServerRSSBytes = u.ServerCPUSeconds+one.CPUSeconds, u.ServerRSSBytes+one.RSSBytes
+		if len(servers) > 1 {
+			u.Servers = append(u.Servers, one)
+		}
+	}
 	u.GeneratorCPUSeconds = m.generator[1].CPUSeconds - m.generator[0].CPUSeconds
 	u.GeneratorRSSBytes = m.generator[1].RSSBytes
 	if messages > 0 {
@@ -103,9 +123,19 @@ const (
 	latencyConnect
 	latencyResume
 	latencyHistory
+	latencyBefore // of kind slow: while all read
+	latencyBeside // of kind slow: while some do not
+	latencySlow   // of kind slow: to those that do not; their own doing
 )
 
-var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history"}
+var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history", othersBefore, othersBeside, toSlow}
+
+// These stand in result.Slow instead of among the latencies.
+const (
+	othersBefore = "send→delivered, all read"
+	othersBeside = "send→delivered, beside slow sessions"
+	toSlow       = "send→delivered, to slow sessions"
+)
 
 // mainLatency is the one whose percentiles stand in the series.
 func mainLatency(kind string) int {
@@ -132,7 +162,7 @@ func settings(s *scenario.Scenario, c *Corpus) result.Settings {
 		arrivals = "" // whoever is answered asks again
 	}
 	return result.Settings{
-		Loop: s.Loop, Arrivals: arrivals, Seed: s.Seed, Sessions: s.Sessions, Rate: s.Rate, Encoding: s.Encoding,
+		Loop: s.Loop, Arrivals: arrivals, Seed: s.Seed, Sessions: s.Sessions, SDKSessions: s.SDKSessions, Servers: s.Servers, Rate: s.Rate, Encoding: s.Encoding,
 		Agents: s.Agents, Corpus: c.Name, BodyP50: c.P50, BodyP99: c.P99, BodyMax: c.Max,
 	}
 }

@@ -25,6 +25,7 @@ type coordinator struct {
 	series   record.Series
 	begun    time.Time
 	reports  []Report
+	sdk      *sdkGroup // nil: the scenario has no such sessions
 	stage    atomic.Int32
 	rss      [2][]float64 // sessions, bytes: the points of the regression
 	measured measurement
@@ -38,6 +39,7 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	}
 	c := &coordinator{Config: cfg}
 	defer c.closeAgents()
+	defer c.closeSDK()
 	if err := c.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -69,9 +71,13 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 // prepare gathers facts, users and tokens, and makes the loops.
 func (c *coordinator) prepare(ctx context.Context) error {
 	s := &c.Scenario
-	to, err := parseTarget(c.URL)
-	if err != nil {
-		return err
+	local := true
+	for i := range c.Servers {
+		to, err := parseTarget(c.Servers[i].URL)
+		if err != nil {
+			return err
+		}
+		local = local && to.address.Addr().IsLoopback()
 	}
 	corpus, err := ReadCorpus(s.Corpus)
 	if err != nil {
@@ -80,11 +86,11 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	run := hex.EncodeToString(id[:])
-	names := make([]string, s.Sessions)
+	names := make([]string, s.Sessions+s.SDKSessions)
 	for i := range names {
 		names[i] = fmt.Sprintf("bench-%s-%d", run, i)
 	}
-	tokens, err := c.Tokens(names)
+	tokens, err := c.mint(names)
 	if err != nil {
 		return err
 	}
@@ -97,12 +103,60 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	}
 	c.begun = time.Now()
 	c.run = &result.Run{
-		Format: result.Format, Scenario: s.Name, RunID: run, Started: c.begun.UTC().Format(time.RFC3339), Command: c.Command,
+		Format: result.Format, Scenario: s.Name, About: s.About, RunID: run, Started: c.begun.UTC().Format(time.RFC3339), Command: c.Command,
 		Commit: record.Commit(), Settings: settings(s, corpus), Host: host, Server: c.Server,
 	}
-	c.run.Server.URL = c.URL
-	c.run.Settings.SameMachine = to.address.Addr().IsLoopback()
-	return c.openAgents(ctx, binary.BigEndian.Uint64(id[:]), names, tokens)
+	c.run.Server.URL = c.Servers[0].URL
+	c.run.Settings.SameMachine = local
+	number := binary.BigEndian.Uint64(id[:])
+	if err := c.openSDK(number, corpus, names, tokens); err != nil {
+		return err
+	}
+	return c.openAgents(ctx, number, names[:s.Sessions], tokens[:s.Sessions])
+}
+
+// mint gets every user's token from the key of its server.
+func (c *coordinator) mint(names []string) ([]string, error) {
+	tokens := make([]string, len(names))
+	for server := range c.Servers {
+		var users []string
+		var at []int
+		for i, name := range names {
+			if serverOf(uint32(i), len(c.Servers)) == server {
+				users, at = append(users, name), append(at, i)
+			}
+		}
+		minted, err := c.Tokens(server, users)
+		if err != nil {
+			return nil, err
+		}
+		for i, token := range minted {
+			tokens[at[i]] = token
+		}
+	}
+	return tokens, nil
+}
+
+// openSDK makes the clients of the users after the mass; they connect meanwhile.
+func (c *coordinator) openSDK(run uint64, corpus *Corpus, names, tokens []string) error {
+	first := c.Scenario.Sessions
+	if first == len(names) {
+		return nil
+	}
+	c.sdk = newSDKGroup(run, uint32(first), corpus, c.now)
+	for i := first; i < len(names); i++ {
+		address := c.Servers[serverOf(uint32(i), len(c.Servers))].URL
+		if err := c.sdk.add(address, names[i], names[i^1], tokens[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *coordinator) closeSDK() {
+	if c.sdk != nil {
+		c.sdk.close()
+	}
 }
 
 func (c *coordinator) now() time.Duration { return time.Since(c.begun) }
@@ -119,6 +173,11 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	if err := c.ramp(); err != nil {
 		return err
 	}
+	if c.sdk != nil {
+		if err := c.sdk.open(ctx); err != nil {
+			return err
+		}
+	}
 	if s.Prefill > 0 {
 		if err := c.each("Prefill", &None{}); err != nil {
 			return err
@@ -132,6 +191,15 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	var noter sync.WaitGroup
 	noting, done := context.WithCancel(ctx)
 	noter.Go(func() { c.note(noting, base, from, to) })
+	if c.sdk != nil {
+		cuts := c.sdk.cuttings(s.Kind == scenario.KindResume, from, to)
+		noter.Go(func() {
+			// Answers that are late have until the end of the verify stage's patience.
+			limited, cancel := context.WithTimeout(noting, end-c.now()+time.Duration(s.Stages.Verify))
+			defer cancel()
+			c.sdk.drive(limited, base, end, cuts, s.Seed)
+		})
+	}
 	err := c.each("Drive", driveDelay)
 	if err != nil {
 		done()
@@ -142,7 +210,11 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 		return err
 	}
 	c.enter(stageVerify)
+	if c.sdk != nil {
+		noter.Go(func() { c.sdk.verify(ctx, time.Duration(s.Stages.Verify)) })
+	}
 	err = c.each("Verify", &None{})
+	noter.Wait()
 	c.lengths(ramped, c.now()-end)
 	return err
 }
@@ -168,8 +240,8 @@ func (c *coordinator) ramp() error {
 		if err := c.rampStep(step, steps); err != nil {
 			return err
 		}
-		if c.PID != 0 && steps > 1 {
-			used, err := record.Process(c.PID)
+		if pids := c.pids(); pids != nil && steps > 1 {
+			used, err := record.Processes(pids...)
 			if err != nil {
 				return err
 			}
@@ -205,30 +277,54 @@ func (c *coordinator) note(ctx context.Context, base, from, to time.Duration) {
 
 func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
 	m := &c.measured
-	if c.PID != 0 {
-		if m.server[side], err = record.Process(c.PID); err != nil {
-			return fmt.Errorf("the server is gone: %w", err)
+	m.server[side] = make([]record.Usage, len(c.Servers))
+	for i, server := range c.Servers {
+		if server.PID != 0 {
+			if m.server[side][i], err = record.Process(server.PID); err != nil {
+				return fmt.Errorf("a server is gone: %w", err)
+			}
 		}
 	}
 	if m.generator[side], err = c.generatorUsage(); err != nil {
 		return err
 	}
-	if c.Metrics == "" {
-		return nil
+	sum := map[string]float64{}
+	for _, server := range c.Servers {
+		if server.Metrics == "" {
+			continue
+		}
+		scraped, err := record.Scrape(ctx, http.DefaultClient, server.Metrics)
+		if err != nil {
+			return err
+		}
+		for name, v := range scraped {
+			sum[name] += v
+		}
 	}
-	scraped, err := record.Scrape(ctx, http.DefaultClient, c.Metrics)
 	if side == 0 {
-		m.before = scraped
+		m.before = sum
 	} else {
-		m.after = scraped
+		m.after = sum
 	}
-	return err
+	return nil
+}
+
+// pids are the servers' processes; nil when one of them is not known.
+func (c *coordinator) pids() (pids []int) {
+	for _, server := range c.Servers {
+		if server.PID == 0 {
+			return nil
+		}
+		pids = append(pids, server.PID)
+	}
+	return pids
 }
 
 // watch adds a row to the series every second and shows it.
 func (c *coordinator) watch(ctx context.Context) {
 	var cpu float64
-	if used, err := record.Process(c.PID); err == nil {
+	pids := c.pids()
+	if used, err := record.Processes(pids...); err == nil {
 		cpu = used.CPUSeconds
 	}
 	ticker := time.NewTicker(time.Second)
@@ -240,7 +336,7 @@ func (c *coordinator) watch(ctx context.Context) {
 			return
 		}
 		c.sample(at)
-		if used, err := record.Process(c.PID); c.PID != 0 && err == nil {
+		if used, err := record.Processes(pids...); pids != nil && err == nil {
 			_ = c.series.AddServer(at, used, cpu)
 		}
 		if row, ok := c.series.Row(at); ok {
@@ -256,10 +352,7 @@ func (c *coordinator) conclude() {
 	for i := range c.reports {
 		r := &c.reports[i]
 		book.merge(&stageBook{rows: r.Stages})
-		v, to := &r.Verify, &c.run.Verify
-		to.Acked, to.Delivered, to.ReadBack = to.Acked+v.Acked, to.Delivered+v.Delivered, to.ReadBack+v.ReadBack
-		to.Lost, to.Duplicated, to.Reordered = to.Lost+v.Lost, to.Duplicated+v.Duplicated, to.Reordered+v.Reordered
-		to.Gaps, to.Foreign, to.Problems = to.Gaps+v.Gaps, to.Foreign+v.Foreign, append(to.Problems, v.Problems...)
+		addVerify(&c.run.Verify, &r.Verify)
 		for name, d := range r.Latencies {
 			if latencies[name] == nil {
 				latencies[name] = record.NewDistribution()
@@ -270,6 +363,11 @@ func (c *coordinator) conclude() {
 			c.Progress.Say(fmt.Sprintf("note: %d connections ended unasked and were resumed; the last because: %s", r.Lost, r.Reason))
 		}
 	}
+	if c.sdk != nil {
+		sdk, found := c.sdk.finish()
+		c.run.SDK = &sdk
+		addVerify(&c.run.Verify, &found)
+	}
 	for i, row := range book.rows {
 		row.Name, row.Seconds = c.run.Stages[i].Name, c.run.Stages[i].Seconds
 		c.run.Stages[i] = row
@@ -277,14 +375,23 @@ func (c *coordinator) conclude() {
 	if c.Scenario.Kind != scenario.KindIdle {
 		c.run.Invalid = book.invalid()
 	}
+	if c.Scenario.Kind == scenario.KindSlow {
+		c.run.Slow = c.concludeSlow(latencies)
+	}
 	c.run.Latencies = map[string]result.Latency{}
 	for name, d := range latencies {
 		c.run.Latencies[name] = d.ToLatency()
 	}
 	c.run.Series = c.series.Rows()
-	c.measured.fill(c.run, book.rows[stageMeasure].Succeeded)
+	c.measured.fill(c.run, c.Servers, book.rows[stageMeasure].Succeeded)
 	if line, err := record.Regression(c.rss[0], c.rss[1]); err == nil {
 		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = line.Slope, line.R2
 	}
 	c.run.Settings.Agents = len(c.agents)
+}
+
+func addVerify(to, v *result.Verify) {
+	to.Acked, to.Delivered, to.ReadBack = to.Acked+v.Acked, to.Delivered+v.Delivered, to.ReadBack+v.ReadBack
+	to.Lost, to.Duplicated, to.Reordered = to.Lost+v.Lost, to.Duplicated+v.Duplicated, to.Reordered+v.Reordered
+	to.Gaps, to.Foreign, to.Problems = to.Gaps+v.Gaps, to.Foreign+v.Foreign, append(to.Problems, v.Problems...)
 }

@@ -29,5 +29,16 @@ func StartServer(context.Context, io.Writer, string, ...string) (*Server, error)
 // Close does nothing: there is no server.
 func (s *Server) Close() {}
 
+// DataDir is a directory for the servers of a run.
+type DataDir struct{ Path string }
+
+// NewDataDir is of no use without servers.
+func NewDataDir(string) (*DataDir, error) {
+	return nil, errors.New("a server for the load is started on Linux only")
+}
+
+// Remove does nothing: there is no directory.
+func (d *DataDir) Remove() error { return nil }
+
 // ServeAgent needs epoll and timerfd, too.
 func ServeAgent(io.ReadWriteCloser) error { return errors.New("load is generated on Linux only") }

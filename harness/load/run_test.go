@@ -27,8 +27,8 @@ func runOnFake(t *testing.T, changes ...string) *result.Run {
 	}
 	defer server.close()
 	run, err := Run(t.Context(), Config{
-		Scenario: s, URL: server.url(), Dir: t.TempDir(),
-		Tokens:   func(users []string) ([]string, error) { return users, nil },
+		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: t.TempDir(),
+		Tokens:   func(_ int, users []string) ([]string, error) { return users, nil },
 		Progress: record.NewProgress(io.Discard, time.Now),
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type trial struct {
 	stall  bool          // the server stops for stallFor every stallEvery
 	hinder time.Duration // the generator stops so long, once a second
 	change []string      // to the scenario
+	sdk    bool          // the fault strikes sessions of the Go SDK alone
 	judge  func(run *result.Run) (finding string, ok bool)
 }
 
@@ -90,6 +92,7 @@ func trials() []trial {
 		}})
 	}
 	planted(faultLoss, func(v *result.Verify) uint64 { return v.Lost })
+	planted(faultRetry, func(v *result.Verify) uint64 { return v.Duplicated })
 	planted(faultHalfStored, func(v *result.Verify) uint64 { return v.Lost })
 	planted(faultForgotten, func(v *result.Verify) uint64 { return v.Gaps + v.Lost })
 	planted(faultDouble, func(v *result.Verify) uint64 { return v.Duplicated })
@@ -98,7 +101,40 @@ func trials() []trial {
 	planted(faultGap, func(v *result.Verify) uint64 { return v.Gaps })
 	planted(faultForgery, func(v *result.Verify) uint64 { return v.Foreign })
 	planted(faultRefusal, func(v *result.Verify) uint64 { return v.Foreign })
+	resumed := []string{"kind: resume"}
+	bySDK := []string{"kind: resume", "sdk_sessions: 8", "stages: {measure: 4s}"}
+	all = append(all,
+		trial{name: string(faultNoAnswer), fault: faultNoAnswer, change: resumed, judge: func(run *result.Run) (string, bool) {
+			return fmt.Sprintf("%d delivered, %d cut and resumed, no complaint", run.Verify.Delivered, run.Latencies["resume"].Count), run.Verify.OK() && run.Latencies["resume"].Count > 0
+		}},
+		trial{name: string(faultResume), fault: faultResume, change: resumed, judge: func(run *result.Run) (string, bool) {
+			return strings.Join(run.Verify.Problems, "; "), run.Verify.Gaps > 0 && !run.Verify.OK()
+		}},
+		trial{name: "the Go SDK: " + string(faultNoAnswer), fault: faultNoAnswer, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
+			s := run.SDK
+			return fmt.Sprintf("%d sent, %d connections cut, %d reconnects, no complaint", s.Offered, s.Cut, s.Reconnects), run.Verify.OK() && s.Acked == s.Offered && s.Reconnects > s.Cut
+		}},
+		trial{name: "the Go SDK: " + string(faultLoss), fault: faultLoss, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
+			return strings.Join(run.Verify.Problems, "; "), run.Verify.Lost > 0 && !run.Verify.OK()
+		}},
+		trial{name: "the Go SDK: " + string(faultRetry), fault: faultRetry, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
+			return strings.Join(run.Verify.Problems, "; "), run.Verify.Duplicated > 0 && !run.Verify.OK()
+		}},
+		trial{name: "the Go SDK: " + string(faultForgery), fault: faultForgery, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
+			return strings.Join(run.Verify.Problems, "; "), run.Verify.Foreign > 0 && !run.Verify.OK()
+		}})
 	return all
+}
+
+// sdkFaultAt is the message of the SDK's that goes wrong: they send few.
+const sdkFaultAt = 10
+
+// ofSDK reports whether a user of a trial is driven by the Go SDK.
+func ofSDK(sessions int) func(user string) bool {
+	return func(user string) bool {
+		n, err := strconv.Atoi(user[strings.LastIndexByte(user, '-')+1:])
+		return err == nil && n >= sessions
+	}
 }
 
 // run lets the harness loose on a fake server and judges what it says.
@@ -112,6 +148,9 @@ func (t *trial) run(ctx context.Context) (finding string, err error) {
 		return "", err
 	}
 	defer server.close()
+	if t.sdk {
+		server.at, server.only = sdkFaultAt, ofSDK(s.Sessions)
+	}
 	if t.stall {
 		stalling, stop := context.WithCancel(ctx)
 		var staller sync.WaitGroup
@@ -120,8 +159,8 @@ func (t *trial) run(ctx context.Context) (finding string, err error) {
 		defer stop()
 	}
 	run, err := Run(ctx, Config{
-		Scenario: s, URL: server.url(), Dir: os.TempDir(), Command: "godwit bench selftest",
-		Tokens:   func(users []string) ([]string, error) { return users, nil },
+		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: os.TempDir(), Command: "godwit bench selftest",
+		Tokens:   func(_ int, users []string) ([]string, error) { return users, nil },
 		Progress: record.NewProgress(io.Discard, time.Now), hinder: t.hinder,
 	})
 	if run == nil {

@@ -54,6 +54,7 @@ type session struct {
 	queue     []operation // due, not sent; bounded by the schedule
 	flight    []operation // sent, not answered; at most limits.inflight
 	nextID    uint64
+	asked     uint64 // requests of a slow consumer whose answers nobody waits for
 	unacked   int
 	inFlight  int // limits.inflight
 	epoch     string

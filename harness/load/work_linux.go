@@ -118,9 +118,14 @@ func (l *loop) entry(i uint32, e *godwit.Entry) {
 	}
 	l.shard.Delivered.Add(1)
 	due := time.Duration(h.Due)
-	// Of a slow reader the latency is its own doing.
-	if !l.isSlow(i) {
-		l.shard.Record(latencyDelivered, due, l.now())
+	now := l.now()
+	if l.isSlow(i) {
+		l.shard.Record(latencySlow, due, now)
+		return
+	}
+	l.shard.Record(latencyDelivered, due, now)
+	if l.slow.sessions > 0 {
+		l.besides(due, now)
 	}
 }
 
@@ -128,7 +133,7 @@ func (l *loop) entry(i uint32, e *godwit.Entry) {
 func (l *loop) reply(i uint32, f *godwit.ServerFrame) {
 	s := &l.sessions[i]
 	o, ok := s.take(f.ID)
-	if !ok && l.gaveUp {
+	if !ok && (l.gaveUp || f.ID > askIDs) {
 		return
 	}
 	if !ok {
@@ -178,7 +183,7 @@ func (l *loop) refused(i uint32, f *godwit.ServerFrame) {
 		return
 	}
 	o, ok := s.take(f.ID)
-	if !ok && l.gaveUp {
+	if !ok && (l.gaveUp || f.ID > askIDs) {
 		return
 	}
 	if !ok {

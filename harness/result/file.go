@@ -127,6 +127,23 @@ func (r *Run) fillEmpty() {
 		latencies[name] = l
 	}
 	r.Latencies = latencies
+	if r.Slow != nil {
+		slow := *r.Slow
+		slow.OthersBefore.Buckets, slow.OthersBeside.Buckets = nonNil(slow.OthersBefore.Buckets), nonNil(slow.OthersBeside.Buckets)
+		slow.ToSlow.Buckets = nonNil(slow.ToSlow.Buckets)
+		if slow.CloseCodes == nil {
+			slow.CloseCodes = map[string]uint64{}
+		}
+		r.Slow = &slow
+	}
+	if r.Capacity != nil {
+		c := *r.Capacity
+		c.Trials = append([]CapacityTrial{}, c.Trials...)
+		for i := range c.Trials {
+			c.Trials[i].Unmet = nonNil(c.Trials[i].Unmet)
+		}
+		r.Capacity = &c
+	}
 	if r.Host.Sysctl == nil {
 		r.Host.Sysctl = map[string]string{}
 	}

@@ -10,10 +10,11 @@ const Format = "godwit-bench/v1"
 type Run struct {
 	Format   string      `json:"format"`
 	Scenario string      `json:"scenario"`
-	RunID    string      `json:"run_id"`  // random; stands in every payload
-	Started  string      `json:"started"` // RFC 3339, UTC
-	Command  string      `json:"command"` // to repeat the run
-	Commit   string      `json:"commit"`  // of the generator's source, "-dirty" when changed
+	About    string      `json:"about,omitempty"` // what the scenario does, for people
+	RunID    string      `json:"run_id"`          // random; stands in every payload
+	Started  string      `json:"started"`         // RFC 3339, UTC
+	Command  string      `json:"command"`         // to repeat the run
+	Commit   string      `json:"commit"`          // of the generator's source, "-dirty" when changed
 	Settings Settings    `json:"settings"`
 	Host     Host        `json:"host"` // of the generator
 	Server   ServerFacts `json:"server"`
@@ -23,6 +24,9 @@ type Run struct {
 	Series    []Second           `json:"series"` // one a second, from the start of ramp
 	Usage     Usage              `json:"usage"`
 	Verify    Verify             `json:"verify"`
+	SDK       *SDK               `json:"sdk,omitempty"`      // of scenarios with such sessions
+	Slow      *Slow              `json:"slow,omitempty"`     // of scenarios with slow sessions
+	Capacity  *Capacity          `json:"capacity,omitempty"` // of the run that confirmed a capacity
 	// Invalid says why the figures must not be used (the generator fell behind …); empty: valid.
 	Invalid string `json:"invalid,omitempty"`
 }
@@ -33,7 +37,9 @@ type Settings struct {
 	Arrivals    string  `json:"arrivals"` // "poisson" or "uniform"
 	Seed        uint64  `json:"seed"`
 	Sessions    int     `json:"sessions"`
-	Rate        float64 `json:"rate_per_s"` // operations per second of the measure stage
+	SDKSessions int     `json:"sdk_sessions"` // beside Sessions
+	Servers     int     `json:"servers"`      // independent servers that share the sessions; 0: one
+	Rate        float64 `json:"rate_per_s"`   // operations per second of the measure stage
 	Encoding    string  `json:"encoding"`
 	Agents      int     `json:"agents"`
 	Corpus      string  `json:"corpus"`
@@ -120,9 +126,80 @@ type Usage struct {
 	// linear regression, with its R²; 0 when the scenario has no ramp of sessions.
 	BytesPerConnection   float64 `json:"bytes_per_connection"`
 	BytesPerConnectionR2 float64 `json:"bytes_per_connection_r2"`
-	// Before and After are the server's /metrics around the measure stage.
+	// Before and After are the server's /metrics around the measure stage; of
+	// several servers the sums, gauges included.
 	Before map[string]float64 `json:"metrics_before"`
 	After  map[string]float64 `json:"metrics_after"`
+	// Servers are the shares of several servers in the sums above.
+	Servers []ServerUsage `json:"servers,omitempty"`
+}
+
+// ServerUsage is one of several servers.
+type ServerUsage struct {
+	URL        string  `json:"url"`
+	CPUSeconds float64 `json:"cpu_s"`     // during measure
+	RSSBytes   float64 `json:"rss_bytes"` // at the end of measure
+}
+
+// SDK is what the sessions of the Go SDK did from the ramp to the end; none of
+// it is among the stages and latencies. Its verification is part of Verify.
+type SDK struct {
+	Sessions   int    `json:"sessions"`
+	Offered    uint64 `json:"offered"`
+	Acked      uint64 `json:"acked"`
+	Delivered  uint64 `json:"delivered"` // to the partner and to the sender's own log
+	Refused    uint64 `json:"refused"`
+	Unknown    uint64 `json:"unknown"`
+	ReadBack   uint64 `json:"read_back"`
+	Cut        uint64 `json:"cut"`        // connections that the harness cut
+	Reconnects uint64 `json:"reconnects"` // times a session was connected again
+}
+
+// Slow is what became of the sessions that stopped reading, and of the others.
+type Slow struct {
+	Silent int `json:"silent"` // sessions that neither read nor asked
+	Asking int `json:"asking"` // sessions that kept asking and did not read
+	// WindowFull sessions were held back by the server: more was stored for them
+	// than it may send unacknowledged, and their connection stayed.
+	WindowFull int `json:"window_full"`
+	CutOff     int `json:"cut_off"` // sessions that the server ended while they were slow
+	// CloseCodes is how often the server says that it ended a session in the
+	// measure stage, by WebSocket close code, from its metrics.
+	CloseCodes map[string]uint64 `json:"close_codes"`
+	// Send→delivered of the other sessions: while all read, and beside the slow ones.
+	OthersBefore Latency `json:"others_before"`
+	OthersBeside Latency `json:"others_beside"`
+	ToSlow       Latency `json:"to_slow"` // their own doing
+}
+
+// Capacity is the search that the run belongs to. Rates are operations a second.
+type Capacity struct {
+	SLO     string  `json:"slo"`
+	Latency string  `json:"latency"` // the one the SLO bounds
+	Rate    float64 `json:"rate_per_s"`
+	Failed  float64 `json:"failed_per_s"` // the lowest rate that failed; 0: none did
+	// Verdict is "capacity" when the server broke the SLO above Rate; else the
+	// search ended for another reason and Rate is only a lower bound.
+	Verdict string          `json:"verdict"`
+	Why     string          `json:"why,omitempty"` // it is no capacity
+	Trials  []CapacityTrial `json:"trials"`
+}
+
+// Verdicts of a search.
+const (
+	VerdictCapacity  = "capacity"          // the server broke the SLO above the rate
+	VerdictGenerator = "generator-limited" // the generator gave out first: no capacity
+	VerdictBounded   = "bounded"           // no rate was tried above it: no capacity
+)
+
+// CapacityTrial is one rate that was tried.
+type CapacityTrial struct {
+	Phase string   `json:"phase"`
+	Rate  float64  `json:"rate_per_s"`
+	P50   float64  `json:"p50_us"`
+	P99   float64  `json:"p99_us"`
+	Lost  uint64   `json:"lost"`
+	Unmet []string `json:"unmet"` // empty: the rate kept the SLO
 }
 
 // Verify is what the checks found; any loss, duplicate or disorder fails the run.

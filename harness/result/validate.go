@@ -65,6 +65,14 @@ func (r *Run) Validate() error {
 			complain("latencies, %s: %s", name, fmt.Sprintf(format, args...))
 		})
 	}
+	if c := r.Capacity; c != nil && c.Verdict != VerdictCapacity && c.Verdict != VerdictGenerator && c.Verdict != VerdictBounded {
+		complain("capacity.verdict: %q is none of %s, %s, %s", c.Verdict, VerdictCapacity, VerdictGenerator, VerdictBounded)
+	}
+	if s := r.Slow; s != nil {
+		s.OthersBefore.check(func(format string, args ...any) { complain("slow.others_before: "+format, args...) })
+		s.ToSlow.check(func(format string, args ...any) { complain("slow.to_slow: "+format, args...) })
+		s.OthersBeside.check(func(format string, args ...any) { complain("slow.others_beside: "+format, args...) })
+	}
 	for i := 1; i < len(r.Series); i++ {
 		if r.Series[i].At <= r.Series[i-1].At {
 			complain("series: second %v stands after second %v", r.Series[i].At, r.Series[i-1].At)

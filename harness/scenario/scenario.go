@@ -54,9 +54,17 @@ type Scenario struct {
 	Rate        float64 `yaml:"rate_per_s"`    // operations of all sessions together; open loop
 	InFlight    int     `yaml:"in_flight"`     // operations each session keeps unanswered; closed loop
 	Prefill     int     `yaml:"prefill"`       // messages of each conversation stored before the measure stage
-	SlowShare   float64 `yaml:"slow_share"`    // of the sessions, which neither read nor ack during measure
-	Agents      int     `yaml:"agents"`        // generator processes
-	Corpus      string  `yaml:"corpus"`        // file with a text a line; empty: the built-in one
+	SlowShare   float64 `yaml:"slow_share"`    // of the sessions, which stop reading after a third of measure
+	// SlowRate is how many of the Rate operations a second go to each slow session.
+	SlowRate float64 `yaml:"slow_rate_per_s"`
+	Agents   int     `yaml:"agents"` // generator processes
+	// Servers is how many independent servers share the sessions. Pairs stay
+	// together: each server is a whole of its own and knows nothing of the others.
+	Servers int `yaml:"servers"`
+	// SDKSessions are driven by the Go SDK beside the others, each sending at a
+	// small rate of its own; they are cut and reconnect as a client does.
+	SDKSessions int    `yaml:"sdk_sessions"`
+	Corpus      string `yaml:"corpus"` // file with a text a line; empty: the built-in one
 
 	Stages Stages `yaml:"stages"`
 }
@@ -93,7 +101,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func defaults() Scenario {
 	return Scenario{
 		Loop: LoopOpen, Arrivals: ArrivalsPoisson, Encoding: EncodingProto, Seed: 1,
-		ConnectRate: 1000, Agents: 1,
+		ConnectRate: 1000, Agents: 1, Servers: 1,
 		Stages: Stages{
 			WarmUp: Duration(5 * time.Second), Measure: Duration(time.Minute),
 			CoolDown: Duration(2 * time.Second), Verify: Duration(30 * time.Second),
@@ -106,6 +114,8 @@ const (
 	sessionsMax = 2_000_000
 	rateMax     = 10_000_000
 	agentsMax   = 1000
+	serversMax  = 64
+	sdkMax      = 1000
 	stageMax    = Duration(24 * time.Hour)
 )
 
@@ -137,6 +147,9 @@ func (s *Scenario) Validate() error {
 	refuse(s.Paired() && s.Sessions%2 != 0, "sessions is %d; the kind %s works in pairs and needs an even number.", s.Sessions, s.Kind)
 	refuse(!(s.ConnectRate > 0 && s.ConnectRate <= rateMax), "connect_per_s is %g; it must be above 0 and at most %d.", s.ConnectRate, rateMax)
 	refuse(s.Agents < 1 || s.Agents > agentsMax, "agents is %d; it must be 1 to %d.", s.Agents, agentsMax)
+	refuse(s.Servers < 1 || s.Servers > serversMax || s.Servers > (s.Sessions+1)/2, "servers is %d; it must be 1 to %d, and each needs two sessions.", s.Servers, serversMax)
+	refuse(s.SDKSessions < 0 || s.SDKSessions > sdkMax || s.SDKSessions%2 != 0, "sdk_sessions is %d; it must be an even number of 0 to %d.", s.SDKSessions, sdkMax)
+	refuse(s.SDKSessions > 0 && s.Kind != KindChat && s.Kind != KindResume, "sdk_sessions is %d; only the kinds chat and resume have such sessions, leave it out.", s.SDKSessions)
 	refuse(s.Stages.Measure < Duration(time.Second), "stages.measure is %s; it must be at least 1s.", s.Stages.Measure)
 	for name, d := range map[string]Duration{"warm_up": s.Stages.WarmUp, "measure": s.Stages.Measure, "cool_down": s.Stages.CoolDown, "verify": s.Stages.Verify} {
 		refuse(d < 0 || d > stageMax, "stages.%s is %s; it must be 0s to %s.", name, d, stageMax)
@@ -148,6 +161,9 @@ func (s *Scenario) Validate() error {
 	slices.Sort(wrong)
 	return fmt.Errorf("%w: %s", ErrInvalid, strings.Join(wrong, " "))
 }
+
+// SlowSessions is how many of the sessions are slow.
+func (s *Scenario) SlowSessions() int { return int(s.SlowShare * float64(s.Sessions)) }
 
 // validateLoad checks what depends on the kind and the loop.
 func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any)) {
@@ -162,7 +178,11 @@ func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any
 	refuse(!open && !s.Sends(), "loop is closed; only the kinds that send messages can run in a closed loop.")
 	refuse(s.Kind == KindHistory && (s.Prefill < 1 || s.Prefill > 100_000), "prefill is %d; the kind history needs 1 to 100000 messages to read.", s.Prefill)
 	refuse(s.Kind != KindHistory && s.Prefill != 0, "prefill is %d; only the kind history reads prefilled messages, leave it out.", s.Prefill)
-	refuse(s.Kind == KindSlow && !(s.SlowShare > 0 && s.SlowShare <= 0.5), "slow_share is %g; the kind slow needs a share above 0 and at most 0.5.", s.SlowShare)
+	refuse(s.Kind == KindSlow && !(s.SlowShare > 0 && s.SlowShare <= 0.25), "slow_share is %g; the kind slow needs a share above 0 and at most 0.25.", s.SlowShare)
+	toSlow := s.SlowRate * float64(s.SlowSessions())
+	refuse(s.Kind == KindSlow && s.SlowSessions() < 1, "slow_share is %g; of %d sessions that is none.", s.SlowShare, s.Sessions)
+	refuse(s.Kind == KindSlow && open && !(s.SlowRate > 0 && toSlow < s.Rate), "slow_rate_per_s is %g; it must be above 0, and to %d slow sessions less than rate_per_s.", s.SlowRate, s.SlowSessions())
+	refuse(s.SlowRate != 0 && (s.Kind != KindSlow || !open), "slow_rate_per_s is %g; only the kind slow in an open loop has it, leave it out.", s.SlowRate)
 	refuse(s.Kind != KindSlow && s.SlowShare != 0, "slow_share is %g; only the kind slow has slow sessions, leave it out.", s.SlowShare)
 }
 
