@@ -27,13 +27,22 @@ type crashFS struct {
 	// failSync says whether this sync fails: the sectors count as clean, the disk
 	// keeps the old ones and reads still give the new ones, as Linux does it.
 	failSync func(name string) bool
-	// syncLies: SyncData, which is for frames, does nothing and reports success.
-	syncLies bool
+	// lies says that this sync does nothing and reports success; mu is held.
+	lies    func(kind syncKind, name string) bool
+	renamed string // the target of the last rename
 
 	mu      sync.Mutex
 	names   map[string]*inode
 	history map[string][]*inode // bindings since the last directory sync, the durable one first
 }
+
+type syncKind int
+
+const (
+	syncData syncKind = iota // for frames
+	syncFull                 // for new files
+	syncDirectory
+)
 
 type inode struct {
 	data  []byte
@@ -114,6 +123,7 @@ func (fs *crashFS) Rename(from, to string) error {
 	n := fs.names[from]
 	fs.rebind(from, nil)
 	fs.rebind(to, n)
+	fs.renamed = to
 	return nil
 }
 
@@ -254,17 +264,22 @@ func (n *inode) sector(s int64) []byte {
 	return bytes.Clone(n.data[s*sectorBytes : min((s+1)*sectorBytes, int64(len(n.data)))])
 }
 
-func (f *crashFile) SyncData() error {
-	if f.fs.syncLies {
-		return nil
-	}
-	return f.Sync()
-}
+func (f *crashFile) SyncData() error { return f.sync(syncData) }
 
 func (f *crashFile) Sync() error {
+	if f.n == nil {
+		return f.sync(syncDirectory)
+	}
+	return f.sync(syncFull)
+}
+
+func (f *crashFile) sync(kind syncKind) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	f.fs.change()
+	if f.fs.lies != nil && f.fs.lies(kind, f.name) {
+		return nil
+	}
 	failed := f.fs.failSync != nil && f.fs.failSync(f.name)
 	switch {
 	case f.n == nil && failed:

@@ -59,12 +59,17 @@ func samePrefix(got, want []Record) error {
 
 // recoverAll opens the log and returns it with its records.
 func recoverAll(cfg Config) (*Log, []Record, error) {
-	var got []Record
-	l, err := Open(cfg, func(_ uint64, r Record) error {
-		got = append(got, r)
+	l, got, _, err := recoverFiles(cfg)
+	return l, got, err
+}
+
+// recoverFiles is recoverAll with the file of each record.
+func recoverFiles(cfg Config) (l *Log, got []Record, files []uint64, err error) {
+	l, err = Open(cfg, func(file uint64, r Record) error {
+		got, files = append(got, r), append(files, file)
 		return nil
 	})
-	return l, got, err
+	return l, got, files, err
 }
 
 func mustOpen(t testing.TB, cfg Config) (*Log, []Record) {
