@@ -13,7 +13,8 @@ import (
 type Config struct {
 	// FS is where the files live. Default vfs.Default.
 	FS vfs.FS
-	// Dir holds the database and nothing else. It is made if it is missing.
+	// Dir holds the database and nothing else. It is made if it is missing; what
+	// it lies in must exist.
 	Dir string
 	// CacheBytes bounds the cache of decompressed blocks, which also counts the
 	// memory of Pebble's memtables. Default 64 MiB; less re-reads more.
@@ -25,6 +26,9 @@ type Config struct {
 	// Pebble found its data damaged: the node must stop, and every call returns
 	// ErrFailed from then on. It must not call the DB. Default: nothing more.
 	Fatal func(error)
+
+	// memTableBytes overrides the size of Pebble's memtables; tests make them small.
+	memTableBytes uint64
 }
 
 const (
@@ -42,6 +46,9 @@ func (c *Config) validate() error {
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = cacheBytesDefault
+	}
+	if c.memTableBytes == 0 {
+		c.memTableBytes = memTableBytes
 	}
 	if c.Dir == "" {
 		return errors.New("rows: Dir is not set")

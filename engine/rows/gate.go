@@ -3,9 +3,12 @@ package rows
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -21,6 +24,7 @@ import (
 type gate struct {
 	vfs.FS
 	dir     string
+	guard   *guard
 	failure atomic.Pointer[error]
 	report  func(error) // called once, before the failed change returns
 }
@@ -68,9 +72,14 @@ func (g *gate) open(name string, do func() (vfs.File, error)) (vfs.File, error) 
 		return do()
 	}
 	if g.err() == nil {
-		f, err := do()
+		base := g.PathBase(name)
+		err := g.guard.forget(base)
+		var f vfs.File
 		if err == nil {
-			return &gatedFile{File: f, gate: g}, nil
+			f, err = do()
+		}
+		if err == nil {
+			return &gatedFile{File: f, gate: g, name: base, guarded: isGuarded(base)}, nil
 		}
 		g.shut(err)
 	}
@@ -86,7 +95,12 @@ func (g *gate) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 }
 
 func (g *gate) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.open(newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, category) })
+	return g.open(newname, func() (vfs.File, error) {
+		if err := g.guard.forget(g.PathBase(oldname)); err != nil {
+			return nil, err
+		}
+		return g.FS.ReuseForWrite(oldname, newname, category)
+	})
 }
 
 // OpenDir gives a directory, which is opened to be synced.
@@ -112,7 +126,15 @@ func (g *gate) MkdirAll(dir string, perm os.FileMode) error {
 
 // Remove may fail without harm: the file is removed at the next start.
 func (g *gate) Remove(name string) error {
-	if g.owns(name) && g.err() != nil {
+	if !g.owns(name) {
+		return g.FS.Remove(name)
+	}
+	if g.err() == nil {
+		if err := g.guard.forget(g.PathBase(name)); err != nil {
+			g.shut(err)
+		}
+	}
+	if g.err() != nil {
 		return nil
 	}
 	return g.FS.Remove(name)
@@ -130,20 +152,34 @@ func (g *gate) Unwrap() vfs.FS { return g.FS }
 // gatedFile is a file or directory of the database.
 type gatedFile struct {
 	vfs.File
-	gate *gate
+	gate    *gate
+	name    string // in dir
+	guarded bool
+
+	mu      sync.Mutex
+	written guarded // all that was written, if it is guarded
 }
 
 func (f *gatedFile) Write(p []byte) (int, error) {
-	return f.write(p, func() (int, error) { return f.File.Write(p) })
+	if f.gate.err() == nil {
+		if _, err := f.File.Write(p); err != nil {
+			f.gate.shut(err)
+		} else if f.guarded {
+			f.mu.Lock()
+			f.written.bytes += int64(len(p))
+			f.written.crc = crc32.Update(f.written.crc, castagnoli, p)
+			f.mu.Unlock()
+		}
+	}
+	return len(p), nil
 }
 
 func (f *gatedFile) WriteAt(p []byte, at int64) (int, error) {
-	return f.write(p, func() (int, error) { return f.File.WriteAt(p, at) })
-}
-
-func (f *gatedFile) write(p []byte, do func() (int, error)) (int, error) {
+	if f.guarded {
+		panic("BUG: Pebble does not append to " + f.name)
+	}
 	if f.gate.err() == nil {
-		if _, err := do(); err != nil {
+		if _, err := f.File.WriteAt(p, at); err != nil {
 			f.gate.shut(err)
 		}
 	}
@@ -151,28 +187,44 @@ func (f *gatedFile) write(p []byte, do func() (int, error)) (int, error) {
 }
 
 func (f *gatedFile) Preallocate(offset, length int64) error {
-	return f.sync(func() error { return f.File.Preallocate(offset, length) })
-}
-
-func (f *gatedFile) Sync() error     { return f.sync(f.File.Sync) }
-func (f *gatedFile) SyncData() error { return f.sync(f.File.SyncData) }
-
-func (f *gatedFile) SyncTo(length int64) (fullSync bool, err error) {
-	err = f.sync(func() error {
-		var err error
-		fullSync, err = f.File.SyncTo(length)
-		return err
-	})
-	return fullSync, err
-}
-
-func (f *gatedFile) sync(do func() error) error {
 	if f.gate.err() == nil {
-		if err := do(); err != nil {
+		if err := f.File.Preallocate(offset, length); err != nil {
 			f.gate.shut(err)
 		}
 	}
 	return nil
+}
+
+func (f *gatedFile) Sync() error {
+	_, _ = f.sync(func() (bool, error) { return true, f.File.Sync() })
+	return nil
+}
+
+func (f *gatedFile) SyncData() error {
+	_, _ = f.sync(func() (bool, error) { return true, f.File.SyncData() })
+	return nil
+}
+
+func (f *gatedFile) SyncTo(length int64) (fullSync bool, err error) {
+	return f.sync(func() (bool, error) { return f.File.SyncTo(length) })
+}
+
+// sync tells the guard what is durable after a sync that is a full one.
+func (f *gatedFile) sync(do func() (bool, error)) (full bool, err error) {
+	if f.gate.err() != nil {
+		return true, nil
+	}
+	f.mu.Lock()
+	written := f.written
+	f.mu.Unlock()
+	full, err = do()
+	if err == nil && full && f.guarded {
+		err = f.gate.guard.synced(f.name, written)
+	}
+	if err != nil {
+		f.gate.shut(err)
+	}
+	return full, nil
 }
 
 // hole is a file that could not be made: what is written to it is lost.
@@ -186,9 +238,19 @@ func (hole) ReadAt([]byte, int64) (int, error)      { return 0, errHole }
 func (hole) Write(p []byte) (int, error)            { return len(p), nil }
 func (hole) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (hole) Preallocate(_, _ int64) error           { return nil }
-func (hole) Stat() (vfs.FileInfo, error)            { return nil, errHole }
+func (hole) Stat() (vfs.FileInfo, error)            { return holeInfo{}, nil }
 func (hole) Sync() error                            { return nil }
 func (hole) SyncTo(int64) (bool, error)             { return false, nil }
 func (hole) SyncData() error                        { return nil }
 func (hole) Prefetch(_, _ int64) error              { return nil }
 func (hole) Fd() uintptr                            { return vfs.InvalidFd }
+
+type holeInfo struct{}
+
+func (holeInfo) Name() string           { return "" }
+func (holeInfo) Size() int64            { return 0 }
+func (holeInfo) Mode() os.FileMode      { return 0 }
+func (holeInfo) ModTime() time.Time     { return time.Time{} }
+func (holeInfo) IsDir() bool            { return false }
+func (holeInfo) Sys() any               { return nil }
+func (holeInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }

@@ -37,7 +37,7 @@ func pebbleOptions(cfg *Config, g *gate) *pebble.Options {
 	o := &pebble.Options{
 		FS:                          g,
 		FormatMajorVersion:          pebbleFormat,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                cfg.memTableBytes,
 		MemTableStopWritesThreshold: 4,
 		WALBytesPerSync:             walSyncBytes,
 		L0CompactionThreshold:       l0ReadCompact,

@@ -23,18 +23,18 @@ func (o *Overlay) Scan(prefix []byte, fn func(key, value []byte) bool) error {
 	if frozen != nil {
 		sources = append(sources, newLayerCursor(frozen, prefix))
 	}
-	if !o.empty.Load() {
-		c, err := newDBCursor(o.db, o.group, prefix)
-		if err != nil {
-			return fmt.Errorf("scan rows of group %d: %w", o.group, err)
-		}
-		sources = append(sources, c)
+	if o.empty.Load() {
+		return merge(sources, fn)
 	}
-	merge(sources, fn)
-	if c, ok := sources[len(sources)-1].(*dbCursor); ok {
-		if err := c.close(); err != nil {
-			return fmt.Errorf("scan rows of group %d: %w", o.group, err)
+	c, err := newDBCursor(o.db, o.group, prefix)
+	if err == nil {
+		err = merge(append(sources, c), fn)
+		if closed := c.iter.Close(); err == nil {
+			err = closed
 		}
+	}
+	if err != nil {
+		return fmt.Errorf("scan rows of group %d: %w", o.group, err)
 	}
 	return nil
 }
@@ -54,12 +54,13 @@ type source interface {
 	key() []byte
 	// value returns the current value, and false for a tombstone.
 	value() ([]byte, bool)
-	next()
+	// next goes on. After an error the scan ends.
+	next() error
 }
 
-// merge calls fn for the rows of all sources; of equal keys the first source's
-// counts.
-func merge(sources []source, fn func(key, value []byte) bool) {
+// merge calls fn for the rows of all sources until it returns false; of equal
+// keys the first source's counts.
+func merge(sources []source, fn func(key, value []byte) bool) error {
 	for {
 		var lowest source
 		for _, s := range sources {
@@ -68,15 +69,18 @@ func merge(sources []source, fn func(key, value []byte) bool) {
 			}
 		}
 		if lowest == nil {
-			return
+			return nil
 		}
 		key := lowest.key()
 		if value, ok := lowest.value(); ok && !fn(key, value) {
-			return
+			return nil
 		}
 		for _, s := range sources {
-			if k := s.key(); k != nil && bytes.Equal(k, key) {
-				s.next()
+			if k := s.key(); k == nil || !bytes.Equal(k, key) {
+				continue
+			}
+			if err := s.next(); err != nil {
+				return err
 			}
 		}
 	}
@@ -112,14 +116,16 @@ func (c *layerCursor) value() ([]byte, bool) {
 	return r.value(), !r.gone()
 }
 
-func (c *layerCursor) next() { c.ok = c.iter.Next() }
+func (c *layerCursor) next() error {
+	c.ok = c.iter.Next()
+	return nil
+}
 
 // dbCursor copies what it passes into arena, because Pebble reuses its memory.
 type dbCursor struct {
 	iter  *pebble.Iterator
 	arena []byte
 	k, v  []byte
-	err   error
 }
 
 const (
@@ -137,27 +143,29 @@ func newDBCursor(db *DB, group uint32, prefix []byte) (*dbCursor, error) {
 		return nil, err
 	}
 	c := &dbCursor{iter: iter}
-	c.load(iter.First())
+	if err := c.load(iter.First()); err != nil {
+		_ = iter.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
 func (c *dbCursor) key() []byte           { return c.k }
 func (c *dbCursor) value() ([]byte, bool) { return c.v, true }
-func (c *dbCursor) next()                 { c.load(c.iter.Next()) }
+func (c *dbCursor) next() error           { return c.load(c.iter.Next()) }
 
-func (c *dbCursor) load(ok bool) {
+func (c *dbCursor) load(ok bool) error {
 	c.k, c.v = nil, nil
 	if !ok {
-		return
+		return c.iter.Error()
 	}
 	value, err := c.iter.ValueAndErr()
 	if err != nil {
-		c.err = err
-		return
+		return err
 	}
 	key := c.iter.Key()[groupKeyBytes:]
 	need := len(key) + len(value)
-	if cap(c.arena)-len(c.arena) < need {
+	if c.arena == nil || cap(c.arena)-len(c.arena) < need { // nil would be the end
 		c.arena = make([]byte, 0, max(need, min(max(2*cap(c.arena), scanArenaMin), scanArenaMax)))
 	}
 	start := len(c.arena)
@@ -165,12 +173,5 @@ func (c *dbCursor) load(ok bool) {
 	c.arena = append(append(c.arena, key...), value...)
 	c.k = c.arena[start:split:split]
 	c.v = c.arena[split:len(c.arena):len(c.arena)]
-}
-
-func (c *dbCursor) close() error {
-	err := c.iter.Close()
-	if c.err != nil {
-		return c.err
-	}
-	return err
+	return nil
 }
