@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -280,4 +281,51 @@ func TestUnmetNamesEveryBrokenCondition(t *testing.T) {
 	f("max<1s,loss<=1,duplicates<=2,disorder<=3,refused<=4,unknown<=5,late<=6")
 	f("max<1s,duplicates<2,disorder<3,refused<0.4%,unknown<=0.5%,late<0.5%",
 		"duplicates is 2, want duplicates<2", "disorder is 3, want disorder<3", "refused is 0.4%, want refused<0.4%", "late is 0.6%, want late<0.5%")
+}
+
+func TestFindHasAVerdict(t *testing.T) {
+	f := func(q *queue, config Config, want string) {
+		t.Helper()
+		found, err := Find(t.Context(), config, mustSLO("p99<20ms"), q.probe, nil)
+		if err != nil || found.Verdict != want || (found.AtLeast == "") != (want == result.VerdictCapacity) {
+			t.Errorf("verdict %q (%s), %v; want %q", found.Verdict, found.AtLeast, err, want)
+		}
+	}
+	f(&queue{capacity: 5000}, Config{Start: 1000}, result.VerdictCapacity)
+	f(&queue{capacity: 50_000, generator: 5000}, Config{Start: 1000}, result.VerdictGenerator)
+	f(&queue{capacity: 50_000}, Config{Start: 1000, Max: 4000}, result.VerdictBounded)
+}
+
+// TestFindKeepsItsBudget: bisection ends early enough for the confirmations, and
+// what can't be confirmed in time is no result.
+func TestFindKeepsItsBudget(t *testing.T) {
+	const each = 10 * time.Second
+	f := func(budget time.Duration) (found Found, took time.Duration, err error) {
+		q := &queue{capacity: 5000}
+		var now time.Time
+		begun := now
+		probe := func(ctx context.Context, rate float64) (Outcome, error) {
+			now = now.Add(each)
+			return q.probe(ctx, rate)
+		}
+		config := Config{Start: 1000, Precision: 0.001, Budget: budget, Now: func() time.Time { return now }}
+		found, err = Find(t.Context(), config, mustSLO("p99<20ms"), probe, nil)
+		return found, now.Sub(begun), err
+	}
+	found, took, err := f(2 * time.Minute)
+	if err != nil || took > 2*time.Minute || found.Verdict != result.VerdictCapacity || found.Rate < 4000 {
+		t.Errorf("%+v in %s, %v", found, took, err)
+	}
+	bisected := 0
+	for _, trial := range found.Trials {
+		if trial.Phase == PhaseBisect {
+			bisected++
+		}
+	}
+	if bisected == 0 || bisected > 6 {
+		t.Errorf("%d steps of bisection in two minutes of trials of %s", bisected, each)
+	}
+	if _, took, err := f(45 * time.Second); !errors.Is(err, ErrUnsettled) || took > 45*time.Second+each {
+		t.Errorf("a budget that is too small ends after %s with %v", took, err)
+	}
 }

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/rpc"
 	"net/rpc/jsonrpc"
+	"runtime"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/harness/record"
@@ -25,6 +29,28 @@ type Agent struct {
 	loop     *loop
 	recorder *record.Recorder
 	running  atomic.Pointer[loop] // loop, for those who end it from outside
+	nice     int
+}
+
+// generatorNice is the priority a loop asks for while there is traffic. On a
+// machine it shares with the server, a loop that waits for the CPU would begin
+// operations late and blame the server, or make the run invalid.
+const generatorNice = -10
+
+// prefer raises the priority of this goroutine's thread, where that is allowed,
+// and returns how to undo it.
+func (a *Agent) prefer() (undo func()) {
+	runtime.LockOSThread()
+	if unix.Setpriority(unix.PRIO_PROCESS, 0, generatorNice) != nil { // 0: of this thread alone
+		runtime.UnlockOSThread()
+		return func() {}
+	}
+	a.nice = generatorNice
+	return func() {
+		if unix.Setpriority(unix.PRIO_PROCESS, 0, 0) == nil {
+			runtime.UnlockOSThread() // else the thread ends with the goroutine
+		}
+	}
 }
 
 // Plan is an agent's share of a run.
@@ -56,6 +82,7 @@ type Report struct {
 	Lost      uint64 // connections that ended unasked
 	Reason    string // of the last of them
 	Slow      result.Slow
+	Nice      int // priority of the loop while there was traffic
 }
 
 // None is what a method without arguments or results takes.
@@ -105,6 +132,12 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 	}
 	if len(p.Names) == 0 || len(p.Names) != len(p.Tokens) || p.First%2 != 0 || p.Scenario.Paired() && len(p.Names)%2 != 0 {
 		return errors.New("the agent's share is not of whole pairs")
+	}
+	if !(p.Rate >= 0 && p.Rate <= p.Scenario.Rate) || !(p.Connect > 0 && p.Connect <= p.Scenario.ConnectRate) || p.Slow < 0 {
+		return errors.New("the agent's share is not of the whole")
+	}
+	if uint64(p.First)+uint64(len(p.Names)) > math.MaxUint32 {
+		return errors.New("the agent's users have no numbers")
 	}
 	if 2*p.Slow >= len(p.Names) && p.Slow > 0 {
 		return errors.New("every pair of the agent's share is slow: use fewer agents")
@@ -174,6 +207,7 @@ func (a *agentCalls) Drive(delay time.Duration, _ *None) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
+	defer a.prefer()()
 	st := &a.plan.Scenario.Stages
 	base := a.loop.now() + delay
 	from := base + time.Duration(st.WarmUp)
@@ -214,7 +248,7 @@ func (a *agentCalls) Finish(_ *None, r *Report) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found}
+	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found, Nice: a.nice}
 	if a.loop.reason != nil {
 		r.Reason = a.loop.reason.Error()
 	}

@@ -159,16 +159,26 @@ func (l *loop) segments(kind string, end time.Duration) error {
 	return l.pump(end, nil)
 }
 
-// cut ends every connection at once and lets it resume.
+// cut ends every connection, as fast as the system lets go of them, and lets
+// it resume. Latency counts from now for all.
 func (l *loop) cut() {
-	now := l.now()
+	l.cutAt = l.now()
 	for i := range l.sessions {
+		l.cuts = append(l.cuts, uint32(i))
+	}
+}
+
+// cutSome cuts some of them: what falls due meanwhile must not wait for all.
+func (l *loop) cutSome() {
+	n := min(len(l.cuts), resetsARound)
+	for _, i := range l.cuts[:n] {
 		if s := &l.sessions[i]; s.state >= stateReplaying {
 			s.replaced = true
-			l.leave(uint32(i))
-			l.connect(uint32(i), now)
+			l.leave(i)
+			l.connect(i, l.cutAt)
 		}
 	}
+	l.cuts = l.cuts[n:]
 }
 
 // reconnect lets the next open session go and come again. With none open the

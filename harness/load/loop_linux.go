@@ -31,7 +31,9 @@ type loopConfig struct {
 
 // Bounds of one round of the loop, so that no kind of work starves the clock.
 const (
-	dialsPerRound = 64
+	dialsPerRound = 16
+	resetsARound  = 64 // connections that are cut
+	worksARound   = 16 // events or writes between two looks at the clock
 	tickEvery     = 100 * time.Millisecond
 	ackEvery      = 64 // entries; the server's window is 512
 	attemptsMax   = 40
@@ -53,6 +55,8 @@ type loop struct {
 	again   func(i uint32) // closed loop: what a session does after an answer
 
 	dials    []uint32 // sessions to connect in the coming rounds
+	cuts     []uint32 // sessions to cut in the coming rounds
+	cutAt    time.Duration
 	waiting  []uint32 // sessions to connect at their retry time
 	dirty    []uint32
 	ticked   time.Duration
@@ -121,6 +125,7 @@ func (l *loop) pump(until time.Duration, done func() bool) error {
 	for {
 		now := l.now()
 		l.startDue(now)
+		l.cutSome()
 		if err := l.dialSome(); err != nil {
 			return err
 		}
@@ -141,14 +146,17 @@ func (l *loop) pump(until time.Duration, done func() bool) error {
 		if l.planned < len(l.plan) {
 			wake = min(wake, l.base+l.plan[l.planned].at)
 		}
-		if len(l.dials) > 0 {
+		if len(l.dials)+len(l.cuts) > 0 {
 			wake = 0
 		}
 		events, err := l.poller.wait(l.start + int64(wake))
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
+		for k, e := range events {
+			if k%worksARound == worksARound-1 {
+				l.startDue(l.now())
+			}
 			l.event(uint32(e.Fd), e.Events)
 		}
 	}
@@ -348,6 +356,9 @@ func (l *loop) request(i uint32, f *godwit.ClientFrame) {
 // flush writes what the round has put out: one write per session.
 func (l *loop) flush() {
 	for k := 0; k < len(l.dirty); k++ {
+		if k%worksARound == worksARound-1 {
+			l.startDue(l.now()) // may soil more
+		}
 		i := l.dirty[k]
 		l.sessions[i].dirty = false
 		if l.sessions[i].state > stateConnecting && !l.sessions[i].writing {

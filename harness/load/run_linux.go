@@ -353,6 +353,7 @@ func (c *coordinator) conclude() {
 		r := &c.reports[i]
 		book.merge(&stageBook{rows: r.Stages})
 		addVerify(&c.run.Verify, &r.Verify)
+		c.run.Settings.Nice = r.Nice
 		for name, d := range r.Latencies {
 			if latencies[name] == nil {
 				latencies[name] = record.NewDistribution()

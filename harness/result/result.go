@@ -46,7 +46,8 @@ type Settings struct {
 	BodyP50     int     `json:"body_p50_bytes"`
 	BodyP99     int     `json:"body_p99_bytes"`
 	BodyMax     int     `json:"body_max_bytes"`
-	SameMachine bool    `json:"same_machine"` // generator and server share the machine
+	SameMachine bool    `json:"same_machine"`   // generator and server share the machine
+	Nice        int     `json:"generator_nice"` // priority of the generator while there was traffic
 }
 
 // Host describes a machine.

@@ -142,7 +142,7 @@ func badNumber(v reflect.Value, path string) string {
 			return path
 		}
 	case reflect.Int:
-		if v.Int() < 0 {
+		if v.Int() < 0 && path != "settings.generator_nice" {
 			return path
 		}
 	case reflect.Struct:

@@ -116,6 +116,7 @@ const (
 	agentsMax   = 1000
 	serversMax  = 64
 	sdkMax      = 1000
+	plannedMax  = 200_000_000 // operations of an open loop: they are planned beforehand, 16 bytes each
 	stageMax    = Duration(24 * time.Hour)
 )
 
@@ -170,6 +171,8 @@ func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any
 	works := s.Kind != KindIdle
 	open := s.Loop == LoopOpen
 	refuse(works && open && !(s.Rate > 0 && s.Rate <= rateMax), "rate_per_s is %g; an open loop needs a rate above 0 and at most %d.", s.Rate, rateMax)
+	planned := s.Rate * time.Duration(s.Stages.WarmUp+s.Stages.Measure+s.Stages.CoolDown).Seconds()
+	refuse(works && open && planned > plannedMax, "rate_per_s is %g; over the stages that is more than %d operations.", s.Rate, plannedMax)
 	refuse(!works && s.Rate != 0, "rate_per_s is %g; the kind idle does nothing at any rate, leave it out.", s.Rate)
 	refuse(!works && !open, "loop is closed; the kind idle has no operations to wait for.")
 	refuse(!open && (s.InFlight < 1 || s.InFlight > 64), "in_flight is %d; a closed loop needs 1 to 64.", s.InFlight)

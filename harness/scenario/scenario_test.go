@@ -64,6 +64,7 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	f(good+"encoding: xml\n", "one of json, proto")
 	f(good+"loop: closed\n", "a closed loop needs 1 to 64")
 	f(good+"in_flight: 3\n", "an open loop does not wait")
+	f(good+"stages: {measure: 24h}\nquick: {rate_per_s: 100000}\n", "over the stages")
 	f(good+"prefill: 3\n", "only the kind history")
 	f(good+"slow_share: 0.1\n", "only the kind slow")
 	f(good+"connect_per_s: .nan\n", "connect_per_s")
