@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"slices"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -273,5 +274,89 @@ func TestRecentRecordsStayAsTheyWere(t *testing.T) {
 	cache.Drop(1)
 	if string(got.Body) != "as it was" || string(got.Meta) != "meta" || cap(got.Meta) != 4 || cap(got.Body) != 9 {
 		t.Fatalf("the record became %q %q", got.Meta, got.Body)
+	}
+}
+
+// TestAnExtendGoesOnFromWhatIsThere: the log is loaded again, and another one is
+// dropped, while a flush extends it.
+func TestAnExtendGoesOnFromWhatIsThere(t *testing.T) {
+	cache := mustRecent(t, RecentConfig{BytesMax: 1 << 20, Shards: 1})
+	record := func(seq godwit.Seq) godwit.Record { return godwit.Record{Seq: seq, Conv: 1} }
+	cache.Put(1, cache.Mark(1), 3, 3, []godwit.Record{record(3)})
+	calls := 0
+	extend := func(meanwhile func()) {
+		cache.Extend(1, func(yield func(godwit.Record) bool) {
+			if calls++; calls == 1 {
+				meanwhile()
+			}
+			yield(record(4))
+		})
+	}
+	extend(func() {
+		cache.Put(1, cache.Mark(1), 1, 3, []godwit.Record{record(1), record(2), record(3)})
+	})
+	got, ok := cache.Since(1, 0, 4, 10, 100, nil)
+	if !ok || calls != 2 {
+		t.Fatalf("%v after %d calls", ok, calls)
+	}
+	wantRecords(t, "since", got, []godwit.Record{record(1), record(2), record(3), record(4)})
+	if mark := cache.Mark(1); !cache.Put(1, mark, 3, 3, []godwit.Record{record(3)}) {
+		t.Fatal("a log that is warm already is refused")
+	}
+	if _, ok := cache.Since(1, 0, 4, 10, 100, nil); !ok {
+		t.Fatal("a late Put replaces newer records")
+	}
+	calls = 0
+	extend(func() { cache.Drop(1) })
+	if cache.Warm(1) {
+		t.Fatal("Extend brings a dropped log back")
+	}
+}
+
+// TestRecentIsSafeForConcurrentUse is for the race detector, and checks that
+// nobody sees a record that was never put.
+func TestRecentIsSafeForConcurrentUse(t *testing.T) {
+	cache := mustRecent(t, RecentConfig{BytesMax: 40_000, Shards: 2})
+	record := func(log godwit.LogID, seq godwit.Seq) godwit.Record {
+		return godwit.Record{Seq: seq, Conv: 1, Body: bytes.Repeat([]byte{byte(log), byte(seq)}, 50)}
+	}
+	const logs, rounds = 50, 300
+	var wg sync.WaitGroup
+	wg.Go(func() { // as flushes
+		for i := range rounds {
+			for log := range godwit.LogID(logs) {
+				cache.Extend(log, backward([]godwit.Record{record(log, godwit.Seq(i+1))}))
+			}
+		}
+	})
+	wg.Go(func() { // as logins and logouts
+		for i := range logs * rounds {
+			log := godwit.LogID(i % logs)
+			mark := cache.Mark(log)
+			cache.Put(log, mark, 1, 1, []godwit.Record{record(log, 1)})
+			if i%7 == 0 {
+				cache.Drop(log)
+			}
+		}
+	})
+	for range 2 {
+		wg.Go(func() {
+			for i := range logs * rounds {
+				log := godwit.LogID(i % logs)
+				records, _ := cache.Since(log, godwit.Seq(i%rounds), godwit.Seq(i%rounds), 9, 1<<20, nil)
+				if r, ok := cache.Entry(log, godwit.Seq(i%rounds)); ok {
+					records = append(records, r)
+				}
+				for _, r := range records {
+					if want := record(log, r.Seq); !sameRecord(r, want) {
+						t.Errorf("record %d of log %d is %s", r.Seq, log, seqs([]godwit.Record{r}))
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if st := cache.Stats(); st.Bytes > 40_000 || st.Hits+st.Misses < 2*logs*rounds {
+		t.Errorf("%+v", st)
 	}
 }

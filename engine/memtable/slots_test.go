@@ -1,6 +1,9 @@
 package memtable
 
 import (
+	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -61,4 +64,99 @@ func TestHeadsAreAMap(t *testing.T) {
 			t.Fatal("an empty table has a head")
 		}
 	})
+}
+
+// probes returns how many slots a search for each key looks at, on average and
+// at most.
+func (s *slots) probes() (mean float64, most int) {
+	sum := 0
+	for i := range s.shards {
+		for at, e := range s.shards[i].table {
+			if e.value != 0 {
+				n := at - s.shards[i].home(e.hash) + 1
+				sum, most = sum+n, max(most, n)
+			}
+		}
+	}
+	return float64(sum) / float64(s.n), most
+}
+
+// TestSearchesStayShort for ids of every kind, at fills just before growing and after.
+func TestSearchesStayShort(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	f := func(name string, id func(i uint64) uint64) {
+		var heads Heads
+		for i := range uint64(150_000) {
+			heads.Set(godwit.LogID(id(i)), 1, 1)
+			if n := heads.Len(); n == 1000 || n%10_000 == 0 {
+				if mean, most := heads.slots.probes(); mean > 8 || most > 120 {
+					t.Fatalf("%s: %d logs take %.1f probes on average, %d at most", name, n, mean, most)
+				}
+			}
+		}
+		if heads.Len() != 150_000 {
+			t.Fatalf("%s: %d logs", name, heads.Len())
+		}
+	}
+	f("sequential", func(i uint64) uint64 { return i })
+	f("equal low bits", func(i uint64) uint64 { return i << 40 })
+	f("equal high bits", func(i uint64) uint64 { return 0xffff_ffff_f000_0000 | i })
+	f("partitions", func(i uint64) uint64 {
+		return uint64(godwit.NewLogID(godwit.Partition(i%godwit.Partitions), i/godwit.Partitions))
+	})
+	f("every 1024th", func(i uint64) uint64 { return i << 10 })
+	f("descending", func(i uint64) uint64 { return -i })
+	f("random", func(uint64) uint64 { return rnd.Uint64() })
+}
+
+// TestHeadsComeInAnOrderOfTheirOwn: equal contents come in equal order, however
+// they were put in.
+func TestHeadsComeInAnOrderOfTheirOwn(t *testing.T) {
+	const n = 50_000
+	var forth, back Heads
+	for i := range godwit.LogID(n) {
+		forth.Set(i, 1, 0)
+		back.Set(n-1-i, 1, 0)
+	}
+	order := func(h *Heads) (logs []godwit.LogID) {
+		for log := range h.All() {
+			logs = append(logs, log)
+		}
+		return logs
+	}
+	if logs := order(&forth); len(logs) != n || !slices.Equal(logs, order(&back)) {
+		t.Errorf("%d logs, or another order", len(logs))
+	}
+	for range forth.All() {
+		break // must not go on
+	}
+}
+
+// mustPanic runs fn, which must find a bug.
+func mustPanic(t *testing.T, name string, fn func()) {
+	t.Helper()
+	defer func() {
+		if text, _ := recover().(string); !strings.HasPrefix(text, "BUG: ") {
+			t.Errorf("%s: panics with %q", name, text)
+		}
+	}()
+	fn()
+}
+
+func TestWhatCannotBeStoredIsABug(t *testing.T) {
+	var heads Heads
+	mustPanic(t, "no sequence", func() { heads.Set(1, 0, 1) })
+	mustPanic(t, "large sequence", func() { heads.Set(1, SeqMax+1, 1) })
+	mustPanic(t, "large generation", func() { heads.Set(1, 1, GenerationMax+1) })
+	table := NewTable()
+	mustPanic(t, "sequence 0", func() { table.Append(1, godwit.Record{}) })
+	mustPanic(t, "sequence beyond", func() { table.Append(1, godwit.Record{Seq: SeqMax + 1}) })
+	mustPanic(t, "Prev is not older", func() { table.Append(1, godwit.Record{Seq: 5, Prev: 5}) })
+	mustPanic(t, "large Meta", func() { table.Append(1, godwit.Record{Seq: 5, Meta: make([]byte, 1<<24)}) })
+	mustPanic(t, "large Body", func() { table.Append(1, godwit.Record{Seq: 5, Body: make([]byte, 1<<24)}) })
+	table.Append(2, godwit.Record{Seq: 5})
+	mustPanic(t, "gap", func() { table.Append(2, godwit.Record{Seq: 7}) })
+	mustPanic(t, "again", func() { table.Append(2, godwit.Record{Seq: 5}) })
+	cache := mustRecent(t, RecentConfig{BytesMax: 1 << 20})
+	mustPanic(t, "record beyond the head", func() { cache.Put(1, 0, 1, 1, []godwit.Record{{Seq: 2}}) })
 }
