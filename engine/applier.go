@@ -77,8 +77,10 @@ func (a *applier) apply(j *applyJob) error {
 	for _, e := range j.message.GetEntries() {
 		last = e
 		if len(e.Data) == 0 {
-			continue // raft's own, at the start of a term
+			j.group.state.passed(e.GetIndex(), e.GetTerm()) // raft's own, at the start of a term
+			continue
 		}
+		a.store.memory.wait()
 		if err := a.applyEntry(j.group, e, j.live); err != nil {
 			return err
 		}
@@ -110,7 +112,14 @@ func (a *applier) applyEntry(g *group, e *pb.Entry, live bool) error {
 	if own != nil {
 		waiters = own.waiters
 	}
-	a.store.applyBatch(g, e.GetIndex(), e.Data, b, waiters, live)
+	if err := a.store.applyBatch(g, e, b, waiters, live); err != nil {
+		for _, w := range waiters {
+			if w != nil {
+				w.Fail(ErrUnknown)
+			}
+		}
+		return err
+	}
 	if own != nil {
 		a.store.counters.queueBytes.Add(-own.costBytes)
 		g.proposals.recycle(own)
@@ -118,15 +127,19 @@ func (a *applier) applyEntry(g *group, e *pb.Entry, live bool) error {
 	return nil
 }
 
-// applyBatch runs the commands of b, which lies in source, against g's state.
-// Called by the group's applier, and by recovery before that runs.
-func (s *Store) applyBatch(g *group, index uint64, source []byte, b batch, waiters []Waiter, live bool) {
+// applyBatch runs the commands of b, which lies in e, against g's state. Called
+// by the group's applier, and by recovery before that runs. After an error the
+// state is wrong: the store must stop, and no command was answered.
+func (s *Store) applyBatch(g *group, e *pb.Entry, b batch, waiters []Waiter, live bool) error {
+	if err := s.fetch(g, b); err != nil {
+		return fmt.Errorf("group %d, index %d: %w", g.id, e.GetIndex(), err)
+	}
 	st := &g.state
 	st.mu.Lock()
 	st.stamp = max(st.stamp, b.stamp)
-	st.index = index
+	st.index, st.term = e.GetIndex(), e.GetTerm()
 	tx := &g.tx
-	tx.index, tx.stamp, tx.source, tx.buffer = index, st.stamp, source, noBuffer
+	tx.index, tx.stamp = st.index, st.stamp
 	for i, rest := 0, b.commands; i < b.count; i++ {
 		var command []byte
 		command, rest, _ = cutCommand(rest)
@@ -137,11 +150,40 @@ func (s *Store) applyBatch(g *group, index uint64, source []byte, b batch, waite
 		tx.begin(command, s.machine)
 		s.machine.Apply(tx, command, w)
 	}
-	tx.source, tx.command = nil, nil
+	if tx.erased != nil {
+		st.erased = tx.erased
+	}
+	tx.command, tx.erased = nil, nil
+	st.rows.Clear()
+	err := st.failed
 	st.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("group %d, index %d: %w", g.id, e.GetIndex(), err)
+	}
+	s.memory.account(g)
 	s.counters.applied.Add(1)
 	s.counters.commands.Add(uint64(b.count))
 	s.machine.Flush(g.id, live)
+	return nil
+}
+
+// fetch reads the rows that the batch will get, before the lock is taken.
+func (s *Store) fetch(g *group, b batch) error {
+	if g.state.rows.Empty() {
+		return nil
+	}
+	var err error
+	add := func(key []byte) {
+		if err == nil {
+			err = g.state.rows.Fetch(key)
+		}
+	}
+	for i, rest := 0, b.commands; i < b.count; i++ {
+		var command []byte
+		command, rest, _ = cutCommand(rest)
+		s.machine.Reads(command, add)
+	}
+	return err
 }
 
 // failBatch answers every waiter of b, which is off the flight, and frees its

@@ -72,7 +72,7 @@ func TestUnreadableBatchRefusesToOpen(t *testing.T) {
 			s := mustOpen(t, testConfig(t, fs, 1), newAppender(1))
 			last := s.groups[0].applied
 			mustClose(t, s)
-			log, err := wal.Open(wal.Config{FS: fs, Dir: "store/wal"}, func(wal.Record) error { return nil })
+			log, err := wal.Open(wal.Config{FS: fs, Dir: "store/wal"}, func(uint64, wal.Record) error { return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +94,7 @@ func TestImpossibleRecordsRefuseToOpen(t *testing.T) {
 	f := func(name string, records ...wal.Record) {
 		t.Helper()
 		fs := vfs.NewMem()
-		log, err := wal.Open(wal.Config{FS: fs, Dir: "store/wal"}, func(wal.Record) error { return nil })
+		log, err := wal.Open(wal.Config{FS: fs, Dir: "store/wal"}, func(uint64, wal.Record) error { return nil })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -173,7 +173,7 @@ func BenchmarkReplay(b *testing.B) {
 	mustClose(b, s)
 	for b.Loop() {
 		s := mustOpen(b, cfg, silent{newAppender(1)})
-		if n := s.Stats().Entries; n != commands {
+		if n := s.Stats().Commands; n != commands {
 			b.Fatalf("%d entries of %d came back", n, commands)
 		}
 		mustClose(b, s)

@@ -10,3 +10,6 @@ func loadSeededBugs() seededBugs { return seededBugs{} }
 
 func (seededBugs) ackBeforeWALWrite() bool { return false }
 func (seededBugs) ackBeforeFsync() bool    { return false }
+func (seededBugs) forgetHardState() bool   { return false }
+func (seededBugs) appliedApart() bool      { return false }
+func (seededBugs) rowsAhead() bool         { return false }

@@ -17,3 +17,12 @@ func (b seededBugs) ackBeforeWALWrite() bool { return b.name == "ack-before-wal-
 // ackBeforeFsync: storage answers after the write; the sync comes with a later
 // frame or when the log is idle.
 func (b seededBugs) ackBeforeFsync() bool { return b.name == "ack-before-fsync" }
+
+// forgetHardState: files of the WAL go with the only record of a group's vote.
+func (b seededBugs) forgetHardState() bool { return b.name == "forget-hard-state" }
+
+// appliedApart: a checkpoint's index is committed after its rows, not with them.
+func (b seededBugs) appliedApart() bool { return b.name == "applied-apart" }
+
+// rowsAhead: a checkpoint's rows are those of now, not those of its index.
+func (b seededBugs) rowsAhead() bool { return b.name == "rows-ahead" }

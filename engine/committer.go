@@ -1,10 +1,10 @@
 package engine
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -51,6 +51,12 @@ type hardState struct{ term, vote, commit uint64 }
 // committer owns the WAL. It takes what all groups queued during the last sync,
 // writes one frame, syncs it, and only then answers.
 type committer struct {
+	groups   []*group
+	freed    func()      // called when files of the WAL went
+	trimming atomic.Bool // a checkpoint ended: files may go
+	filesMu  sync.Mutex
+	files    walFiles
+	requests []*walRequest
 	log      *wal.Log
 	loop     *raftLoop
 	counters *counters
@@ -72,9 +78,10 @@ type committer struct {
 	gathered [][]wal.Record
 }
 
-func newCommitter(log *wal.Log, loop *raftLoop, counters *counters, bugs seededBugs) *committer {
+func newCommitter(s *Store, files walFiles, bugs seededBugs) *committer {
 	return &committer{
-		log: log, loop: loop, counters: counters, bugs: bugs,
+		groups: s.groups, freed: s.memory.changed, files: files,
+		log: s.log, loop: s.loop, counters: &s.counters, bugs: bugs,
 		kick: make(chan struct{}, 1), stopped: make(chan struct{}),
 		lazy: map[uint32]hardState{}, hard: map[uint32]hardState{},
 	}
@@ -156,13 +163,8 @@ func (c *committer) takeLazyLocked() {
 // addHardStates comes after the entries: a commit index must not precede what
 // it commits.
 func (c *committer) addHardStates() {
-	votes := make([]byte, 0, 8*len(c.hard))
 	for g, h := range c.hard {
-		at := len(votes)
-		votes = binary.LittleEndian.AppendUint64(votes, h.vote)
-		c.records = append(c.records, wal.Record{
-			Group: g, Kind: recordHardState, Term: h.term, Index: h.commit, Payload: votes[at:],
-		})
+		c.records = append(c.records, h.record(g))
 	}
 }
 
@@ -181,6 +183,9 @@ func (c *committer) run() error {
 				return err
 			}
 			clear(jobs)
+			if err := c.serve(); err != nil {
+				return err
+			}
 			idle.Reset(idleAfter)
 		case <-idle.C:
 			if err := c.idle(); err != nil {
@@ -222,6 +227,11 @@ func (c *committer) append(records []wal.Record) error {
 	if err := c.log.Append(records); err != nil {
 		return fmt.Errorf("append to the WAL: %w", err)
 	}
+	c.filesMu.Lock()
+	for i := range records {
+		c.files.note(c.log.File(), &records[i])
+	}
+	c.filesMu.Unlock()
 	c.counters.frames.Add(1)
 	c.counters.walBytes.Add(uint64(bytes))
 	return nil

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	// FS is where everything durable lives. Default vfs.Default.
 	FS vfs.FS
-	// Dir holds LOCK, SUPERBLOCK and wal/. It is made if it is missing.
+	// Dir holds LOCK, SUPERBLOCK, wal/, segments/ and rows/. It is made if it is missing.
 	Dir string
 	// Groups is the number of raft groups: a power of two up to 1024, default 1.
 	// Fixed when the directory is made. More groups apply in parallel; fewer
@@ -35,6 +35,23 @@ type Config struct {
 	// BatchBytesMax bounds one raft entry, unless a single command is larger.
 	// Default 1 MiB: a larger batch holds the group's write lock longer.
 	BatchBytesMax int
+	// MemtableBytes is what entries and rows may take in memory, all groups
+	// together, before the group with most of it is checkpointed. At twice as much
+	// nothing is applied until there is room. Default 64 MiB.
+	MemtableBytes int64
+	// WALBytesMax bounds the files of the WAL: at half of it groups that hold it
+	// back are checkpointed, beyond it nothing is applied until it has shrunk.
+	// Default 768 MiB.
+	WALBytesMax int64
+	// CacheBytes bounds the cache of decompressed segment blocks. Default 64 MiB.
+	CacheBytes int64
+	// RowCacheBytes bounds the cache of rows on disk. Default 32 MiB.
+	RowCacheBytes int64
+	// EraseWithin bounds how long what was erased stays on disk, invisible.
+	// Default one hour.
+	EraseWithin time.Duration
+	// NoCompression leaves segments as they are. Default: zstd.
+	NoCompression bool
 	// CheckReads makes Tx.Get panic for a row that Machine.Reads did not name.
 	// For tests: it calls Reads before each Apply.
 	CheckReads bool
@@ -72,6 +89,9 @@ func (c *Config) validate() error {
 	if c.BatchBytesMax < 1 || c.BatchBytesMax > commandBytesCap {
 		return fmt.Errorf("engine: BatchBytesMax is %d, want 1 to %d", c.BatchBytesMax, commandBytesCap)
 	}
+	if c.MemtableBytes < 1 || c.WALBytesMax < 1 || c.CacheBytes < 1 || c.RowCacheBytes < 1 {
+		return errors.New("engine: MemtableBytes, WALBytesMax, CacheBytes and RowCacheBytes must be positive")
+	}
 	if c.QueueBytesMax < 1 {
 		return fmt.Errorf("engine: QueueBytesMax is %d, want at least 1", c.QueueBytesMax)
 	}
@@ -99,6 +119,21 @@ func (c *Config) setDefaults() {
 	}
 	if c.BatchBytesMax == 0 {
 		c.BatchBytesMax = 1 << 20
+	}
+	if c.MemtableBytes == 0 {
+		c.MemtableBytes = 64 << 20
+	}
+	if c.WALBytesMax == 0 {
+		c.WALBytesMax = 768 << 20
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = 64 << 20
+	}
+	if c.EraseWithin == 0 {
+		c.EraseWithin = time.Hour
+	}
+	if c.RowCacheBytes == 0 {
+		c.RowCacheBytes = 32 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -64,7 +64,7 @@ func TestTermAndVoteAreDurableAndCommitIsLazy(t *testing.T) {
 		t.Fatalf("%d jobs to be answered, want 4", l.jobsOut)
 	}
 
-	c := newCommitter(nil, newRaftLoop(&Store{}), &counters{}, seededBugs{})
+	c := newCommitter(&Store{loop: newRaftLoop(&Store{})}, walFiles{}, seededBugs{})
 	c.submit(l.jobs[2:3])
 	jobs := c.take(nil)
 	if len(jobs) != 1 || len(c.records) != 0 || len(c.lazy) != 1 {
@@ -80,7 +80,7 @@ func TestTermAndVoteAreDurableAndCommitIsLazy(t *testing.T) {
 }
 
 func TestRecoveryHandsRaftTheTermsOfTheLog(t *testing.T) {
-	s := &Store{machine: newAppender(1), groups: []*group{{}}}
+	s := &Store{machine: newAppender(1), groups: []*group{newTestGroup(t)}}
 	r := &recovery{store: s, groups: make([]recovering, 1)}
 	f := func(kind wal.Kind, term, index uint64) {
 		t.Helper()
@@ -88,7 +88,7 @@ func TestRecoveryHandsRaftTheTermsOfTheLog(t *testing.T) {
 		if kind == recordHardState {
 			rec.Payload = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 		}
-		if err := r.replay(rec); err != nil {
+		if err := r.replay(1, rec); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,12 +10,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/engine/rows"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // appender is a small Machine. A command is log u64, conv u32, body: it appends
-// the body and keeps a row per log that counts the entries.
+// the body and keeps a row per log that counts the entries, and one per
+// conversation with its newest sequence.
 type appender struct {
 	pending [][]acked // per group: applied, not yet flushed
 	lives   [][2]int  // per group: Flush calls with live false, true
@@ -42,8 +44,12 @@ func countKey(dst []byte, log LogID) []byte {
 	return append(binary.BigEndian.AppendUint64(dst, uint64(log)), "/count"...)
 }
 
+// convRow is the key of the conversation's row: the command's head.
+func convRow(dst, command []byte) []byte { return append(dst, command[:12]...) }
+
 func (m *appender) Reads(command []byte, add func([]byte)) {
 	add(countKey(nil, LogID(binary.BigEndian.Uint64(command))))
+	add(convRow(nil, command))
 }
 
 func (m *appender) Apply(tx *Tx, command []byte, w Waiter) {
@@ -58,14 +64,21 @@ func (m *appender) Apply(tx *Tx, command []byte, w Waiter) {
 		count = binary.BigEndian.Uint64(v)
 	}
 	count++
+	var convBuf [16]byte
+	conv := convRow(convBuf[:0], command)
+	prev := godwit.Seq(0)
+	if v, ok := tx.Get(conv); ok {
+		prev = godwit.Seq(binary.BigEndian.Uint64(v))
+	}
 	seq := tx.Append(log, Entry{
-		Conv: binary.BigEndian.Uint32(command[8:]), Time: tx.Stamp(),
+		Prev: prev, Conv: binary.BigEndian.Uint32(command[8:]), Time: tx.Stamp(),
 		Meta: binary.AppendUvarint(nil, count), Body: command[12:],
 	})
 	if uint64(seq) != count || tx.Head(log) != seq {
 		panic(fmt.Sprintf("count %d, sequence %d, head %d", count, seq, tx.Head(log)))
 	}
 	tx.Put(k, binary.BigEndian.AppendUint64(nil, count))
+	tx.Put(conv, binary.BigEndian.AppendUint64(nil, uint64(seq)))
 	if a, ok := w.(*ackWaiter); ok && a != nil {
 		m.pending[tx.Group()] = append(m.pending[tx.Group()], acked{a, seq})
 	}
@@ -173,4 +186,30 @@ func eachGroupCount(t *testing.T, f func(t *testing.T, groups int)) {
 	for _, groups := range []int{1, 8} {
 		t.Run(fmt.Sprintf("groups=%d", groups), func(t *testing.T) { f(t, groups) })
 	}
+}
+
+func digest(t testing.TB, s *Store, group int) uint64 {
+	t.Helper()
+	d, err := s.Digest(group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// newTestGroup is a group outside of a store.
+func newTestGroup(t testing.TB) *group {
+	t.Helper()
+	db, err := rows.Open(rows.Config{FS: vfs.NewMem(), Dir: "rows"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	g := &group{state: state{rows: rows.NewOverlay(db, 0), active: newLayer(1), live: newVersion(nil)}}
+	g.tx = Tx{state: &g.state, segments: new(atomic.Uint64)}
+	return g
 }

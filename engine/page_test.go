@@ -42,9 +42,19 @@ func (m modelLog) page(want func(Entry) bool, forward bool, limit, bytesMax int)
 	return out, more
 }
 
+// newest is the last sequence of a conversation, 0 if it has none.
+func (m modelLog) newest(conv uint32) godwit.Seq {
+	for _, e := range slices.Backward(m) {
+		if e.Conv == conv {
+			return e.Seq
+		}
+	}
+	return 0
+}
+
 func sameEntries(a, b []Entry) bool {
 	return slices.EqualFunc(a, b, func(x, y Entry) bool {
-		return x.Seq == y.Seq && x.Conv == y.Conv && x.Time == y.Time && bytes.Equal(x.Meta, y.Meta) && bytes.Equal(x.Body, y.Body)
+		return x.Seq == y.Seq && x.Conv == y.Conv && x.Prev == y.Prev && x.Time == y.Time && bytes.Equal(x.Meta, y.Meta) && bytes.Equal(x.Body, y.Body)
 	})
 }
 
@@ -72,7 +82,7 @@ func TestPagesAndRowsMatchAModel(t *testing.T) {
 				n, conv := pickLog.Draw(r, "log"), rapid.Uint32Range(1, 3).Draw(r, "conv")
 				body := strings.Repeat("b", rapid.IntRange(0, 40).Draw(r, "size"))
 				seq := propose(t, s, logOf(n), conv, body)
-				model[n] = append(model[n], Entry{Seq: seq, Conv: conv, Time: 1000, Meta: []byte{byte(len(model[n]) + 1)}, Body: []byte(body)})
+				model[n] = append(model[n], Entry{Seq: seq, Prev: model[n].newest(conv), Conv: conv, Time: 1000, Meta: []byte{byte(len(model[n]) + 1)}, Body: []byte(body)})
 				if int(seq) != len(model[n]) {
 					r.Fatalf("sequence %d, want %d", seq, len(model[n]))
 				}
@@ -91,6 +101,7 @@ func TestPagesAndRowsMatchAModel(t *testing.T) {
 			"conversation": func(r *rapid.T) {
 				n, conv := pickLog.Draw(r, "log"), rapid.Uint32Range(0, 4).Draw(r, "conv")
 				p := Page{
+					Newest: model[n].newest(conv),
 					Before: seqs.Draw(r, "before"), After: seqs.Draw(r, "after"), Forward: rapid.Bool().Draw(r, "forward"),
 					Limit: limits.Draw(r, "limit"), BytesMax: sizes.Draw(r, "bytes"),
 				}
@@ -119,91 +130,21 @@ func TestPagesAndRowsMatchAModel(t *testing.T) {
 					r.Fatalf("head %d", v.Head(logOf(n)))
 				}
 			},
+			"checkpoint": func(r *rapid.T) {
+				if err := s.checkpointGroup(s.groups[rapid.IntRange(0, groups-1).Draw(r, "group")]); err != nil {
+					r.Fatal(err)
+				}
+			},
 			"reopen": func(r *rapid.T) {
-				digest := s.Digest(0)
+				before := digest(t, s, 0)
 				mustClose(t, s)
 				s = mustOpen(t, cfg, newAppender(groups))
-				if s.Digest(0) != digest {
+				if digest(t, s, 0) != before {
 					r.Fatal("the digest changed over a restart")
 				}
 			},
 		})
 	})
-}
-
-func TestRowsMatchAModel(t *testing.T) {
-	rapid.Check(t, func(r *rapid.T) {
-		var rs rows
-		model := map[string]string{}
-		keys := rapid.StringMatching(`[ab]{0,3}`)
-		r.Repeat(map[string]func(*rapid.T){
-			"put": func(r *rapid.T) {
-				k, v := keys.Draw(r, "key"), rapid.StringN(0, 30, 30).Draw(r, "value")
-				key, value := []byte(k), []byte(v)
-				rs.put(key, value)
-				clear(key) // both are copied
-				clear(value)
-				model[k] = v
-			},
-			"delete": func(r *rapid.T) {
-				k := keys.Draw(r, "key")
-				rs.delete([]byte(k))
-				delete(model, k)
-			},
-			"get": func(r *rapid.T) {
-				k := keys.Draw(r, "key")
-				v, ok := rs.get([]byte(k))
-				if want, wantOK := model[k]; ok != wantOK || string(v) != want {
-					r.Fatalf("%q: got %q, %v, want %q, %v", k, v, ok, want, wantOK)
-				}
-			},
-			"scan": func(r *rapid.T) {
-				prefix := keys.Draw(r, "prefix")
-				var want, got []string
-				for k, v := range model {
-					if strings.HasPrefix(k, prefix) {
-						want = append(want, k+"="+v)
-					}
-				}
-				slices.Sort(want)
-				stop := rapid.IntRange(1, 8).Draw(r, "stop")
-				rs.scan([]byte(prefix), func(k, v []byte) bool {
-					got = append(got, string(k)+"="+string(v))
-					return len(got) < stop
-				})
-				slices.SortFunc(want, func(a, b string) int {
-					return strings.Compare(a[:strings.IndexByte(a, '=')], b[:strings.IndexByte(b, '=')])
-				})
-				if want = want[:min(stop, len(want))]; !slices.Equal(got, want) {
-					r.Fatalf("prefix %q: got %q, want %q", prefix, got, want)
-				}
-			},
-			"": func(r *rapid.T) {
-				var size int64
-				for k, v := range model {
-					size += int64(len(k) + len(v))
-				}
-				if rs.bytes != size || rs.tree.Len() != len(model) {
-					r.Fatalf("%d bytes in %d rows, want %d in %d", rs.bytes, rs.tree.Len(), size, len(model))
-				}
-			},
-		})
-	})
-}
-
-func TestKnownRowsAllocateNothing(t *testing.T) {
-	var rs rows
-	key, value := []byte("partition/row"), []byte("0123456789")
-	rs.put(key, value)
-	if n := testing.AllocsPerRun(200, func() {
-		rs.put(key, value[:8])
-		rs.put(key, value)
-		if v, ok := rs.get(key); !ok || !bytes.Equal(v, value) {
-			t.Fatalf("got %q", v)
-		}
-	}); n != 0 {
-		t.Fatalf("%v allocations", n)
-	}
 }
 
 func TestPageAllocatesNothing(t *testing.T) {
@@ -217,7 +158,7 @@ func TestPageAllocatesNothing(t *testing.T) {
 	dst := make([]Entry, 0, 50)
 	if n := testing.AllocsPerRun(100, func() {
 		a := v.Since(logOf(0), 30, 50, 1<<20, dst)
-		b, more := v.Conversation(logOf(0), 1, Page{Before: 70, Limit: 20, BytesMax: 1 << 20}, dst)
+		b, more := v.Conversation(logOf(0), 1, Page{Newest: 99, Before: 70, Limit: 20, BytesMax: 1 << 20}, dst)
 		if len(a) != 50 || len(b) != 20 || !more {
 			t.Fatalf("pages of %d and %d, more %v", len(a), len(b), more)
 		}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -14,6 +13,7 @@ import (
 // commit index are held back.
 type recovery struct {
 	store   *Store
+	files   walFiles
 	groups  []recovering
 	records int
 }
@@ -22,13 +22,15 @@ type recovering struct {
 	hard hardState
 	// applied is the newest index given to the Machine, its term is appliedTerm.
 	applied, appliedTerm uint64
+	checkpointed         uint64      // what was applied before the WAL
 	tail                 []*pb.Entry // contiguous from applied+1
 }
 
-// replay takes one record; the file it lies in does not matter yet. Its payload
-// stays valid and immutable.
-func (r *recovery) replay(_ uint64, rec wal.Record) error {
+// replay takes one record, which lies in that file of the WAL. Its payload stays
+// valid and immutable.
+func (r *recovery) replay(file uint64, rec wal.Record) error {
 	r.records++
+	r.files.note(file, &rec)
 	if int64(rec.Group) >= int64(len(r.groups)) {
 		return fmt.Errorf("%w: record of group %d, there are %d", ErrFormat, rec.Group, len(r.groups))
 	}
@@ -37,10 +39,10 @@ func (r *recovery) replay(_ uint64, rec wal.Record) error {
 	case recordEntry:
 		return g.entry(rec)
 	case recordHardState:
-		if len(rec.Payload) != 8 {
+		h, ok := parseHardState(&rec)
+		if !ok {
 			return fmt.Errorf("%w: hard state of group %d has %d bytes", ErrFormat, rec.Group, len(rec.Payload))
 		}
-		h := hardState{term: rec.Term, vote: binary.LittleEndian.Uint64(rec.Payload), commit: rec.Index}
 		if h.term < g.hard.term || h.commit < g.hard.commit || h.commit > g.applied+uint64(len(g.tail)) {
 			return fmt.Errorf("%w: hard state of group %d: term %d, commit %d after term %d, commit %d, last entry %d",
 				ErrFormat, rec.Group, h.term, h.commit, g.hard.term, g.hard.commit, g.applied+uint64(len(g.tail)))
@@ -53,6 +55,9 @@ func (r *recovery) replay(_ uint64, rec wal.Record) error {
 
 // entry appends to the tail; an entry of a later term replaces what it contradicts.
 func (g *recovering) entry(rec wal.Record) error {
+	if rec.Index > 0 && rec.Index <= g.checkpointed {
+		return nil // in the segments and rows already
+	}
 	if rec.Index <= g.applied || rec.Index > g.applied+uint64(len(g.tail))+1 {
 		return fmt.Errorf("%w: entry %d of group %d, applied %d, last %d",
 			ErrFormat, rec.Index, rec.Group, g.applied, g.applied+uint64(len(g.tail)))
@@ -75,7 +80,11 @@ func (r *recovery) apply(id int, commit uint64) error {
 			if err != nil {
 				return fmt.Errorf("group %d, index %d: %w", id, e.GetIndex(), err)
 			}
-			r.store.applyBatch(target, e.GetIndex(), e.Data, b, nil, false)
+			if err := r.store.applyBatch(target, e, b, nil, false); err != nil {
+				return err
+			}
+		} else {
+			target.state.passed(e.GetIndex(), e.GetTerm())
 		}
 		g.applied, g.appliedTerm = e.GetIndex(), e.GetTerm()
 	}
@@ -90,7 +99,8 @@ func (g *recovering) storage(voters []uint64) *raftStorage {
 	s := &raftStorage{
 		entries: g.tail, base: g.applied, baseTerm: g.appliedTerm, applied: g.applied,
 	}
-	s.hard.Term, s.hard.Vote, s.hard.Commit = new(g.hard.term), new(g.hard.vote), new(g.hard.commit)
+	// A commit index is written lazily: what a checkpoint holds was committed.
+	s.hard.Term, s.hard.Vote, s.hard.Commit = new(g.hard.term), new(g.hard.vote), new(max(g.hard.commit, g.applied))
 	s.conf.Voters = voters
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/godwit-im/godwit/engine/wal"
 )
 
 // fsyncBuckets are powers of two in microseconds: bucket i counts syncs below
@@ -21,6 +23,9 @@ type counters struct {
 	syncNanos                                      atomic.Uint64
 	syncBuckets                                    [fsyncBuckets]atomic.Uint64
 	queueBytes                                     atomic.Int64
+
+	checkpoints, checkpointNanos, flushedBytes atomic.Uint64
+	merges, mergedBytes, diskFull, erasures    atomic.Uint64
 }
 
 func (c *counters) synced(d time.Duration) {
@@ -32,22 +37,39 @@ func (c *counters) synced(d time.Duration) {
 
 // Stats are counters since Open, and sizes now.
 type Stats struct {
-	Proposals     uint64 // commands taken
-	Refused       uint64 // commands refused because the queue was full
-	Batches       uint64 // proposed to raft
-	Applied       uint64 // batches applied, replay included
-	Commands      uint64 // commands applied, replay included
-	Frames        uint64 // group commits written to the WAL
-	Syncs         uint64
-	WALBytes      uint64 // payload of the records given to the WAL
-	SyncTime      time.Duration
-	SyncBuckets   [fsyncBuckets]uint64 // not cumulative; SyncBucketLimit gives the bounds
-	QueueBytes    int64                // commands not yet applied
-	MemtableBytes int64                // bodies and metas
-	Entries       int64
-	Logs          int64
-	Rows          int64
-	RowBytes      int64
+	Proposals   uint64 // commands taken
+	Refused     uint64 // commands refused because the queue was full
+	Batches     uint64 // proposed to raft
+	Applied     uint64 // batches applied, replay included
+	Commands    uint64 // commands applied, replay included
+	Frames      uint64 // group commits written to the WAL
+	Syncs       uint64
+	WALBytes    uint64 // payload of the records given to the WAL
+	SyncTime    time.Duration
+	SyncBuckets [fsyncBuckets]uint64 // not cumulative; SyncBucketLimit gives the bounds
+	QueueBytes  int64                // commands not yet applied
+	Logs        int64
+
+	MemtableBytes  int64         // memory of entries and rows that are not on disk yet but in the WAL
+	HeadBytes      int64         // memory of the table of heads
+	Stalls         uint64        // times an applier waited for a checkpoint
+	StallTime      time.Duration // they waited
+	Checkpoints    uint64
+	CheckpointTime time.Duration
+	FlushedBytes   uint64 // written to segments by checkpoints
+	Merges         uint64
+	MergedBytes    uint64 // written to segments by merges
+	Erasures       uint64 // passes that took erased entries from the disk
+	OldestErasure  int64  // ms since the Unix epoch when the oldest entry was erased that may still be on disk; 0: there is none
+	DiskFull       uint64 // times a checkpoint or a merge found no room
+	Segments       int64
+	SegmentBytes   int64 // on disk
+	Entries        int64 // of all logs, in memory and on disk
+	IndexBytes     int64 // memory of the segments' indexes and filters
+	CacheHits      uint64
+	CacheMisses    uint64
+	CacheBytes     int64
+	WAL            wal.Stats
 }
 
 // SyncBucketLimit returns the upper bound of bucket i of Stats.SyncBuckets; the
@@ -71,13 +93,29 @@ func (s *Store) Stats() Stats {
 	for i := range st.SyncBuckets {
 		st.SyncBuckets[i] = c.syncBuckets[i].Load()
 	}
+	st.MemtableBytes, st.Stalls, st.StallTime = s.memory.used(), s.memory.stalls.Load(), time.Duration(s.memory.nanos.Load())
+	st.Checkpoints, st.CheckpointTime = c.checkpoints.Load(), time.Duration(c.checkpointNanos.Load())
+	st.FlushedBytes, st.Merges, st.MergedBytes = c.flushedBytes.Load(), c.merges.Load(), c.mergedBytes.Load()
+	st.DiskFull, st.Erasures = c.diskFull.Load(), c.erasures.Load()
+	st.CacheHits, st.CacheMisses, st.CacheBytes = s.blocks.Stats()
+	st.WAL = s.log.Stats()
 	for _, g := range s.groups {
+		if oldest := g.oldestErasure(); oldest != 0 && (st.OldestErasure == 0 || oldest < st.OldestErasure) {
+			st.OldestErasure = oldest
+		}
 		g.state.mu.RLock()
-		st.MemtableBytes += g.state.bodyBytes
-		st.Entries += int64(g.state.records.n)
-		st.Logs += int64(len(g.state.heads))
-		st.Rows += int64(g.state.tree.Len())
-		st.RowBytes += g.state.rows.bytes
+		st.Logs += int64(g.state.heads.Len())
+		st.Entries += int64(g.state.active.table.Len())
+		if g.state.frozen.table != nil {
+			st.Entries += int64(g.state.frozen.table.Len())
+		}
+		st.HeadBytes += g.state.heads.Bytes()
+		for _, r := range g.state.live.segments {
+			st.Segments++
+			st.SegmentBytes += r.Meta().SizeBytes
+			st.Entries += int64(r.Meta().Entries)
+			st.IndexBytes += r.MemoryBytes()
+		}
 		g.state.mu.RUnlock()
 	}
 	return st

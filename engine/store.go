@@ -8,10 +8,13 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/raft/v3"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/engine/rows"
+	"github.com/godwit-im/godwit/engine/segment"
 	"github.com/godwit-im/godwit/engine/wal"
 )
 
@@ -26,14 +29,27 @@ type Store struct {
 	lock    io.Closer
 
 	counters  counters
+	memory    memory
+	rows      *rows.DB
+	blocks    *segment.Cache
 	log       *wal.Log
 	loop      *raftLoop
 	committer *committer
 	appliers  []*applier
 
-	running   sync.WaitGroup // loop, committer, appliers
-	closeOnce sync.Once
-	closeErr  error
+	// disk is held by a checkpoint; a merge passes it now and then.
+	disk         sync.Mutex
+	merging      sync.Mutex // held while the set of segments is made smaller
+	erasing      sync.Mutex // one pass at a time
+	checkpointer *worker
+	merger       *worker
+	eraser       *worker
+	nextSegment  atomic.Uint64
+
+	running    sync.WaitGroup // loop, committer, appliers
+	background sync.WaitGroup // checkpointer, merger: they end last
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // group is one raft group. Each part has its own owner or lock.
@@ -43,6 +59,11 @@ type group struct {
 	replica   // of the raft loop
 	state     state
 	tx        Tx // of the applier, under state.mu
+
+	checkpointed     atomic.Uint64 // raft index of the newest checkpoint
+	checkpointWanted atomic.Bool
+	heldBytes        atomic.Int64 // see memory
+	freezing         *freezing    // under Store.disk
 }
 
 // Open recovers the store in cfg.Dir, or makes it, and starts it. It returns
@@ -59,6 +80,12 @@ func Open(cfg Config, m Machine) (*Store, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrLocked, cfg.Dir, err)
 	}
 	s := &Store{cfg: cfg, machine: m, lock: lock, life: randomLife()}
+	s.memory.store, s.memory.freed.L = s, &s.memory.mu
+	s.loop = newRaftLoop(s)
+	s.checkpointer = newWorker("checkpoint", s.checkpointTurn)
+	s.merger = newWorker("merge", s.mergeTurn)
+	s.eraser = newWorker("erase", s.eraseTurn)
+	s.eraser.every = eraseEvery
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
@@ -72,15 +99,10 @@ func (s *Store) open() error {
 		return err
 	}
 	s.voters = len(sb.voters)
-	for i := range s.cfg.Groups {
-		g := &group{id: i, state: state{memtable: newMemtable()}}
-		g.tx = Tx{group: i, state: &g.state}
-		if s.cfg.CheckReads {
-			g.tx.reads = map[string]struct{}{}
-		}
-		s.groups = append(s.groups, g)
-	}
 	r := &recovery{store: s, groups: make([]recovering, s.cfg.Groups)}
+	if err := s.openCheckpoints(r); err != nil {
+		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
+	}
 	walConfig := wal.Config{
 		FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger,
 		FirstFileBytes: s.cfg.walFileBytes, MaxFileBytes: s.cfg.walFileBytes,
@@ -88,6 +110,7 @@ func (s *Store) open() error {
 	if s.log, err = wal.Open(walConfig, r.replay); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
 	}
+	r.files.opened(s.log.File())
 	if sb.hasLog && r.records == 0 {
 		return fmt.Errorf("%w: %s holds no records, but it did: files are missing", ErrFormat, walDir)
 	}
@@ -121,8 +144,8 @@ func (s *Store) start(r *recovery, sb superblock) error {
 		}
 		g.node = node
 	}
-	s.loop = newRaftLoop(s)
-	s.committer = newCommitter(s.log, s.loop, &s.counters, loadSeededBugs())
+	s.loop.unready = len(s.groups)
+	s.committer = newCommitter(s, r.files, loadSeededBugs())
 	s.loop.committer = s.committer
 	for range min(len(s.groups), runtime.GOMAXPROCS(0)) {
 		a := newApplier(s)
@@ -130,6 +153,9 @@ func (s *Store) start(r *recovery, sb superblock) error {
 		s.running.Go(a.run)
 	}
 	s.loop.appliers = s.appliers
+	s.background.Go(func() { s.checkpointer.run(s) })
+	s.background.Go(func() { s.merger.run(s) })
+	s.background.Go(func() { s.eraser.run(s) })
 	s.running.Go(s.runCommitter)
 	s.running.Go(s.runLoop)
 	select {
@@ -150,6 +176,7 @@ func (s *Store) runCommitter() {
 // runLoop ends the other goroutines after the loop, which feeds them.
 func (s *Store) runLoop() {
 	err := s.loop.run()
+	s.memory.close()
 	for _, a := range s.appliers {
 		close(a.stopped)
 	}
@@ -175,6 +202,10 @@ func (s *Store) Close() error {
 		}
 		s.loop.close()
 		s.running.Wait()
+		close(s.checkpointer.stop)
+		close(s.merger.stop)
+		close(s.eraser.stop)
+		s.background.Wait()
 		s.closeErr = errors.Join(s.loop.failure, s.closeFiles())
 	})
 	return s.closeErr
@@ -187,6 +218,21 @@ func (s *Store) closeFiles() error {
 			err = fmt.Errorf("close the WAL: %w", err)
 		}
 		s.log = nil
+	}
+	for _, g := range s.groups {
+		if g.state.live != nil {
+			g.state.live.release()
+			g.state.live = nil
+		}
+	}
+	if s.blocks != nil {
+		s.blocks.Close()
+	}
+	if s.rows != nil {
+		if closeErr := s.rows.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("close the rows: %w", closeErr))
+		}
+		s.rows = nil
 	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
@@ -244,10 +290,9 @@ func (s *Store) ReadIndex(group int, done func(error)) {
 	}
 }
 
-// Digest hashes the state of a group: the index of its newest batch, its stamp,
-// all rows in key order and the heads of its logs. Equal logs give equal
-// digests.
-func (s *Store) Digest(group int) uint64 { return s.groups[group].state.digest() }
+// Digest hashes the state of a group: its stamp, all rows in key order and the
+// heads of its logs. Equal logs give equal digests. It reads every row.
+func (s *Store) Digest(group int) (uint64, error) { return s.groups[group].state.digest() }
 
 func makeDirAll(cfg *Config) error {
 	if err := cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {

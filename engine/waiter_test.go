@@ -104,9 +104,9 @@ func TestStepDownLeavesProposalsInDoubtOnce(t *testing.T) {
 	m := newAppender(1)
 	m.gate = make(chan struct{})
 	s := &Store{cfg: Config{BatchBytesMax: 1 << 20}, machine: m, life: 7}
-	g := &group{state: state{memtable: newMemtable()}}
-	g.tx = Tx{state: &g.state}
+	g := newTestGroup(t)
 	s.groups = []*group{g}
+	s.memory.store = s
 	s.loop = newRaftLoop(s)
 	a := newApplier(s)
 	close(m.gate)

@@ -74,8 +74,13 @@ type LimitsConfig struct {
 
 // EngineConfig tunes the store.
 type EngineConfig struct {
-	Groups int  `yaml:"groups" env:"GROUPS" doc:"Raft groups, a power of two up to 1024. Fixed when the data directory is made; 1 makes a message one commit."`
-	Queue  Size `yaml:"queue" env:"QUEUE" doc:"Bytes of commands not yet applied; beyond it sends are answered with unavailable."`
+	Groups   int  `yaml:"groups" env:"GROUPS" doc:"Raft groups, a power of two up to 1024. Fixed when the data directory is made; 1 makes a message one commit."`
+	Queue    Size `yaml:"queue" env:"QUEUE" doc:"Bytes of commands not yet applied; beyond it sends are answered with unavailable."`
+	Memtable Size `yaml:"memtable" env:"MEMTABLE" doc:"Memory of new entries and changed rows before they move to segments; at twice as much sends wait."`
+	WAL      Size `yaml:"wal" env:"WAL" doc:"Bound of the write-ahead log's files; at half of it what holds them is moved to segments."`
+	Cache    Size `yaml:"cache" env:"CACHE" doc:"Memory for blocks of segments that were read."`
+	RowCache Size `yaml:"row_cache" env:"ROW_CACHE" doc:"Memory for rows on disk that were read."`
+	Compress bool `yaml:"compress" env:"COMPRESS" doc:"Compress segments with zstd."`
 }
 
 // DrainConfig is how a node goes down.
@@ -98,7 +103,9 @@ func Default() Config {
 			Outbound: 2 << 20,
 		},
 		Limits: LimitsConfig{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, SendPerS: 0, Page: 100, Presence: 100, Window: 512},
-		Engine: EngineConfig{Groups: 1, Queue: 64 << 20},
-		Drain:  DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
+		Engine: EngineConfig{
+			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, RowCache: 32 << 20, Compress: true,
+		},
+		Drain: DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
 	}
 }

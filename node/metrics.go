@@ -94,24 +94,6 @@ func chatSeries() []series {
 	}
 }
 
-func engineSeries() []series {
-	return []series{
-		counter("engine_proposals_total", "Commands taken.", func(s *snapshot) float64 { return float64(s.engine.Proposals) }),
-		counter("engine_refused_total", "Commands refused because the queue was full.", func(s *snapshot) float64 { return float64(s.engine.Refused) }),
-		counter("engine_batches_total", "Batches proposed to raft.", func(s *snapshot) float64 { return float64(s.engine.Batches) }),
-		counter("engine_batches_applied_total", "Batches applied, replay included.", func(s *snapshot) float64 { return float64(s.engine.Applied) }),
-		counter("engine_commands_applied_total", "Commands applied, replay included.", func(s *snapshot) float64 { return float64(s.engine.Commands) }),
-		counter("engine_wal_frames_total", "Group commits written to the WAL.", func(s *snapshot) float64 { return float64(s.engine.Frames) }),
-		counter("engine_wal_bytes_total", "Bytes of records given to the WAL.", func(s *snapshot) float64 { return float64(s.engine.WALBytes) }),
-		gauge("engine_queue_bytes", "Bytes of commands not yet applied.", func(s *snapshot) float64 { return float64(s.engine.QueueBytes) }),
-		gauge("engine_memtable_bytes", "Bytes of entries held in memory.", func(s *snapshot) float64 { return float64(s.engine.MemtableBytes) }),
-		gauge("engine_entries", "Entries of all logs.", func(s *snapshot) float64 { return float64(s.engine.Entries) }),
-		gauge("engine_logs", "Logs that hold an entry.", func(s *snapshot) float64 { return float64(s.engine.Logs) }),
-		gauge("engine_rows", "Rows of replicated state.", func(s *snapshot) float64 { return float64(s.engine.Rows) }),
-		gauge("engine_row_bytes", "Bytes of replicated rows.", func(s *snapshot) float64 { return float64(s.engine.RowBytes) }),
-	}
-}
-
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for i := range m.series {

@@ -156,6 +156,11 @@ func (n *Node) engineConfig() engine.Config {
 		Groups:        n.cfg.Engine.Groups,
 		Clock:         n.now,
 		QueueBytesMax: int(n.cfg.Engine.Queue),
+		MemtableBytes: int64(n.cfg.Engine.Memtable),
+		WALBytesMax:   int64(n.cfg.Engine.WAL),
+		CacheBytes:    int64(n.cfg.Engine.Cache),
+		RowCacheBytes: int64(n.cfg.Engine.RowCache),
+		NoCompression: !n.cfg.Engine.Compress,
 		Logger:        n.logger.With("tier", "engine"),
 		Fatal:         func(err error) { n.fatal <- err },
 	}

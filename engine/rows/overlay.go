@@ -177,3 +177,6 @@ func (o *Overlay) FrozenBytes() int64 {
 	}
 	return 0
 }
+
+// Empty tells that the DB has no row of the group, so that Fetch has nothing to do.
+func (o *Overlay) Empty() bool { return o.empty.Load() }

@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// worker is a goroutine that does what is due when it is told to look.
+type worker struct {
+	name string
+	// turn does one piece of work, if one is due.
+	turn func() (did bool, err error)
+	kick chan struct{} // capacity 1
+	// every, if set, makes it look by itself.
+	every time.Duration
+	stop  chan struct{} // closed by the owner
+}
+
+// diskRetry is how long a worker waits before it tries again what the disk had
+// no room for.
+const diskRetry = time.Second
+
+func newWorker(name string, turn func() (bool, error)) *worker {
+	return &worker{name: name, turn: turn, kick: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+// soon makes the worker look for work. Any goroutine.
+func (w *worker) soon() { wake(w.kick) }
+
+// run works until stop is closed. A full disk is waited for, anything else that
+// fails ends the store.
+func (w *worker) run(s *Store) {
+	retry := time.NewTimer(w.every)
+	defer retry.Stop()
+	for {
+		select {
+		case <-w.kick:
+		case <-retry.C:
+		case <-w.stop:
+			return
+		}
+		err := w.work()
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
+			s.counters.diskFull.Add(1)
+			s.cfg.Logger.Error("the disk is full; free some space, it is tried again every second", "work", w.name, "err", err)
+			retry.Reset(diskRetry)
+		case errors.Is(err, errStopped), err == nil && w.every == 0:
+		case err == nil:
+			retry.Reset(w.every)
+		case err != nil:
+			s.loop.fail(err)
+			return
+		}
+	}
+}
+
+// work takes turns until nothing is due or the worker is to stop.
+func (w *worker) work() error {
+	for {
+		select {
+		case <-w.stop:
+			return nil
+		default:
+		}
+		if did, err := w.turn(); err != nil || !did {
+			return err
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// memory counts what memtables and dirty rows hold and stops the appliers when
+// checkpoints can't follow, or when the WAL grows beyond its bound. An applier
+// that waits holds no lock; what is proposed meanwhile fills the queue, and then
+// Propose refuses.
+type memory struct {
+	store *Store
+	bytes atomic.Int64
+
+	mu     sync.Mutex
+	freed  sync.Cond
+	closed bool
+
+	stalls atomic.Uint64
+	nanos  atomic.Uint64
+}
+
+// used is what active and frozen memtables and dirty rows hold now, in bytes.
+func (m *memory) used() int64 { return m.bytes.Load() }
+
+// account notes what g holds now. Called by its applier after a batch, and by
+// the storage loop after freeze and publish.
+func (m *memory) account(g *group) {
+	st := &g.state
+	st.mu.RLock()
+	now := st.bytes() + st.rows.FrozenBytes()
+	if st.frozen.table != nil {
+		now += st.frozen.table.Bytes()
+	}
+	before := g.heldBytes.Swap(now)
+	st.mu.RUnlock()
+	used := m.bytes.Add(now - before)
+	if now < before {
+		m.mu.Lock()
+		m.freed.Broadcast()
+		m.mu.Unlock()
+	}
+	if used >= m.store.cfg.MemtableBytes && m.store.checkpointer != nil {
+		m.store.checkpointer.soon()
+	}
+}
+
+// over reports whether nothing more may be applied.
+func (m *memory) over() bool {
+	return m.used() >= 2*m.store.cfg.MemtableBytes || m.store.committer.liveBytes() > m.store.cfg.WALBytesMax
+}
+
+// wait returns when there is room, or when the store ends.
+func (m *memory) wait() {
+	if !m.over() {
+		return
+	}
+	start := time.Now()
+	m.stalls.Add(1)
+	m.mu.Lock()
+	for !m.closed && m.over() {
+		m.store.checkpointer.soon()
+		m.freed.Wait()
+	}
+	m.mu.Unlock()
+	m.nanos.Add(uint64(time.Since(start)))
+}
+
+// changed lets those that wait look again. Any goroutine.
+func (m *memory) changed() {
+	m.mu.Lock()
+	m.freed.Broadcast()
+	m.mu.Unlock()
+}
+
+// close lets all go that wait.
+func (m *memory) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.freed.Broadcast()
+	m.mu.Unlock()
+}
