@@ -30,6 +30,10 @@ type crashFS struct {
 	// lies says that this sync does nothing and reports success; mu is held.
 	lies    func(kind syncKind, name string) bool
 	renamed string // the target of the last rename
+	// written sees each write; mu is held.
+	written func(name string, p []byte)
+	// failWrite says whether this write fails half-way; mu is held.
+	failWrite func(name string) error
 
 	mu      sync.Mutex
 	names   map[string]*inode
@@ -170,6 +174,33 @@ func (fs *crashFS) crash(rng *rand.Rand) *crashFS {
 	return image
 }
 
+// kill returns what the process finds when it alone is killed and restarted: the
+// cache, with all that is not on the disk yet; mu is held.
+func (fs *crashFS) kill() *crashFS {
+	image := newCrashFS()
+	copies := map[*inode]*inode{nil: nil}
+	of := func(n *inode) *inode {
+		c, ok := copies[n]
+		if !ok {
+			c = &inode{bytes.Clone(n.data), slices.Clone(n.sizes), map[int64][][]byte{}, maps.Clone(n.lost)}
+			for s, versions := range n.dirty {
+				c.dirty[s] = slices.Clone(versions)
+			}
+			copies[n] = c
+		}
+		return c
+	}
+	for name, n := range fs.names {
+		image.names[name] = of(n)
+	}
+	for name, bindings := range fs.history {
+		for _, n := range bindings {
+			image.history[name] = append(image.history[name], of(n))
+		}
+	}
+	return image
+}
+
 // crash chooses a size and, for each dirty sector, what is on the disk. Modes:
 // nothing new, all new, old or new, anything, all new but one garbled.
 func (n *inode) crash(rng *rand.Rand, mode int) []byte {
@@ -237,6 +268,15 @@ func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	f.fs.change()
+	if f.fs.written != nil {
+		f.fs.written(f.name, p)
+	}
+	var failure error
+	if f.fs.failWrite != nil {
+		if failure = f.fs.failWrite(f.name); failure != nil {
+			p = p[:len(p)/2]
+		}
+	}
 	n := f.n
 	end := int(off) + len(p)
 	if end > len(n.data) {
@@ -257,7 +297,7 @@ func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 	for s := first; s < last; s++ {
 		n.dirty[s] = append(n.dirty[s], n.sector(s))
 	}
-	return len(p), nil
+	return len(p), failure
 }
 
 func (n *inode) sector(s int64) []byte {
@@ -285,7 +325,7 @@ func (f *crashFile) sync(kind syncKind) error {
 	case f.n == nil && failed:
 		return syscall.EIO
 	case f.n == nil:
-		clear(f.fs.history)
+		maps.DeleteFunc(f.fs.history, func(name string, _ []*inode) bool { return path.Dir(name) == f.name })
 	case failed:
 		for s, versions := range f.n.dirty {
 			f.n.lost[s] = versions[0]

@@ -109,3 +109,34 @@ func TestFailedPreWriteIsTriedAgainWhenTheFileIsNeeded(t *testing.T) {
 		t.Errorf("%d records, %v", len(got), err)
 	}
 }
+
+// The process is killed between the rename of a new file and the sync of the
+// directory. Its next life finds the file, uses it, and then the power fails.
+func TestNamesInTheCacheOnlyAreMadeDurableBeforeUse(t *testing.T) {
+	fs := newCrashFS()
+	var killed *crashFS
+	fs.before = func() {
+		if killed == nil && fs.renamed == filePath(2) {
+			killed = fs.kill()
+		}
+	}
+	l, _ := mustOpen(t, oneSizeConfig(fs))
+	must(t, l.spare.finish())
+	must(t, l.Close())
+	cfg := oneSizeConfig(killed)
+	release := make(chan struct{})
+	cfg.FileID = func() uint64 { <-release; return randomID() } // no third file syncs the directory
+	l, _ = mustOpen(t, cfg)
+	must(t, l.Append(records(0, 1)))
+	must(t, l.Roll())
+	must(t, l.Append(records(1, 1)))
+	must(t, l.Sync())
+	for seed := range uint64(20) {
+		got, err := openQuietly(t, killed.powerFailure(rand.New(rand.NewPCG(seed, 5))))
+		if err != nil || len(got) != 2 {
+			t.Errorf("seed %d: %d of 2 records, %v", seed, len(got), err)
+		}
+	}
+	close(release)
+	must(t, l.Close())
+}

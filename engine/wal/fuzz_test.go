@@ -54,6 +54,16 @@ func FuzzWALRecover(f *testing.F) {
 	recycled := newCrashFS()
 	recycledSpare(recycled)
 	f.Add(recycled.file(1).data, recycled.file(2).data, false)
+	recycled.file(2).data[40]++ // a header's zeros
+	f.Add(recycled.file(1).data, recycled.file(2).data, true)
+	released := newCrashFS()
+	l, _ = mustOpen(f, oneSizeConfig(released))
+	for i := range 9 {
+		must(f, l.Append([]Record{testRecord(i, 100)}))
+	}
+	must(f, l.Release(1))
+	must(f, l.Close())
+	f.Add(one, released.file(2).data, true)
 	f.Fuzz(func(t *testing.T, one, two []byte, repair bool) {
 		fs := newCrashFS()
 		for i, data := range [][]byte{one, two} {

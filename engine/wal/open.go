@@ -22,6 +22,9 @@ func Open(cfg Config, replay func(file uint64, r Record) error) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := syncDir(cfg.FS, cfg.Dir); err != nil { // a killed process may have left that out
+		return nil, err
+	}
 	r := &recovery{cfg: &cfg, replay: replay, used: -1, oldest: 1}
 	if err := r.survey(sequences); err != nil {
 		return nil, err
