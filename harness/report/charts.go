@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot/plotter"
-
 	"github.com/godwit-im/godwit/harness/result"
 )
 
@@ -30,6 +28,9 @@ const (
 	nines                    // values are log10(1/(1-p)) of a percentile p
 )
 
+// point is a value at a place of the x axis.
+type point struct{ X, Y float64 }
+
 type axis struct {
 	label string
 	scale scale
@@ -39,7 +40,7 @@ type axis struct {
 // line is a curve, or with area set the outline of bars down to the axis.
 type line struct {
 	name   string
-	points plotter.XYs
+	points []point
 	area   bool
 }
 
@@ -105,10 +106,10 @@ func sessionMemoryChart(run *result.Run) *chart {
 		x: axis{label: "open sessions"}, y: axis{label: "resident set (MiB)"},
 		missing: "The run recorded no memory while it opened sessions.",
 	}
-	var points plotter.XYs
+	var points []point
 	meanX, meanY := 0.0, 0.0
 	for _, s := range run.Series {
-		if p := (plotter.XY{X: float64(s.Sessions), Y: s.ServerRSS / (1 << 20)}); s.Stage == "ramp" && plausible(p.X) && plausible(p.Y) && p.Y > 0 {
+		if p := (point{X: float64(s.Sessions), Y: s.ServerRSS / (1 << 20)}); s.Stage == "ramp" && plausible(p.X) && plausible(p.Y) && p.Y > 0 {
 			points = append(points, p)
 			meanX, meanY = meanX+p.X, meanY+p.Y
 		}
@@ -117,11 +118,11 @@ func sessionMemoryChart(run *result.Run) *chart {
 	if len(points) < 2 || !plausible(perSession) {
 		return c
 	}
-	slices.SortStableFunc(points, func(a, b plotter.XY) int { return compareFloats(a.X, b.X) })
+	slices.SortStableFunc(points, func(a, b point) int { return compareFloats(a.X, b.X) })
 	meanX, meanY = meanX/float64(len(points)), meanY/float64(len(points))
 	c.lines = []line{{name: "measured", points: thin(points, pointsMax)}}
 	if first, last := points[0].X, points[len(points)-1].X; meanY+(first-meanX)*perSession >= 0 {
-		c.lines = append(c.lines, line{name: size(run.Usage.BytesPerConnection) + " per session", points: plotter.XYs{
+		c.lines = append(c.lines, line{name: size(run.Usage.BytesPerConnection) + " per session", points: []point{
 			{X: first, Y: meanY + (first-meanX)*perSession}, {X: last, Y: meanY + (last-meanX)*perSession},
 		}})
 	}
@@ -130,16 +131,16 @@ func sessionMemoryChart(run *result.Run) *chart {
 
 // series collects one value of every second that has a plausible one. An idle
 // second has no latency, so that zeros have no place on a logarithmic axis.
-func series(seconds []result.Second, y scale, value func(*result.Second) float64) plotter.XYs {
-	var points plotter.XYs
+func series(seconds []result.Second, y scale, value func(*result.Second) float64) []point {
+	var points []point
 	for i := range seconds {
 		at, v := seconds[i].At, value(&seconds[i])
 		if !plausible(at) || !plausible(v) || y == logarithmic && v < logMin {
 			continue
 		}
-		points = append(points, plotter.XY{X: at, Y: v})
+		points = append(points, point{X: at, Y: v})
 	}
-	slices.SortStableFunc(points, func(a, b plotter.XY) int { return compareFloats(a.X, b.X) })
+	slices.SortStableFunc(points, func(a, b point) int { return compareFloats(a.X, b.X) })
 	return points
 }
 
@@ -154,21 +155,21 @@ func compareFloats(a, b float64) int {
 }
 
 // known drops a series of nothing but zeros: nothing happened or nobody measured.
-func known(points plotter.XYs) plotter.XYs {
-	if !slices.ContainsFunc(points, func(p plotter.XY) bool { return p.Y > 0 }) {
+func known(points []point) []point {
+	if !slices.ContainsFunc(points, func(p point) bool { return p.Y > 0 }) {
 		return nil
 	}
 	return points
 }
 
 // slope turns CPU seconds since the start into cores in use.
-func slope(seconds []result.Second) plotter.XYs {
+func slope(seconds []result.Second) []point {
 	total := series(seconds, linear, func(s *result.Second) float64 { return s.ServerCPU })
-	var points plotter.XYs
+	var points []point
 	for i := 1; i < len(total); i++ {
 		span, used := total[i].X-total[i-1].X, total[i].Y-total[i-1].Y
 		if span > 0 && used >= 0 && plausible(used/span) {
-			points = append(points, plotter.XY{X: total[i].X, Y: used / span})
+			points = append(points, point{X: total[i].X, Y: used / span})
 		}
 	}
 	return points
@@ -176,11 +177,11 @@ func slope(seconds []result.Second) plotter.XYs {
 
 // thin keeps the lowest and the highest point of each stretch of a long line,
 // so that neither a spike nor a dip is lost.
-func thin(points plotter.XYs, pointsMax int) plotter.XYs {
+func thin(points []point, pointsMax int) []point {
 	if len(points) <= pointsMax {
 		return points
 	}
-	kept := make(plotter.XYs, 0, pointsMax)
+	kept := make([]point, 0, pointsMax)
 	stretches := pointsMax / 2
 	for s := range stretches {
 		stretch := points[s*len(points)/stretches : (s+1)*len(points)/stretches]
@@ -240,12 +241,12 @@ func drawnLatencies(run *result.Run) []string {
 
 // percentiles is the curve of a distribution: from its buckets, or where it has
 // none from the percentiles that the file names.
-func percentiles(l result.Latency) plotter.XYs {
-	var points plotter.XYs
+func percentiles(l result.Latency) []point {
+	var points []point
 	add := func(rest, us float64) { // rest: the share of operations that took longer
 		x := -math.Log10(rest)
 		if us >= logMin && plausible(us) && plausible(x) && (len(points) == 0 || x >= points[len(points)-1].X) {
-			points = append(points, plotter.XY{X: x, Y: us})
+			points = append(points, point{X: x, Y: us})
 		}
 	}
 	buckets := usable(l.Buckets)
@@ -296,13 +297,13 @@ func histogramChart(run *result.Run, name string) *chart {
 		return c
 	}
 	edge := func(bin int) float64 { return math.Pow(10, float64(bin)/binsADecade) }
-	var outline plotter.XYs
+	var outline []point
 	first, last := math.MaxInt, math.MinInt
 	for bin := range bins {
 		first, last = min(first, bin), max(last, bin)
 	}
 	for bin := first; bin <= last; bin++ {
-		outline = append(outline, plotter.XY{X: edge(bin), Y: bins[bin]}, plotter.XY{X: edge(bin + 1), Y: bins[bin]})
+		outline = append(outline, point{X: edge(bin), Y: bins[bin]}, point{X: edge(bin + 1), Y: bins[bin]})
 	}
 	c.lines = []line{{name: clean(name, 40), points: outline, area: true}}
 	return c

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"gonum.org/v1/plot/plotter"
-
 	"github.com/godwit-im/godwit/harness/result"
 )
 
@@ -63,9 +61,9 @@ func TestPlotsHoldHostileRuns(t *testing.T) {
 }
 
 func TestThinKeepsSpikesAndDips(t *testing.T) {
-	points := make(plotter.XYs, 86_400)
+	points := make([]point, 86_400)
 	for i := range points {
-		points[i] = plotter.XY{X: float64(i), Y: 1000}
+		points[i] = point{X: float64(i), Y: 1000}
 	}
 	points[12_345].Y, points[54_321].Y = 9e6, 1
 	thinned := thin(slices.Clone(points), 600)
@@ -75,7 +73,7 @@ func TestThinKeepsSpikesAndDips(t *testing.T) {
 	if !slices.Contains(thinned, points[12_345]) || !slices.Contains(thinned, points[54_321]) {
 		t.Error("a spike or a dip is lost")
 	}
-	if !slices.IsSortedFunc(thinned, func(a, b plotter.XY) int { return compareFloats(a.X, b.X) }) {
+	if !slices.IsSortedFunc(thinned, func(a, b point) int { return compareFloats(a.X, b.X) }) {
 		t.Error("the points are out of order")
 	}
 }
@@ -83,7 +81,7 @@ func TestThinKeepsSpikesAndDips(t *testing.T) {
 func TestPercentilesFollowTheBuckets(t *testing.T) {
 	got := percentiles(result.Latency{Count: 1000, Buckets: [][2]float64{{100, 500}, {200, 400}, {300, 99}, {900, 1}}})
 	// Half lasts longer than 100 µs, a tenth longer than 200, one longer than 300; the last is half a rank from the end.
-	want := plotter.XYs{{X: math.Log10(2), Y: 100}, {X: 1, Y: 200}, {X: 3, Y: 300}, {X: math.Log10(2000), Y: 900}}
+	want := []point{{X: math.Log10(2), Y: 100}, {X: 1, Y: 200}, {X: 3, Y: 300}, {X: math.Log10(2000), Y: 900}}
 	if len(got) != len(want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
@@ -123,7 +121,7 @@ func TestSlopeIsDrawnThroughTheMeasurements(t *testing.T) {
 	if len(lines) != 2 || len(lines[0].points) != 4 {
 		t.Fatalf("lines %+v", lines)
 	}
-	if fit := lines[1].points; fit[0] != (plotter.XY{X: 0, Y: 100}) || fit[1] != (plotter.XY{X: 30, Y: 160}) {
+	if fit := lines[1].points; fit[0] != (point{X: 0, Y: 100}) || fit[1] != (point{X: 30, Y: 160}) {
 		t.Errorf("the slope runs from %v to %v", fit[0], fit[1])
 	}
 }

@@ -49,7 +49,7 @@ type pageRun struct {
 	Verdict *verdict
 	Older   int // valid runs of the scenario that are not shown
 	Figures []figure
-	Table   *table
+	Tables  []*table
 	Expect  []Expectation
 	Plots   []pagePlot
 }
@@ -80,7 +80,11 @@ func BuildPage(inputs []PageInput, stages []byte, plotsDir string) (*Page, error
 		case known != nil:
 			known.Older++
 		default:
-			run.Figures, run.Table, run.Expect = headline(run.Run), latencyTable(run.Run), expectations(run.Run)
+			run.Figures, run.Expect = headline(run.Run), expectations(run.Run)
+			if t := latencyTable(run.Run); t != nil {
+				run.Tables = append(run.Tables, t)
+			}
+			run.Tables = append(run.Tables, specialTables(run.Run)...)
 			run.Plots = page.plot(run.Run, plotsDir)
 			data.Scenarios = append(data.Scenarios, run)
 			shown[input.Run.Scenario] = run

@@ -139,6 +139,10 @@ func hostileRun() *result.Run {
 	}
 	run.Usage = result.Usage{ServerCPUPerMessage: nan, ServerRSSBytes: inf, BytesPerConnectionR2: nan, After: map[string]float64{evil: nan, "b": inf}, Before: map[string]float64{"b": -inf}}
 	run.Verify.Lost, run.Verify.Problems = 3, []string{evil}
+	run.About, run.SDK = evil, &result.SDK{Sessions: math.MinInt, Cut: math.MaxUint64}
+	run.Slow = &result.Slow{CutOff: -1, CloseCodes: map[string]uint64{evil: math.MaxUint64}, OthersBeside: run.Latencies[evil]}
+	run.Capacity = &result.Capacity{SLO: evil, Latency: evil, Rate: nan, Failed: inf, Verdict: evil, Why: evil, Trials: []result.CapacityTrial{{Phase: evil, Rate: inf, P50: nan, P99: -1, Unmet: []string{evil}}}}
+	run.Usage.Servers = []result.ServerUsage{{URL: evil, CPUSeconds: nan, RSSBytes: inf}}
 	run.Invalid = evil
 	return run
 }

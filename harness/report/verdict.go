@@ -47,6 +47,12 @@ func judge(run *result.Run) *verdict {
 	if run.Settings.Loop == "closed" {
 		v.Cautions = append(v.Cautions, "closed loop: senders wait for answers, so latency leaves out the waiting that a stall causes")
 	}
+	if n := run.Settings.Servers; n > 1 {
+		v.Cautions = append(v.Cautions, fmt.Sprintf("%s independent single-node servers, no cluster: sessions are spread over them, users who write to each other share one, and every figure is of all together", integer(n)))
+	}
+	if c := run.Capacity; c != nil && c.Verdict != result.VerdictCapacity {
+		v.Cautions = append(v.Cautions, "the rate is no capacity of the server: "+clean(c.Why, 300))
+	}
 	if run.Settings.SameMachine {
 		v.Cautions = append(v.Cautions, "generator and server shared one machine and took CPU time from each other")
 	}

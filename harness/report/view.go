@@ -29,7 +29,9 @@ type runView struct {
 	Headline  []figure
 	Facts     []table
 	Charts    []chartView
+	About     string
 	Latencies *table
+	Special   []*table
 	Stages    *table
 	Verify    *table
 	Problems  []string
@@ -61,7 +63,7 @@ func viewRun(run *result.Run, number int) *runView {
 		ID: fmt.Sprintf("run-%d", number), Title: text(run.Scenario), Started: text(run.Started), RunID: text(run.RunID),
 		Commit: text(run.Commit), Command: clean(run.Command, 4000), Verdict: judge(run),
 		Headline: headline(run), Facts: []table{settingsTable(run), machineTable(run), serverTable(run)},
-		Latencies: latencyTable(run), Stages: stageTable(run), Verify: verifyTable(run),
+		About: clean(run.About, 600), Latencies: latencyTable(run), Special: specialTables(run), Stages: stageTable(run), Verify: verifyTable(run),
 		Seconds: secondsTable(run), Metrics: metricsTable(run),
 	}
 	for _, problem := range run.Verify.Problems[:min(len(run.Verify.Problems), problemsMax)] {
@@ -98,7 +100,7 @@ func headline(run *result.Run) []figure {
 		l := run.Latencies[name]
 		figures = append(figures, figure{clean(name, 40) + " p99", latencyCell(l, l.P99), "p50 " + latencyCell(l, l.P50) + ", max " + latencyCell(l, l.Max)})
 	}
-	return append(figures,
+	return append(append(figures, specialFigures(run)...),
 		figure{"Lost", count(run.Verify.Lost), fmt.Sprintf("of %s acknowledged; %s doubled, %s out of order", count(run.Verify.Acked), count(run.Verify.Duplicated), count(run.Verify.Reordered))},
 		figure{"Server CPU", recorded(run.Usage.ServerCPUPerMessage, micros), "per message"},
 		figure{"Server memory", recorded(run.Usage.ServerRSSBytes, size), "per session " + recorded(run.Usage.BytesPerConnection, size)},
@@ -143,12 +145,15 @@ func settingsTable(run *result.Run) table {
 		{"Arrivals", text(s.Arrivals)},
 		{"Seed", strconv.FormatUint(s.Seed, 10)},
 		{"Sessions", integer(s.Sessions)},
+		{"Sessions of the Go SDK beside them", integer(s.SDKSessions)},
+		{"Independent servers", integer(max(s.Servers, 1))},
 		{"Operations per second", recorded(s.Rate, significant)},
 		{"Encoding", text(s.Encoding)},
 		{"Agents", integer(s.Agents)},
 		{"Corpus", text(s.Corpus)},
 		{"Body p50 / p99 / max", fmt.Sprintf("%s / %s / %s", size(float64(s.BodyP50)), size(float64(s.BodyP99)), size(float64(s.BodyMax)))},
 		{"Generator on the server's machine", yesNo(s.SameMachine)},
+		{"Generator's priority (nice)", integer(s.Nice)},
 	}}
 }
 

@@ -1,0 +1,81 @@
+package report
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/godwit-im/godwit/harness/result"
+)
+
+// specialFigures are the headline of scenarios that ask something of their own.
+func specialFigures(run *result.Run) (figures []figure) {
+	if c := run.Capacity; c != nil {
+		limit := clean(c.SLO, 80) + " of " + clean(c.Latency, 40)
+		if c.Verdict == result.VerdictCapacity {
+			figures = append(figures, figure{"Capacity", recorded(c.Rate, significant) + "/s", limit + "; " + recorded(c.Failed, significant) + "/s broke it"})
+		} else {
+			figures = append(figures, figure{"No capacity: " + clean(c.Verdict, 40), "at least " + recorded(c.Rate, significant) + "/s", limit + "; " + clean(c.Why, 300)})
+		}
+	}
+	if s := run.SDK; s != nil {
+		figures = append(figures, figure{
+			"Go SDK beside them", integer(s.Sessions) + " sessions",
+			fmt.Sprintf("%s sent, %s delivered to both sides; %s connections cut, %s reconnects", count(s.Offered), count(s.Delivered), count(s.Cut), count(s.Reconnects)),
+		})
+	}
+	if s := run.Slow; s != nil {
+		figures = append(figures,
+			figure{"Slow sessions cut off", integer(s.CutOff), fmt.Sprintf("of %s that kept asking and %s silent; %s held back at the window; closes by code: %s", integer(s.Asking), integer(s.Silent), integer(s.WindowFull), codes(s.CloseCodes))},
+			figure{
+				"The others' p99 beside them", latencyCell(s.OthersBeside, s.OthersBeside.P99),
+				fmt.Sprintf("before %s; p50 %s, before %s", latencyCell(s.OthersBefore, s.OthersBefore.P99), latencyCell(s.OthersBeside, s.OthersBeside.P50), latencyCell(s.OthersBefore, s.OthersBefore.P50)),
+			})
+	}
+	return figures
+}
+
+// codes lists how often which close code was sent.
+func codes(all map[string]uint64) string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(all)) {
+		if len(parts) == 10 {
+			parts = append(parts, "…")
+			break
+		}
+		parts = append(parts, clean(code, 8)+": "+count(all[code]))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// trialsMax bounds the rows of a search.
+const trialsMax = 100
+
+// specialTables are what such scenarios show beside the latencies.
+func specialTables(run *result.Run) (tables []*table) {
+	if c := run.Capacity; c != nil {
+		t := &table{Caption: "Trials of the search", Head: []string{"Phase", "Rate", "p50", "p99", "Lost", "Verdict"}}
+		for _, trial := range c.Trials[:min(len(c.Trials), trialsMax)] {
+			kept := "kept"
+			if len(trial.Unmet) > 0 {
+				kept = clean(strings.Join(trial.Unmet, "; "), 300)
+			}
+			t.Rows = append(t.Rows, []string{text(trial.Phase), recorded(trial.Rate, significant) + "/s", recorded(trial.P50, micros), recorded(trial.P99, micros), count(trial.Lost), kept})
+		}
+		t.Note = beyond(len(c.Trials), trialsMax, "trials")
+		tables = append(tables, t)
+	}
+	if servers := run.Usage.Servers; len(servers) > 0 {
+		t := &table{Caption: "Each server during measure", Head: []string{"Server", "CPU seconds", "RSS at the end"}}
+		for i, s := range servers[:min(len(servers), trialsMax)] {
+			t.Rows = append(t.Rows, []string{integer(i + 1), recorded(s.CPUSeconds, significant), recorded(s.RSSBytes, size)})
+		}
+		t.Note = beyond(len(servers), trialsMax, "servers")
+		tables = append(tables, t)
+	}
+	return tables
+}
