@@ -7,9 +7,9 @@
 // corruption (refused). The bytes and the rules are docs/formats/wal.md.
 //
 // It refuses to know raft, chat, what a Kind means, when to sync, who may open
-// the directory (the caller holds a lock on it) and which files can be dropped.
+// the directory (the caller holds a lock on it) and when a file can be released.
 //
 // A Log belongs to one goroutine. Only LSN, SyncedLSN and Stats may be called
-// from others. One goroutine of its own pre-writes the next file; Close waits
-// for it.
+// from others. One goroutine of its own makes the next file, of a released one if
+// it can, and removes released files; Close waits for it.
 package wal
