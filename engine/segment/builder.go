@@ -169,12 +169,13 @@ func (b *builder) end() {
 	b.pieces++
 }
 
-// appendTo writes the block of all finished pieces.
-func (b *builder) appendTo(dst []byte) []byte {
+// appendTo writes the block of all finished pieces and says where its bodies begin.
+func (b *builder) appendTo(dst []byte) (block []byte, bodiesAt int) {
 	dst = binary.AppendUvarint(dst, uint64(len(b.heads)))
 	dst = binary.AppendUvarint(dst, uint64(len(b.metas)))
 	dst = binary.AppendVarint(dst, b.baseTime)
-	return append(append(append(dst, b.heads...), b.metas...), b.bodies...)
+	dst = append(append(dst, b.heads...), b.metas...)
+	return append(dst, b.bodies...), len(dst)
 }
 
 // reset begins the next block and keeps the memory.

@@ -3,6 +3,7 @@ package segment
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -37,16 +38,17 @@ func takeEncoder(level int) *zstd.Encoder {
 
 func giveEncoder(level int, e *zstd.Encoder) { encoders[level].Put(e) }
 
-// sealBlock appends a block as it lies on disk at offset:
-// checksum, codec, length before compression, payload.
-func sealBlock(dst []byte, origin uint64, offset int64, raw []byte, e *zstd.Encoder) []byte {
+// sealBlock appends a block as it lies on disk at offset: checksum, codec, length
+// before compression, payload. The first bodiesAt bytes are numbers and become a
+// zstd frame of their own: with one table for both, texts would suffer by 5 %.
+func sealBlock(dst []byte, origin uint64, offset int64, raw []byte, bodiesAt int, e *zstd.Encoder) []byte {
 	from := len(dst)
 	dst = append(dst, 0, 0, 0, 0, byte(CodecNone))
 	dst = binary.AppendUvarint(dst, uint64(len(raw)))
 	payload := len(dst)
 	if e != nil {
 		dst[from+4] = byte(CodecZstd)
-		dst = e.EncodeAll(raw, dst)
+		dst = e.EncodeAll(raw[bodiesAt:], e.EncodeAll(raw[:bodiesAt], dst))
 	}
 	if e == nil || len(dst)-payload >= len(raw) {
 		dst[from+4] = byte(CodecNone)
@@ -79,16 +81,14 @@ func openBlock(into, src []byte, origin uint64, offset int64, rawMax uint32) ([]
 	return nil, fmt.Errorf("%w: block compressed by %v", ErrVersion, Codec(src[4]))
 }
 
-// inflate decompresses a zstd frame of n bytes.
+// inflate decompresses zstd frames of n bytes together.
 func inflate(into, payload []byte, n uint64) ([]byte, error) {
 	var h zstd.Header
-	if err := h.Decode(payload); err != nil || !h.HasFCS || h.FrameContentSize != n {
-		return nil, errBlock("a block's length is not the one its compression says")
+	if err := h.Decode(payload); err != nil || !h.HasFCS || h.FrameContentSize > n {
+		return nil, errBlock("a block's compression is of another length")
 	}
-	if uint64(cap(into)) < n {
-		into = make([]byte, 0, n)
-	}
-	raw, err := decoder().DecodeAll(payload, into[:0])
+	// Grow, unlike make, shows in cap what the allocator really gives.
+	raw, err := decoder().DecodeAll(payload, slices.Grow(into[:0], int(n)))
 	if err != nil || uint64(len(raw)) != n {
 		return nil, errBlock("a block does not decompress")
 	}

@@ -182,11 +182,12 @@ func (w *Writer) endBlock() error {
 	if offset > offsetMax {
 		return w.fail(fmt.Errorf("%w: the segment itself: %d bytes", ErrTooLarge, offset))
 	}
-	w.raw = w.block.appendTo(w.raw[:0])
+	raw, bodiesAt := w.block.appendTo(w.raw[:0])
+	w.raw = raw
 	w.index.add(w.block.firstLog, w.block.firstSeq, w.block.continues, offset)
 	w.rawMax = max(w.rawMax, uint32(len(w.raw)))
 	w.meta.RawBytes += int64(len(w.raw))
-	w.buf = sealBlock(w.buf, w.meta.ID, offset, w.raw, w.encoder)
+	w.buf = sealBlock(w.buf, w.meta.ID, offset, raw, bodiesAt, w.encoder)
 	w.block.reset()
 	w.fresh = true
 	return w.flush(writeBytes)
