@@ -40,6 +40,9 @@ const generatorNice = -10
 // prefer raises the priority of this goroutine's thread, where that is allowed,
 // and returns how to undo it.
 func (a *Agent) prefer() (undo func()) {
+	if a.plan.Fair {
+		return func() {}
+	}
 	runtime.LockOSThread()
 	if unix.Setpriority(unix.PRIO_PROCESS, 0, generatorNice) != nil { // 0: of this thread alone
 		runtime.UnlockOSThread()
@@ -66,6 +69,7 @@ type Plan struct {
 	Seed     uint64
 	Slow     int // slow consumers among its sessions
 	Hinder   time.Duration
+	Fair     bool
 }
 
 // Step is a part of the ramp: sessions of this agent, and the rest after it.

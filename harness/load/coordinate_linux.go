@@ -55,7 +55,7 @@ func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens 
 		plan := Plan{
 			Scenario: *s, URLs: urls, RunID: run, First: uint32(from), Names: names[from:to], Tokens: tokens[from:to],
 			Rate: (s.Rate-s.SlowRate*float64(slow))/float64(n) + s.SlowRate*float64(mySlow), Connect: s.ConnectRate / float64(n), Seed: s.Seed + uint64(k),
-			Slow: mySlow, Hinder: c.hinder,
+			Slow: mySlow, Hinder: c.hinder, Fair: c.fair,
 		}
 		if err := handle.client.Call("Agent.Prepare", &plan, &None{}); err != nil {
 			return fmt.Errorf("agent %d: %w", k+1, err)

@@ -37,6 +37,7 @@ type Config struct {
 	Remote      []string
 	Secret      []byte
 
+	fair   bool          // no priority over the server, which is in this process
 	hinder time.Duration // a planted fault: the generator stops so long, once a second
 }
 

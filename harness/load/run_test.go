@@ -27,7 +27,7 @@ func runOnFake(t *testing.T, changes ...string) *result.Run {
 	}
 	defer server.close()
 	run, err := Run(t.Context(), Config{
-		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: t.TempDir(),
+		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: t.TempDir(), fair: true,
 		Tokens:   func(_ int, users []string) ([]string, error) { return users, nil },
 		Progress: record.NewProgress(io.Discard, time.Now),
 	})
