@@ -17,6 +17,19 @@ func BenchmarkAppendSync(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendSyncRecycling is one group commit of a log that releases each file
+// when it is full: the sum of everything, the background included.
+func BenchmarkAppendSyncRecycling(b *testing.B) {
+	l, _ := mustOpen(b, Config{FS: vfs.Default, Dir: b.TempDir(), FirstFileBytes: 1 << 20, MaxFileBytes: 1 << 20})
+	benchAppend(b, l, 64, func() error {
+		if err := l.Sync(); err != nil || l.File() == l.oldest {
+			return err
+		}
+		return l.Release(l.File() - 1)
+	})
+	b.ReportMetric(float64(l.Stats().Recycled), "recycled")
+}
+
 // BenchmarkAppend is the CPU of a group commit: encoding, checksum, one copy.
 func BenchmarkAppend(b *testing.B) {
 	for _, records := range []int{1, 64, 1024} {

@@ -126,6 +126,21 @@ func TestReleaseDropsRecordsOfReleasedFilesOnly(t *testing.T) {
 	must(t, l.Close())
 }
 
+func TestCloseCoversARelease(t *testing.T) {
+	fs := newCrashFS()
+	l, _ := mustOpen(t, oneSizeConfig(fs))
+	fill(t, l, 3, nil)
+	must(t, l.Release(2))
+	must(t, l.Close())
+	for range 3 { // the log goes on in place, whose last frame is no claim to be saved
+		l, _ = mustOpen(t, oneSizeConfig(fs))
+		if l.File() != 3 || l.Stats().OldestFile != 3 {
+			t.Errorf("in file %d, %+v", l.File(), l.Stats())
+		}
+		must(t, l.Close())
+	}
+}
+
 func TestReleaseOfTheCurrentFileIsABug(t *testing.T) {
 	l, _ := mustOpen(t, oneSizeConfig(newCrashFS()))
 	fill(t, l, 2, nil)
