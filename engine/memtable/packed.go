@@ -14,8 +14,8 @@ import (
 //	16  time of the oldest record, i64
 //	24  number of records, u32, then 4 bytes of 0
 //	32  per record, ascending: sequence, 40 bits; where it begins, 24 bits
-//	    the records: conversation, sequence - Prev (0: no Prev), time - oldest
-//	    (zigzag), length of Meta, length of Body, all varints; Meta; Body
+//	    the records: conversation, sequence - Prev, time - oldest (zigzag), length
+//	    of Meta, length of Body, all varints; Meta; Body
 type packed []byte
 
 const (
@@ -43,12 +43,8 @@ func appendPacked(dst []byte, head, from godwit.Seq, newestFirst []godwit.Record
 	for _, r := range slices.Backward(newestFirst) {
 		binary.LittleEndian.PutUint64(dst[index:], uint64(r.Seq)|uint64(len(dst)-start)<<seqBits)
 		index += packedIndex
-		back := r.Seq - r.Prev
-		if r.Prev == 0 {
-			back = 0
-		}
 		dst = binary.AppendUvarint(dst, uint64(r.Conv))
-		dst = binary.AppendUvarint(dst, uint64(back))
+		dst = binary.AppendUvarint(dst, uint64(r.Seq-r.Prev))
 		dst = binary.AppendVarint(dst, r.Time-oldest)
 		dst = binary.AppendUvarint(dst, uint64(len(r.Meta)))
 		dst = binary.AppendUvarint(dst, uint64(len(r.Body)))
@@ -90,9 +86,7 @@ func (p packed) record(i int) godwit.Record {
 		return v
 	}
 	r := godwit.Record{Seq: godwit.Seq(entry) & SeqMax, Conv: uint32(next())}
-	if back := next(); back != 0 {
-		r.Prev = r.Seq - godwit.Seq(back)
-	}
+	r.Prev = r.Seq - godwit.Seq(next())
 	delta, n := binary.Varint(src)
 	src = src[n:]
 	r.Time = int64(binary.LittleEndian.Uint64(p[16:])) + delta

@@ -132,6 +132,35 @@ func TestHeadsComeInAnOrderOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestAllYieldsEachHeadOnceWhileShardsSplit: for a while some shards have split
+// and others not, so that several prefixes lead to one shard.
+func TestAllYieldsEachHeadOnceWhileShardsSplit(t *testing.T) {
+	var heads Heads
+	uneven := 0
+	for i := range godwit.LogID(70_000) {
+		heads.Set(i, 1, 0)
+		if len(heads.slots.dir) == len(heads.slots.shards) || i%50 != 0 {
+			continue
+		}
+		uneven++
+		n, previous := 0, uint64(0)
+		for log := range heads.All() {
+			if hash := mix(uint64(log)); n > 0 && hash <= previous {
+				t.Fatalf("log %d comes late or twice among %d", log, i+1)
+			} else {
+				previous = hash
+			}
+			n++
+		}
+		if n != int(i)+1 {
+			t.Fatalf("All yields %d logs, want %d", n, i+1)
+		}
+	}
+	if uneven == 0 {
+		t.Error("the shards are never uneven: nothing was tested")
+	}
+}
+
 // mustPanic runs fn, which must find a bug.
 func mustPanic(t *testing.T, name string, fn func()) {
 	t.Helper()
