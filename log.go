@@ -22,6 +22,12 @@ type Record struct {
 	Body []byte
 }
 
+// Newest is a conversation of a log and the sequence of its newest record.
+type Newest struct {
+	Conv uint32
+	Seq  Seq
+}
+
 // Page asks for records of one conversation: with Forward those after After,
 // else the newest before Before (0: from the head). Newest is where the chain of
 // Record.Prev begins; records after it are not seen.

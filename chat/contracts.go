@@ -27,7 +27,9 @@ type View interface {
 	Since(log godwit.LogID, after godwit.Seq, limit, bytesMax int, dst []godwit.Record) []godwit.Record
 	Conversation(log godwit.LogID, conv uint32, page godwit.Page, dst []godwit.Record) ([]godwit.Record, bool)
 	Entry(log godwit.LogID, seq godwit.Seq) (godwit.Record, bool)
-	Err() error // the first failure to read; what was returned since is incomplete
+	IsWarm(log godwit.LogID) bool                         // the newest messages are in memory
+	Warm(log godwit.LogID, conversations []godwit.Newest) // reads them
+	Err() error                                           // the first failure to read; what was returned since is incomplete
 	Close()
 }
 

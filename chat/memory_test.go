@@ -43,6 +43,10 @@ type memGroup struct {
 	stamp    int64
 	view     sync.RWMutex
 
+	// of the service's one goroutine that warms
+	warm   map[godwit.LogID][]godwit.Newest
+	warmed int
+
 	// of the command being applied
 	tx      []byte
 	allowed map[string]bool
@@ -68,7 +72,7 @@ func newMemStore(groups int) *memStore {
 }
 
 func newMemGroup(id int) *memGroup {
-	return &memGroup{id: id, rows: map[string][]byte{}, logs: map[godwit.LogID][]godwit.Record{}}
+	return &memGroup{id: id, rows: map[string][]byte{}, logs: map[godwit.LogID][]godwit.Record{}, warm: map[godwit.LogID][]godwit.Newest{}}
 }
 
 func (s *memStore) Group(p godwit.Partition) int { return int(p) * len(s.groups) / godwit.Partitions }
@@ -264,7 +268,14 @@ func (s *memStore) ReadIndex(_ int, done func(error)) {
 	}
 }
 
-func (v memView) Close()                           { v.g.view.RUnlock() }
+func (v memView) Close()                       { v.g.view.RUnlock() }
+func (v memView) IsWarm(log godwit.LogID) bool { return v.g.warm[log] != nil }
+
+func (v memView) Warm(log godwit.LogID, conversations []godwit.Newest) {
+	v.g.warm[log] = slices.Clone(conversations)
+	v.g.warmed++
+}
+
 func (v memView) Err() error                       { return nil }
 func (v memView) Get(key []byte) ([]byte, bool)    { r, ok := v.g.rows[string(key)]; return r, ok }
 func (v memView) Head(log godwit.LogID) godwit.Seq { return godwit.Seq(len(v.g.logs[log])) }

@@ -114,6 +114,7 @@ func (w *readWorker) serve(r *read) {
 		s.cfg.Edge.Reply(r.session, &w.frame)
 	case answerConnected:
 		s.cfg.Edge.Connected(r.session, w.welcome)
+		s.warm(r.user)
 	case answerFetched:
 		s.cfg.Edge.Fetched(r.session, w.entries, w.head, nil)
 	case answerRefused:

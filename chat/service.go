@@ -31,6 +31,7 @@ type Service struct {
 
 	reads    chan *read   // as long as Config.ReadQueueMax: a send to it never blocks
 	reading  atomic.Int64 // reads accepted and not yet done
+	warming  chan godwit.UserID
 	stop     chan struct{}
 	stopOnce sync.Once
 	running  sync.WaitGroup
@@ -46,6 +47,7 @@ func NewService(cfg Config) (*Service, error) {
 		cfg:       cfg,
 		deadlines: newDeadlines(uint64(time.Duration(cfg.AnswerSeconds) * time.Second / TickInterval)),
 		reads:     make(chan *read, cfg.ReadQueueMax),
+		warming:   make(chan godwit.UserID, warmQueueMax),
 		stop:      make(chan struct{}),
 	}
 	s.sends.New = func() any { return &sendRequest{service: s} }
@@ -76,6 +78,7 @@ func (s *Service) Start(ctx context.Context) error {
 	for range s.cfg.ReadWorkers {
 		s.running.Go(s.readLoop)
 	}
+	s.running.Go(s.warmLoop)
 	s.running.Go(s.forwarder.run)
 	s.running.Go(s.tickLoop)
 	s.ready.Store(true)

@@ -82,6 +82,7 @@ func (s *Store) checkpoint(g *group) error {
 		}
 		return fmt.Errorf("checkpoint group %d: commit rows: %w", g.id, err)
 	}
+	s.extendRecent(f)
 	g.publish(reader)
 	s.memory.account(g)
 	g.checkpointed.Store(f.point.Applied)
@@ -130,7 +131,7 @@ func (s *Store) writeSegment(g *group, f *freezing) (*segment.Reader, error) {
 		return nil, err
 	}
 	for log, entries := range f.layer.table.All() {
-		older := f.layer.older[log]
+		older := f.layer.olderOf(log)
 		for e := range entries {
 			if f.erased.has(log, &e) {
 				err = w.AddHead(log, e.Seq, older)

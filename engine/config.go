@@ -45,6 +45,9 @@ type Config struct {
 	WALBytesMax int64
 	// CacheBytes bounds the cache of decompressed segment blocks. Default 64 MiB.
 	CacheBytes int64
+	// RecentBytes bounds the cache of the newest messages of users who are or were
+	// online; see View.Warm. Default 64 MiB, negative: none.
+	RecentBytes int64
 	// RowCacheBytes bounds the cache of rows on disk. Default 32 MiB.
 	RowCacheBytes int64
 	// EraseWithin bounds how long what was erased stays on disk, invisible.
@@ -131,6 +134,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.EraseWithin == 0 {
 		c.EraseWithin = time.Hour
+	}
+	if c.RecentBytes == 0 {
+		c.RecentBytes = 64 << 20
 	}
 	if c.RowCacheBytes == 0 {
 		c.RowCacheBytes = 32 << 20

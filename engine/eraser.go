@@ -155,6 +155,9 @@ func (e *erasures) mayHold(r *segment.Reader) bool {
 // disk is left of them. The time before which all is expired stays, its mark
 // goes.
 func (s *Store) dropMarks(g *group, pass *erasures) error {
+	for key := range pass.marks {
+		s.recent.Drop(key.log)
+	}
 	batch := s.rows.NewBatch()
 	defer batch.Close()
 	st := &g.state

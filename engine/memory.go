@@ -30,10 +30,7 @@ func (m *memory) used() int64 { return m.bytes.Load() }
 func (m *memory) account(g *group) {
 	st := &g.state
 	st.mu.RLock()
-	now := st.bytes() + st.rows.FrozenBytes()
-	if st.frozen.table != nil {
-		now += st.frozen.table.Bytes()
-	}
+	now := st.bytes() + st.frozen.bytes() + st.rows.FrozenBytes()
 	before := g.heldBytes.Swap(now)
 	st.mu.RUnlock()
 	used := m.bytes.Add(now - before)

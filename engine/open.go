@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/engine/memtable"
 	"github.com/godwit-im/godwit/engine/rows"
 	"github.com/godwit-im/godwit/engine/segment"
 )
@@ -28,6 +29,11 @@ func (s *Store) openCheckpoints(r *recovery) error {
 		return err
 	}
 	s.blocks = segment.NewCache(s.cfg.CacheBytes)
+	if s.recent, err = memtable.NewRecent(memtable.RecentConfig{
+		BytesMax: max(s.cfg.RecentBytes, 0), Conversations: WarmConversations, PerConversation: warmKept,
+	}); err != nil {
+		return err
+	}
 	s.nextSegment.Store(1)
 	live := map[uint64]bool{}
 	for i := range s.cfg.Groups {

@@ -42,11 +42,11 @@ type state struct {
 type layer struct {
 	table      *memtable.Table
 	generation uint32
-	older      map[LogID]uint32
+	older      *memtable.Heads // their sequences do not matter
 }
 
 func newLayer(generation uint32) layer {
-	return layer{table: memtable.NewTable(), generation: generation, older: map[LogID]uint32{}}
+	return layer{table: memtable.NewTable(), generation: generation, older: &memtable.Heads{}}
 }
 
 func (st *state) head(log LogID) godwit.Seq {
@@ -60,7 +60,7 @@ func (st *state) append(log LogID, e *Entry) godwit.Seq {
 	e.Seq = seq + 1
 	if generation != st.active.generation {
 		if generation != 0 {
-			st.active.older[log] = generation
+			st.active.older.Set(log, 1, generation)
 		}
 		generation = st.active.generation
 	}
@@ -77,7 +77,22 @@ func (st *state) passed(index, term uint64) {
 }
 
 // bytes is what a checkpoint would free.
-func (st *state) bytes() int64 { return st.active.table.Bytes() + st.rows.Bytes() }
+func (st *state) bytes() int64 { return st.active.bytes() + st.rows.Bytes() }
+
+// bytes is the memory of the layer; 0 if there is none.
+func (l *layer) bytes() int64 {
+	if l.table == nil {
+		return 0
+	}
+	return l.table.Bytes() + l.older.Bytes()
+}
+
+// olderOf returns the newest generation of segments that hold entries of log, 0:
+// none does. log has entries in the layer.
+func (l *layer) olderOf(log LogID) uint32 {
+	_, generation, _ := l.older.Get(log)
+	return generation
+}
 
 // digest hashes everything that Apply can see or change.
 func (st *state) digest() (uint64, error) {

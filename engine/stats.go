@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/godwit-im/godwit/engine/memtable"
 	"github.com/godwit-im/godwit/engine/wal"
 )
 
@@ -66,6 +67,7 @@ type Stats struct {
 	SegmentBytes   int64 // on disk
 	Entries        int64 // of all logs, in memory and on disk
 	IndexBytes     int64 // memory of the segments' indexes and filters
+	Recent         memtable.RecentStats
 	CacheHits      uint64
 	CacheMisses    uint64
 	CacheBytes     int64
@@ -98,7 +100,7 @@ func (s *Store) Stats() Stats {
 	st.FlushedBytes, st.Merges, st.MergedBytes = c.flushedBytes.Load(), c.merges.Load(), c.mergedBytes.Load()
 	st.DiskFull, st.Erasures = c.diskFull.Load(), c.erasures.Load()
 	st.CacheHits, st.CacheMisses, st.CacheBytes = s.blocks.Stats()
-	st.WAL = s.log.Stats()
+	st.WAL, st.Recent = s.log.Stats(), s.recent.Stats()
 	for _, g := range s.groups {
 		if oldest := g.oldestErasure(); oldest != 0 && (st.OldestErasure == 0 || oldest < st.OldestErasure) {
 			st.OldestErasure = oldest

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/engine/memtable"
 	"github.com/godwit-im/godwit/engine/rows"
 	"github.com/godwit-im/godwit/engine/segment"
 	"github.com/godwit-im/godwit/engine/wal"
@@ -32,6 +33,7 @@ type Store struct {
 	memory    memory
 	rows      *rows.DB
 	blocks    *segment.Cache
+	recent    *memtable.Recent
 	log       *wal.Log
 	loop      *raftLoop
 	committer *committer

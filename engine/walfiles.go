@@ -47,9 +47,12 @@ func (w *walFiles) note(file uint64, r *wal.Record) {
 }
 
 // releasable returns the newest file of those, from the oldest on, in which every
-// group is past its entries, 0 if there is none; never the last one.
-func (w *walFiles) releasable(groups []*group) (upTo uint64) {
-	for _, f := range w.files[:max(len(w.files)-1, 0)] {
+// group is past its entries, 0 if there is none; never the current one.
+func (w *walFiles) releasable(groups []*group, current uint64) (upTo uint64) {
+	for _, f := range w.files {
+		if f.sequence >= current {
+			break
+		}
 		for id, newest := range f.newest {
 			if newest > groups[id].checkpointed.Load() {
 				return upTo
@@ -127,7 +130,7 @@ func (c *committer) laggard() *group {
 // vote.
 func (c *committer) trim() error {
 	c.filesMu.Lock()
-	upTo := c.files.releasable(c.groups)
+	upTo := c.files.releasable(c.groups, c.log.File())
 	var records []wal.Record
 	if upTo > 0 && !c.bugs.forgetHardState() {
 		records = c.files.hardStatesUpTo(upTo, nil)

@@ -38,6 +38,11 @@ func (v *View) touch(log LogID) {
 	v.walk = walk{log: log, head: seq, generation: generation}
 }
 
+// inMemory reports whether a generation is that of a memtable.
+func (v *View) inMemory(generation uint32) bool {
+	return generation == v.active.generation || v.frozen.table != nil && generation == v.frozen.generation
+}
+
 // pieceAt returns the piece a pointer leads to.
 func (v *View) pieceAt(generation uint32) piece {
 	switch {
@@ -80,22 +85,31 @@ func (v *View) pieceIn(l *layer) piece {
 		defer v.state.mu.RUnlock()
 	}
 	first, _ := l.table.First(v.walk.log)
-	return piece{table: l.table, first: first, older: l.older[v.walk.log]}
+	return piece{table: l.table, first: first, older: l.olderOf(v.walk.log)}
 }
 
 // find returns the entry at seq, which is not above the head. Going down from
 // entry to entry it never looks at a piece twice.
 func (v *View) find(seq godwit.Seq) (Entry, bool) {
 	w := &v.walk
-	if w.at.first == 0 || seq > w.upper {
-		w.at, w.upper = v.pieceAt(w.generation), w.head
+	if seq > w.upper {
+		w.at = piece{}
 	}
-	for w.at.first > seq {
-		w.upper = w.at.first - 1
-		w.at = v.pieceAt(w.at.older)
-	}
-	if w.at.first == 0 {
-		return Entry{}, false
+	for w.at.first == 0 || w.at.first > seq {
+		next, upper := w.generation, w.head
+		if w.at.first != 0 {
+			next, upper = w.at.older, w.at.first-1
+		}
+		if next != 0 && !v.inMemory(next) {
+			if e, ok := v.store.recent.Entry(w.log, seq); ok {
+				return e, true
+			}
+		}
+		at := v.pieceAt(next)
+		if at.first == 0 {
+			return Entry{}, false
+		}
+		w.at, w.upper = at, upper
 	}
 	if w.at.segment != nil {
 		v.unlock()
@@ -141,15 +155,28 @@ func (v *View) ascend(from godwit.Seq, p *page) {
 	w := &v.walk
 	var room [16]piece
 	pieces := room[:0] // newest first
-	for at := v.pieceAt(w.generation); at.first != 0; at = v.pieceAt(at.older) {
-		pieces = append(pieces, at)
-		if at.first <= from {
-			break
-		}
-	}
 	through := w.head
 	if p.through != 0 {
 		through = min(through, p.through)
+	}
+	for next := w.generation; next != 0; {
+		if !v.inMemory(next) {
+			done, goOn := v.ascendRecent(pieces, &from, through, p)
+			if !goOn {
+				return
+			}
+			if done {
+				break
+			}
+		}
+		at := v.pieceAt(next)
+		if at.first == 0 {
+			break
+		}
+		pieces, next = append(pieces, at), at.older
+		if at.first <= from {
+			break
+		}
 	}
 	for i, at := range slices.Backward(pieces) {
 		upper := through
@@ -163,6 +190,32 @@ func (v *View) ascend(from godwit.Seq, p *page) {
 			return
 		}
 	}
+}
+
+// ascendRecent serves what is older than the newest pieces from the recent cache
+// and moves from behind it. done: that was all of it.
+func (v *View) ascendRecent(newest []piece, from *godwit.Seq, through godwit.Seq, p *page) (done, goOn bool) {
+	upper := through
+	if len(newest) > 0 {
+		upper = min(upper, newest[len(newest)-1].first-1)
+	}
+	for *from <= upper {
+		var ok bool
+		v.buf, ok = v.store.recent.Since(v.walk.log, *from-1, upper, chunkEntries, chunkBytes, v.buf[:0])
+		if !ok {
+			return false, true
+		}
+		if len(v.buf) == 0 {
+			*from = upper + 1
+		}
+		for i := range v.buf {
+			e := &v.buf[i]
+			if *from = e.Seq + 1; !v.erased.has(v.walk.log, e) && !p.take(e) {
+				return true, false
+			}
+		}
+	}
+	return true, true
 }
 
 // chunkEntries is how many entries of a memtable are taken at once: the read

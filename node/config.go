@@ -79,6 +79,7 @@ type EngineConfig struct {
 	Memtable Size `yaml:"memtable" env:"MEMTABLE" doc:"Memory of new entries and changed rows before they move to segments; at twice as much sends wait."`
 	WAL      Size `yaml:"wal" env:"WAL" doc:"Bound of the write-ahead log's files; at half of it what holds them is moved to segments."`
 	Cache    Size `yaml:"cache" env:"CACHE" doc:"Memory for blocks of segments that were read."`
+	Recent   Size `yaml:"recent" env:"RECENT" doc:"Memory for the newest messages of users who are or lately were online."`
 	RowCache Size `yaml:"row_cache" env:"ROW_CACHE" doc:"Memory for rows on disk that were read."`
 	Compress bool `yaml:"compress" env:"COMPRESS" doc:"Compress segments with zstd."`
 }
@@ -104,7 +105,7 @@ func Default() Config {
 		},
 		Limits: LimitsConfig{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, SendPerS: 0, Page: 100, Presence: 100, Window: 512},
 		Engine: EngineConfig{
-			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, RowCache: 32 << 20, Compress: true,
+			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20, Compress: true,
 		},
 		Drain: DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
 	}

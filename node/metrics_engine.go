@@ -42,6 +42,12 @@ func storageSeries() []series {
 		gauge("engine_segment_index_bytes", "Memory of the segments' indexes and filters.", func(s *snapshot) float64 { return float64(s.engine.IndexBytes) }),
 		counter("engine_block_hits_total", "Segment blocks found in the cache.", func(s *snapshot) float64 { return float64(s.engine.CacheHits) }),
 		counter("engine_block_misses_total", "Segment blocks read from disk.", func(s *snapshot) float64 { return float64(s.engine.CacheMisses) }),
+		counter("engine_recent_hits_total", "Entries of warm logs found in the recent cache.", func(s *snapshot) float64 { return float64(s.engine.Recent.Hits) }),
+		counter("engine_recent_misses_total", "Entries that the recent cache did not have.", func(s *snapshot) float64 { return float64(s.engine.Recent.Misses) }),
+		gauge("engine_recent_logs", "Warm logs: users whose newest messages are in the recent cache.", func(s *snapshot) float64 { return float64(s.engine.Recent.Logs) }),
+		gauge("engine_recent_bytes", "Memory of the recent cache.", func(s *snapshot) float64 { return float64(s.engine.Recent.Bytes) }),
+		counter("engine_erasures_total", "Passes that took erased entries from the disk.", func(s *snapshot) float64 { return float64(s.engine.Erasures) }),
+		gauge("engine_erasure_oldest_timestamp_ms", "When the oldest entry was erased that may still be on disk, ms since the Unix epoch; 0: there is none.", func(s *snapshot) float64 { return float64(s.engine.OldestErasure) }),
 		gauge("engine_block_cache_bytes", "Memory of the cache of segment blocks.", func(s *snapshot) float64 { return float64(s.engine.CacheBytes) }),
 	}
 }

@@ -159,6 +159,7 @@ func (n *Node) engineConfig() engine.Config {
 		MemtableBytes: int64(n.cfg.Engine.Memtable),
 		WALBytesMax:   int64(n.cfg.Engine.WAL),
 		CacheBytes:    int64(n.cfg.Engine.Cache),
+		RecentBytes:   int64(n.cfg.Engine.Recent),
 		RowCacheBytes: int64(n.cfg.Engine.RowCache),
 		NoCompression: !n.cfg.Engine.Compress,
 		Logger:        n.logger.With("tier", "engine"),

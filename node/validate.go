@@ -130,6 +130,7 @@ func (cfg *Config) checkEngine(bad *complaints) {
 	bad.unless(between(e.Memtable, 1<<20, 1<<40), "engine.memtable", "is %s; it must be at least 1MiB", e.Memtable)
 	bad.unless(between(e.WAL, 64<<20, 1<<40), "engine.wal", "is %s; it must be at least 64MiB", e.WAL)
 	bad.unless(between(e.Cache, 1<<20, 1<<40), "engine.cache", "is %s; it must be at least 1MiB", e.Cache)
+	bad.unless(between(e.Recent, 1<<20, 1<<40), "engine.recent", "is %s; it must be at least 1MiB", e.Recent)
 	bad.unless(between(e.RowCache, 1<<20, 1<<40), "engine.row_cache", "is %s; it must be at least 1MiB", e.RowCache)
 	bad.unless(between(e.Queue, 1<<20, 1<<40), "engine.queue", "is %s; it must be at least 1MiB", e.Queue)
 }
