@@ -2,8 +2,10 @@ package rows
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"testing"
 )
 
@@ -93,4 +95,13 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("segment %x is %x", value, meta)
 		}
 	})
+}
+
+// resealGuard gives a slot a version, its length and a right checksum.
+func resealGuard(slot []byte, version uint32) []byte {
+	slot = append([]byte(guardMagic), slot[4:]...)
+	binary.LittleEndian.PutUint32(slot[8:], version)
+	binary.LittleEndian.PutUint32(slot[12:], uint32(len(slot)-guardHeaderBytes))
+	binary.LittleEndian.PutUint32(slot[4:], crc32.Checksum(slot[8:], castagnoli))
+	return slot
 }
