@@ -137,3 +137,47 @@ func liveHeap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+func BenchmarkRecent(b *testing.B) {
+	const logs = 10_000
+	cache := mustRecent(b, RecentConfig{BytesMax: 256 << 20})
+	records := make([]godwit.Record, 75)
+	for i := range records {
+		records[i] = message(make([]byte, 128), godwit.Seq(i+1), i)
+		records[i].Conv = uint32(i % 5)
+	}
+	for log := range godwit.LogID(logs) {
+		cache.Put(log, cache.Mark(log), 1, 75, records)
+	}
+	st := cache.Stats()
+	b.Run("Entry", func(b *testing.B) {
+		i := 0
+		for b.Loop() {
+			if _, ok := cache.Entry(godwit.LogID(i*7919%logs), godwit.Seq(i%75+1)); !ok {
+				b.Fatal("cold")
+			}
+			i++
+		}
+		b.ReportMetric(float64(st.Bytes)/float64(st.Logs), "B/log")
+	})
+	b.Run("Since", func(b *testing.B) {
+		i, dst := 0, []godwit.Record(nil)
+		for b.Loop() {
+			dst, _ = cache.Since(godwit.LogID(i*7919%logs), 25, 75, 50, 1<<20, dst[:0])
+			i++
+		}
+		if len(dst) != 50 {
+			b.Fatal("not exact")
+		}
+	})
+	b.Run("Extend", func(b *testing.B) {
+		b.ReportAllocs()
+		more, i := message(make([]byte, 128), 76, 0), 0
+		newer := func(yield func(godwit.Record) bool) { yield(more) }
+		for b.Loop() {
+			more.Seq = godwit.Seq(76 + i/logs)
+			cache.Extend(godwit.LogID(i%logs), newer)
+			i++
+		}
+	})
+}

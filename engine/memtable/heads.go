@@ -34,10 +34,23 @@ func (h *Heads) Get(log godwit.LogID) (seq godwit.Seq, generation uint32, ok boo
 
 // Set sets the head of log. seq is 1 to SeqMax, generation 0 to GenerationMax.
 func (h *Heads) Set(log godwit.LogID, seq godwit.Seq, generation uint32) {
+	v := joinSeq(log, seq, generation)
+	*h.slots.at(uint64(log)) = v
+}
+
+// Raise is Set, except that of the sequence and of the generation the larger one
+// stays: heads are rebuilt with it from segments in any order.
+func (h *Heads) Raise(log godwit.LogID, seq godwit.Seq, generation uint32) {
+	v := joinSeq(log, seq, generation)
+	at := h.slots.at(uint64(log))
+	*at = max(*at&^GenerationMax, v&^GenerationMax) | max(*at&GenerationMax, v&GenerationMax)
+}
+
+func joinSeq(log godwit.LogID, seq godwit.Seq, generation uint32) uint64 {
 	if seq == 0 || seq > SeqMax || generation > GenerationMax {
 		panic(fmt.Sprintf("BUG: head of log %#x is sequence %d, generation %d", uint64(log), seq, generation))
 	}
-	*h.slots.at(uint64(log)) = uint64(seq)<<24 | uint64(generation)
+	return uint64(seq)<<24 | uint64(generation)
 }
 
 // Len returns the number of logs.

@@ -25,12 +25,22 @@ func TestHeadsAreAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var heads Heads
 		model := map[godwit.LogID]Head{}
+		raise := false
 		set := func(log godwit.LogID, h Head) {
-			heads.Set(log, h.Seq, h.Generation)
+			if raise {
+				heads.Raise(log, h.Seq, h.Generation)
+				h = Head{max(h.Seq, model[log].Seq), max(h.Generation, model[log].Generation)}
+			} else {
+				heads.Set(log, h.Seq, h.Generation)
+			}
 			model[log] = h
 		}
 		for range rapid.IntRange(0, 6).Draw(t, "runs") {
+			raise = rapid.Bool().Draw(t, "raise")
 			log := godwit.LogID(rapid.Uint64().Draw(t, "log"))
+			if rapid.Bool().Draw(t, "near") {
+				log %= 3
+			}
 			step := godwit.LogID(rapid.SampledFrom([]uint64{0, 1, 1 << 20, 1 << 48, 0x9e3779b97f4a7c15}).Draw(t, "step"))
 			head := Head{
 				Seq:        godwit.Seq(rapid.Uint64Range(1, uint64(SeqMax)).Draw(t, "seq")),
@@ -177,6 +187,7 @@ func TestWhatCannotBeStoredIsABug(t *testing.T) {
 	mustPanic(t, "no sequence", func() { heads.Set(1, 0, 1) })
 	mustPanic(t, "large sequence", func() { heads.Set(1, SeqMax+1, 1) })
 	mustPanic(t, "large generation", func() { heads.Set(1, 1, GenerationMax+1) })
+	mustPanic(t, "no sequence to raise", func() { heads.Raise(1, 0, 1) })
 	table := NewTable()
 	mustPanic(t, "sequence 0", func() { table.Append(1, godwit.Record{}) })
 	mustPanic(t, "sequence beyond", func() { table.Append(1, godwit.Record{Seq: SeqMax + 1}) })
