@@ -38,7 +38,7 @@ func pebbleOptions(cfg *Config, g *gate) *pebble.Options {
 		FS:                          g,
 		FormatMajorVersion:          pebbleFormat,
 		MemTableSize:                cfg.memTableBytes,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: 2, // Pebble also keeps one log more than that for recycling
 		WALBytesPerSync:             walSyncBytes,
 		L0CompactionThreshold:       l0ReadCompact,
 		L0StopWritesThreshold:       l0FilesStop,
