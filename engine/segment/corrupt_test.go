@@ -111,6 +111,29 @@ func TestEveryFlippedByteIsNoticedOrHarmless(t *testing.T) {
 	}
 }
 
+// The manifest guards most of the footer, Verify the header; each must also guard
+// itself: tools have no manifest, and Verify comes once a week.
+func TestFooterAndHeaderGuardThemselves(t *testing.T) {
+	cfg, _, made, data := smallSegment(t, CodecZstd)
+	foot := data[len(data)-footerBytes:]
+	for i := range foot {
+		foot[i] ^= 1 << (i % 8)
+		if f, err := parseFooter(foot, made.SizeBytes); err == nil {
+			t.Errorf("footer byte %d flipped: %+v", i, f)
+		}
+		foot[i] ^= 1 << (i % 8)
+	}
+	path := cfg.FS.PathJoin(testDir, FileName(1))
+	for i := range headerBytes {
+		data[i] ^= 1 << (i % 8)
+		writeFile(t, cfg.FS, path, data)
+		if _, err := Open(cfg, made, nil); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrVersion) {
+			t.Errorf("header byte %d flipped: %v", i, err)
+		}
+		data[i] ^= 1 << (i % 8)
+	}
+}
+
 func TestTruncatedFilesAreRefused(t *testing.T) {
 	cfg, m, made, data := smallSegment(t, CodecZstd)
 	path := cfg.FS.PathJoin(testDir, FileName(1))

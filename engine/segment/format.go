@@ -20,8 +20,6 @@ const (
 	// blockRawMax bounds what a block may claim to hold before compression: one
 	// record of RecordBytesMax in a block of its own, with room to spare.
 	blockRawMax = RecordBytesMax + 2*blockBytesMax
-	// sealBytesMax is what a block has on disk beside its payload, at most.
-	sealBytesMax = 4 + 1 + binary.MaxVarintLen32
 
 	seqMax    = 1<<40 - 1 // a sequence has 40 bits in the head table and the block index
 	offsetMax = 1<<39 - 1 // a block begins below this
