@@ -55,6 +55,30 @@ func TestQuickChatLosesNothing(t *testing.T) {
 	}
 }
 
+// TestSlowConsumersMeetTheServersBounds: the bounds of the shipped server, the
+// unacknowledged window and the unsent bytes, are really reached.
+func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
+	c := exec.Command(benchBinary(t), "bench", "run", "slow-consumers", "--quick", "--json", "--out", filepath.Join(t.TempDir(), "r.json"),
+		"--set", "stages: {measure: 9s}", "--set", "slow_rate_per_s: 110", "--set", "slow_share: 0.02")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	stdout, err := c.Output()
+	var s benchSummary
+	if err != nil || json.Unmarshal(stdout, &s) != nil || s.Slow == nil {
+		t.Fatalf("%v\n%s\n%s", err, stdout, stderr.String())
+	}
+	t.Logf("%+v, slow %+v", s, s.Slow)
+	if s.Lost+s.Duplicated+s.Reordered+s.Gaps+s.Foreign != 0 || s.Acked != s.Offered || s.Delivered != s.Offered {
+		t.Errorf("not everything offered was stored and delivered once: %+v", s)
+	}
+	if s.Slow.Asking == 0 || s.Slow.CutOff < s.Slow.Asking || s.Slow.CloseCodes["4202"] < uint64(s.Slow.Asking) {
+		t.Errorf("who asked without reading was not cut off: %+v", s.Slow)
+	}
+	if s.Slow.Silent == 0 || s.Slow.WindowFull != s.Slow.Silent {
+		t.Errorf("who was silent was not held back at the window: %+v", s.Slow)
+	}
+}
+
 // TestServerDiesWithTheBench kills the bench without warning: its server must
 // not stay behind.
 func TestServerDiesWithTheBench(t *testing.T) {

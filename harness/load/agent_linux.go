@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/rpc"
 	"net/rpc/jsonrpc"
-	"runtime"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/harness/record"
@@ -30,30 +26,6 @@ type Agent struct {
 	recorder *record.Recorder
 	running  atomic.Pointer[loop] // loop, for those who end it from outside
 	nice     int
-}
-
-// generatorNice is the priority a loop asks for while there is traffic. On a
-// machine it shares with the server, a loop that waits for the CPU would begin
-// operations late and blame the server, or make the run invalid.
-const generatorNice = -10
-
-// prefer raises the priority of this goroutine's thread, where that is allowed,
-// and returns how to undo it.
-func (a *Agent) prefer() (undo func()) {
-	if a.plan.Fair {
-		return func() {}
-	}
-	runtime.LockOSThread()
-	if unix.Setpriority(unix.PRIO_PROCESS, 0, generatorNice) != nil { // 0: of this thread alone
-		runtime.UnlockOSThread()
-		return func() {}
-	}
-	a.nice = generatorNice
-	return func() {
-		if unix.Setpriority(unix.PRIO_PROCESS, 0, 0) == nil {
-			runtime.UnlockOSThread() // else the thread ends with the goroutine
-		}
-	}
 }
 
 // Plan is an agent's share of a run.
@@ -140,7 +112,7 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 	if !(p.Rate >= 0 && p.Rate <= p.Scenario.Rate) || !(p.Connect > 0 && p.Connect <= p.Scenario.ConnectRate) || p.Slow < 0 {
 		return errors.New("the agent's share is not of the whole")
 	}
-	if uint64(p.First)+uint64(len(p.Names)) > math.MaxUint32 {
+	if uint64(p.First)+uint64(len(p.Names)) > 1<<32 {
 		return errors.New("the agent's users have no numbers")
 	}
 	if 2*p.Slow >= len(p.Names) && p.Slow > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"net"
 	"testing"
 
@@ -46,6 +47,9 @@ func FuzzPlan(f *testing.F) {
 	for _, change := range []func(p *Plan){
 		func(*Plan) {},
 		func(p *Plan) { p.First = 1<<32 - 2 },
+		func(p *Plan) {
+			p.First, p.Names, p.Tokens = 1<<32-2, []string{"a", "b", "c", "d"}, []string{"a", "b", "c", "d"}
+		},
 		func(p *Plan) { p.Slow = -3 },
 		func(p *Plan) { p.Tokens = p.Tokens[:1] },
 		func(p *Plan) { p.Rate, p.Connect = 1e300, -1 },
@@ -73,6 +77,12 @@ func FuzzPlan(f *testing.F) {
 			return
 		}
 		l, sc := a.loop, &a.plan.Scenario
+		if n := len(l.sessions); l.slow.sessions < 0 || l.slow.sessions > 0 && 2*l.slow.sessions >= n || uint64(l.first)+uint64(n) > 1<<32 {
+			t.Fatalf("%d sessions from %d on, %d of them slow", n, l.first, l.slow.sessions)
+		}
+		if !(a.plan.Rate >= 0 && a.plan.Connect > 0) || math.IsInf(a.plan.Rate+a.plan.Connect, 0) {
+			t.Fatalf("rates %v and %v", a.plan.Rate, a.plan.Connect)
+		}
 		if err := a.Ramp(&Step{To: len(p.Names) + 1}, &None{}); err == nil {
 			t.Fatal("more sessions than there are were ramped up")
 		}

@@ -13,6 +13,7 @@ func FuzzSocketMessage(f *testing.F) {
 	f.Add([]byte{0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0}, []byte{})
 	f.Add([]byte{0x82, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, []byte{})
 	f.Add([]byte{0x02, 1, 'x'}, []byte{})
+	f.Add([]byte{0x82, 3, 'a', 'b'}, []byte{})
 	f.Fuzz(func(t *testing.T, b, more []byte) {
 		op, payload, n, err := parseMessage(b)
 		if n > len(b) || len(payload) > n || err != nil && n != 0 {
@@ -50,7 +51,9 @@ func FuzzPayload(f *testing.F) {
 	f.Add(good)
 	f.Add(append(bytes.Clone(good), '!'))
 	f.Add([]byte(payloadMark))
-	f.Add(bytes.ToUpper(good))
+	shouted := bytes.Clone(good)
+	copy(shouted[len(payloadMark):payloadOverhead], bytes.ToUpper(good[len(payloadMark):payloadOverhead]))
+	f.Add(shouted)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		h, ok := parsePayload(text)
 		if ok && !bytes.Equal(appendPayload(nil, h, string(text[payloadOverhead:])), text) {

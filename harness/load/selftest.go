@@ -120,13 +120,16 @@ func trials() []trial {
 		}},
 		trial{name: "the Go SDK: " + string(faultNoAnswer), fault: faultNoAnswer, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
 			s := run.SDK
-			return fmt.Sprintf("%d sent, %d connections cut, %d reconnects, no complaint", s.Offered, s.Cut, s.Reconnects), run.Verify.OK() && s.Acked == s.Offered && s.Reconnects > s.Cut
+			return fmt.Sprintf("%d sent, %d connections cut, %d reconnects, no complaint", s.Offered, s.Cut, s.Reconnects), run.Verify.OK() && s.Acked == s.Offered && s.ReadBack == s.Delivered && s.Reconnects > s.Cut
 		}},
 		trial{name: "the Go SDK: " + string(faultResume), fault: faultResume, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
 			return fmt.Sprintf("%d delivered: it asked for what was missing", run.SDK.Delivered), run.Verify.OK() && run.SDK.Delivered == 2*run.SDK.Offered
 		}},
 		trial{name: "the Go SDK: " + string(faultLoss), fault: faultLoss, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
 			return strings.Join(run.Verify.Problems, "; "), run.Verify.Lost > 0 && !run.Verify.OK()
+		}},
+		trial{name: "the Go SDK: " + string(faultForgotten), fault: faultForgotten, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
+			return strings.Join(run.Verify.Problems, "; "), run.Verify.Gaps+run.Verify.Lost > 0 && !run.Verify.OK()
 		}},
 		trial{name: "the Go SDK: " + string(faultRetry), fault: faultRetry, sdk: true, change: bySDK, judge: func(run *result.Run) (string, bool) {
 			return strings.Join(run.Verify.Problems, "; "), run.Verify.Duplicated > 0 && !run.Verify.OK()

@@ -22,7 +22,7 @@ type slowPart struct {
 }
 
 const (
-	asksPerTick = 3       // pages that a session asks for and does not read, every 100 ms
+	asksPerTick = 5       // pages that a session asks for and does not read, every 100 ms
 	askPage     = 100     // entries of each
 	askIDs      = 1 << 48 // requests from here on are asked without waiting for the answer
 )
