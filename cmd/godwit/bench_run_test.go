@@ -59,7 +59,7 @@ func TestQuickChatLosesNothing(t *testing.T) {
 // unacknowledged window and the unsent bytes, are really reached.
 func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
 	c := exec.Command(benchBinary(t), "bench", "run", "slow-consumers", "--quick", "--json", "--out", filepath.Join(t.TempDir(), "r.json"),
-		"--set", "stages: {measure: 9s}", "--set", "slow_rate_per_s: 110", "--set", "slow_share: 0.02")
+		"--set", "stages: {measure: 12s}", "--set", "slow_rate_per_s: 90", "--set", "slow_share: 0.02")
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	stdout, err := c.Output()

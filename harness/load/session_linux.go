@@ -54,6 +54,8 @@ type session struct {
 	queue     []operation // due, not sent; bounded by the schedule
 	flight    []operation // sent, not answered; at most limits.inflight
 	nextID    uint64
+	stalled   bool   // it was a slow consumer and has not been cut off
+	held      bool   // it was found held back at the window
 	asked     uint64 // requests of a slow consumer whose answers nobody waits for
 	unacked   int
 	inFlight  int // limits.inflight

@@ -66,8 +66,10 @@ func (l *loop) setSlow(active bool) {
 			l.slow.found.Silent++
 		case !s.reading && l.behind(uint32(i)) > l.window:
 			l.slow.found.WindowFull++
+			s.held = true
 		}
 		s.reading = !active
+		s.stalled = s.stalled || active
 		l.interest(uint32(i))
 	}
 }
@@ -100,11 +102,18 @@ func (l *loop) askOn() {
 	}
 }
 
-// cutOff counts a slow consumer that was ended by the server.
+// cutOff counts a slow consumer that was ended by the server: at once, or after
+// the server's patience with the close frame that lies behind the unread rest.
 func (l *loop) cutOff(i uint32) {
-	if l.slow.active && l.isSlow(i) && !l.sessions[i].reading {
-		l.slow.found.CutOff++
+	s := &l.sessions[i]
+	if !s.stalled {
+		return
 	}
+	l.slow.found.CutOff++
+	if s.held { // counted as one whose connection stayed
+		l.slow.found.WindowFull--
+	}
+	s.stalled, s.held = false, false
 }
 
 // besides records the latency of a message to a session that reads.
