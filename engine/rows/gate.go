@@ -161,16 +161,23 @@ type gatedFile struct {
 }
 
 func (f *gatedFile) Write(p []byte) (int, error) {
-	if f.gate.err() == nil {
-		if _, err := f.File.Write(p); err != nil {
-			f.gate.shut(err)
-		} else if f.guarded {
-			f.mu.Lock()
-			f.written.bytes += int64(len(p))
-			f.written.crc = crc32.Update(f.written.crc, castagnoli, p)
-			f.mu.Unlock()
-		}
+	if f.gate.err() != nil {
+		return len(p), nil
 	}
+	f.mu.Lock()
+	written := f.written
+	f.mu.Unlock()
+	if f.guarded { // before the write, which may change p
+		written.bytes += int64(len(p))
+		written.crc = crc32.Update(written.crc, castagnoli, p)
+	}
+	if _, err := f.File.Write(p); err != nil {
+		f.gate.shut(err)
+		return len(p), nil
+	}
+	f.mu.Lock()
+	f.written = written
+	f.mu.Unlock()
 	return len(p), nil
 }
 
