@@ -53,14 +53,14 @@ func (w *walFiles) releasable(groups []*group, current uint64) (upTo uint64) {
 		if f.sequence >= current {
 			break
 		}
+		upTo = f.sequence - 1 // also a file in which nothing was written
 		for id, newest := range f.newest {
 			if newest > groups[id].checkpointed.Load() {
 				return upTo
 			}
 		}
-		upTo = f.sequence
 	}
-	return upTo
+	return current - 1
 }
 
 // laggard returns a group that keeps the oldest file, nil if none does.
