@@ -6,6 +6,7 @@ require (
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/dgraph-io/badger/v4 v4.9.6
 	github.com/godwit-im/godwit v0.0.0-00010101000000-000000000000
+	github.com/klauspost/compress v1.20.3
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
 	go.etcd.io/bbolt v1.5.0
@@ -34,7 +35,6 @@ require (
 	github.com/golang/snappy v0.0.5-0.20231225225746-43d5d4cd4e0e // indirect
 	github.com/google/flatbuffers v25.2.10+incompatible // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
-	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/kr/pretty v0.3.1 // indirect
 	github.com/kr/text v0.2.0 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
@@ -68,7 +68,6 @@ replace github.com/godwit-im/godwit => ../
 // The product's go.mod decides what it is built with, here as well: a newer
 // version that a peer asks for would be measured but not shipped.
 replace (
-	github.com/klauspost/compress => github.com/klauspost/compress v1.20.1
 	golang.org/x/sys => golang.org/x/sys v0.48.0
 	golang.org/x/text => golang.org/x/text v0.42.0
 )

@@ -46,7 +46,7 @@ type response struct {
 	WrongData  bool // the error says that the store failed, not the run
 	Seconds    float64
 	Load       loadResult
-	Usage      usage
+	Usage      usage // of opOpen: the CPU used before it
 	Pages      pageResult
 	Compressed bool
 }
@@ -83,6 +83,8 @@ func answer(name string, p *peer, q *request, r *response) (err error) {
 	}
 	switch q.Op {
 	case opOpen:
+		corpus() // before the store is accounted for
+		r.Usage.CPU = processCPU()
 		*p, err = openPeer(name, q.Open)
 		r.Compressed = q.Open.Compress && compresses(name)
 	case opLoad:

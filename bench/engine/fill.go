@@ -112,6 +112,7 @@ func (r *runner) fillStore(s *storeRun) error {
 		return err
 	}
 	s.messages, s.written = total(s.phases), settled.Usage
+	s.cpu += settled.Usage.CPU
 	if s.disk, err = readDiskUse(s.dir); err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func (r *runner) fillStore(s *storeRun) error {
 
 // readStore reopens a settled store in a new process and reads pages.
 func (r *runner) readStore(s *storeRun) (err error) {
-	if r.cold, err = dropCaches(s.dir); err != nil {
+	if r.cold, err = dropCaches(s.dir, r.ownCaches); err != nil {
 		return fmt.Errorf("drop caches: %w", err)
 	}
 	var opened response
@@ -133,7 +134,7 @@ func (r *runner) readStore(s *storeRun) (err error) {
 	if _, err = s.child.call(request{Op: opPrepare}); err != nil {
 		return err
 	}
-	if _, err = dropCaches(s.dir); err != nil {
+	if _, err = dropCaches(s.dir, r.ownCaches); err != nil {
 		return fmt.Errorf("drop caches: %w", err)
 	}
 	users := sampleUsers(4, s.users, r.pages)
@@ -221,7 +222,7 @@ func (r *runner) runLarge() error {
 	if err := r.stop(s.child); err != nil {
 		return err
 	}
-	if _, err := dropCaches(s.dir); err != nil {
+	if _, err := dropCaches(s.dir, r.ownCaches); err != nil {
 		return fmt.Errorf("drop caches: %w", err)
 	}
 	var opened response

@@ -66,7 +66,7 @@ func pebbleOptions(o openOptions) *pebble.Options {
 // pebbleLogger drops what Pebble tells in normal operation.
 type pebbleLogger struct{}
 
-func (pebbleLogger) Infof(string, ...any) {}
+func (pebbleLogger) Infof(string, ...any)              {}
 func (pebbleLogger) Errorf(format string, args ...any) { pebble.DefaultLogger.Errorf(format, args...) }
 
 func (pebbleLogger) Fatalf(format string, args ...any) { pebble.DefaultLogger.Fatalf(format, args...) }

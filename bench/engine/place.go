@@ -111,23 +111,30 @@ func probeSync(dir string) (p50 time.Duration, err error) {
 
 // dropCaches makes the next read of dir's files come from the disk: for all
 // files of the machine as root, else only for those of dir. how says which.
-func dropCaches(dir string) (how string, err error) {
+// own: for those in any case.
+func dropCaches(dir string, own bool) (how string, err error) {
+	if own {
+		return "fadvise", dropOwnCaches(dir)
+	}
 	unix.Sync()
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3\n"), 0o200); err == nil {
 		return "drop_caches", nil
 	}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	return "fadvise", dropOwnCaches(dir)
+}
+
+func dropOwnCaches(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		err = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+		err = errors.Join(f.Sync(), unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
 		return errors.Join(err, f.Close())
 	})
-	return "fadvise", err
 }
 
 // cpuModel names the processor, for the result file.

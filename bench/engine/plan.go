@@ -37,6 +37,9 @@ type plan struct {
 	pages        int // read cold, then warm, each of another user
 	sample       int // users whose every message is compared
 
+	// ownCaches: drop only the caches of the run's own files. For tests.
+	ownCaches bool
+
 	// budget ends the fill early so that all of the run stays within its promise.
 	// 0: no promise.
 	budget time.Duration

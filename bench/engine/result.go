@@ -48,6 +48,7 @@ type storeLine struct {
 	DiskBytes          int64        `json:"disk_bytes,omitempty"`
 	WALBytes           int64        `json:"wal_bytes,omitempty"`
 	DiskPerMessage     float64      `json:"disk_bytes_per_message,omitempty"`
+	CPU                float64      `json:"cpu_us_per_message,omitempty"` // until settled, without the harness
 	WriteBytes         int64        `json:"write_bytes,omitempty"`
 	DeviceBytes        int64        `json:"device_write_bytes,omitempty"` // of the whole machine
 	CancelledBytes     int64        `json:"cancelled_write_bytes,omitempty"`
@@ -110,7 +111,7 @@ func makeResult(r *runner, s summary, args []string, commit string) result {
 		out.Harness = append(out.Harness, makeLoadLine(n, r.harness[n]))
 	}
 	for _, store := range r.stores {
-		out.Stores = append(out.Stores, makeStoreLine(store, r.appenders))
+		out.Stores = append(out.Stores, makeStoreLine(r, store))
 	}
 	for _, t := range targets(s) {
 		out.Targets = append(out.Targets, targetLine{t.name, t.value, t.bound, t.hit()})
@@ -122,19 +123,19 @@ func makeLoadLine(appenders int, l loadResult) loadLine {
 	return loadLine{appenders, round(l.perSecond()), round(l.P50), round(l.P99), round(l.CPU)}
 }
 
-func makeStoreLine(s *storeRun, appenders []int) storeLine {
+func makeStoreLine(r *runner, s *storeRun) storeLine {
 	line := storeLine{
 		Name: s.name, Messages: s.messages, FillPerSecond: round(s.fill.perSecond()),
 		DiskBytes: s.disk.Bytes, WALBytes: s.disk.WALBytes, DiskPerMessage: s.diskPerMessage(),
-		WriteBytes: s.written.WriteBytes, DeviceBytes: s.device, CancelledBytes: s.written.CancelledWriteBytes, WriteAmplification: s.writeAmplification(),
+		CPU: round(r.allCPU(s)), WriteBytes: s.written.WriteBytes, DeviceBytes: s.device, CancelledBytes: s.written.CancelledWriteBytes, WriteAmplification: s.writeAmplification(),
 		RSSBytes: s.written.RSSBytes, PeakRSSBytes: s.written.PeakRSSBytes, Reopen: round(s.reopen),
 		PageColdP50: round(s.coldPage.P50), PageColdP99: round(s.coldPage.P99),
 		PageWarmP50: round(s.warmPage.P50), PageWarmP99: round(s.warmPage.P99),
 	}
-	for round := range s.rounds[appenders[0]] {
+	for number := range s.rounds[r.appenders[0]] {
 		var lines []loadLine
-		for _, n := range appenders {
-			lines = append(lines, makeLoadLine(n, s.rounds[n][round]))
+		for _, n := range r.appenders {
+			lines = append(lines, makeLoadLine(n, s.rounds[n][number]))
 		}
 		line.Rounds = append(line.Rounds, lines)
 	}

@@ -46,9 +46,10 @@ type storeRun struct {
 	rounds map[int][]loadResult // by appenders
 
 	fill     loadResult
-	messages uint64 // in the store of the fill
-	written  usage  // of the process that wrote them, settled
-	device   int64  // what the disk wrote meanwhile, for whomever
+	messages uint64        // in the store of the fill
+	written  usage         // of the process that wrote them, settled
+	cpu      time.Duration // of that process, from the opening of the store on
+	device   int64         // what the disk wrote meanwhile, for whomever
 	disk     diskUse
 	reopen   float64 // seconds
 	coldPage pageResult
@@ -187,7 +188,7 @@ func (r *runner) open(s *storeRun) (err error) {
 	device := diskWritten(r.work)
 	s.child, opened, err = r.start(s.name, r.plan.open(s.dir, s.users))
 	s.device = diskWritten(r.work) - device
-	s.compressed = opened.Compressed
+	s.compressed, s.cpu = opened.Compressed, -opened.Usage.CPU
 	return err
 }
 
@@ -214,7 +215,7 @@ func (r *runner) load(s *storeRun, spec loadSpec) (loadResult, error) {
 		return loadResult{}, err
 	}
 	written := spec.Phase
-	written.Count = answer.Load.Count
+	written.Count, written.Appenders = answer.Load.Count, spec.Appenders
 	s.phases = append(s.phases, written)
 	return answer.Load, nil
 }

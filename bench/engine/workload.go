@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -17,6 +18,8 @@ type phase struct {
 	Users  uint32
 	Spread bool   // every user once, in a scattered order, then again; else random users
 	Count  uint64 // messages written: 0 up to, not including, Count
+	// Appenders wrote them; the contents do not depend on it.
+	Appenders int
 }
 
 // spreadPrime does not divide any number of users, so that its multiples visit
@@ -62,6 +65,10 @@ var wordList string
 // pickBits: a word is picked by so many random bits.
 const pickBits = 16
 
+// rareEvery: after so many times four words comes one that no list has, as
+// numbers, names and slips do in chat.
+const rareEvery = 3
+
 // makeCorpus returns words in the frequencies of natural text. zstd shrinks
 // 16 KiB of it to 1/2.1, as it does with chat.
 func makeCorpus(size int) []byte {
@@ -75,6 +82,10 @@ func makeCorpus(size int) []byte {
 			text = append(text, words[picks[bits&(1<<pickBits-1)]]...)
 			text = append(text, ' ')
 			bits >>= pickBits
+		}
+		if rare := mix(^state); rare%rareEvery == 0 {
+			text = strconv.AppendUint(text, rare>>44, 36)
+			text = append(text, ' ')
 		}
 	}
 	return text[:size]
