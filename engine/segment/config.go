@@ -40,7 +40,7 @@ type Config struct {
 	BlockBytes int
 	// Codec compresses blocks; one that does not shrink is stored as it is.
 	Codec Codec
-	// Level is zstd's effort: 1 fastest, 2 default, 3 better (default 2).
+	// Level is zstd's effort: 1 fastest, 2 default, 3 better (default 1).
 	Level int
 	// SyncBytes is how much is written between two fdatasyncs (default 4 MiB). It
 	// bounds the dirty bytes another file's fdatasync may have to wait for.
@@ -68,7 +68,7 @@ func (c *Config) validate() error {
 		c.BlockBytes = 16 << 10
 	}
 	if c.Level == 0 {
-		c.Level = 2
+		c.Level = 1
 	}
 	if c.SyncBytes == 0 {
 		c.SyncBytes = 4 << 20

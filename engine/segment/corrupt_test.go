@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -316,4 +318,19 @@ func crcBytes(b []byte) []byte { return binary.LittleEndian.AppendUint32(nil, cr
 
 func sumBytes(origin uint64, offset int64, b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(nil, sum(origin, offset, b))
+}
+
+func TestVerifyKeepsItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig(t)
+		cfg.Codec, cfg.BlockBytes = CodecNone, 16<<10
+		r := chatModel(seeded(14), 300, 20, 500).mustOpen(t, cfg, testMeta(1, 5, 5), nil)
+		defer r.Release()
+		started := time.Now() // the bubble's clock: only sleeping moves it
+		must(t, r.Verify(context.Background(), 100_000))
+		want := time.Duration(float64(r.meta.SizeBytes-footerBytes) / 100_000 * float64(time.Second))
+		if got := time.Since(started); (got - want).Abs() > time.Second/100 {
+			t.Errorf("%d bytes took %v, want %v", r.meta.SizeBytes, got, want)
+		}
+	})
 }
