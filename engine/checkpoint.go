@@ -69,6 +69,9 @@ func (s *Store) checkpoint(g *group) error {
 	batch := s.rows.NewBatch()
 	defer batch.Close()
 	if err = g.state.rows.WriteFrozen(batch); err == nil {
+		batch, err = loadSeededBugs().checkpoint(s, g, batch)
+	}
+	if err == nil {
 		f.point.NextSegment = s.nextSegment.Load()
 		batch.SetCheckpoint(uint32(g.id), f.point)
 		if reader != nil {

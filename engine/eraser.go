@@ -92,6 +92,11 @@ func (s *Store) EraseNow() error {
 		if passes[i] == nil {
 			continue
 		}
+		if loadSeededBugs().marksFirst() {
+			if err := s.dropMarks(g, passes[i]); err != nil {
+				return err
+			}
+		}
 		if err := s.eraseSegments(g, passes[i]); err != nil {
 			return fmt.Errorf("erase: %w", err)
 		}

@@ -108,11 +108,12 @@ func (s *Store) rewrite(g *group, sources []*segment.Reader, meta segment.Meta) 
 	g.state.mu.RLock()
 	erased := g.state.erased
 	g.state.mu.RUnlock()
+	bugs := loadSeededBugs()
 	var keep func(LogID, *Entry) bool
 	if erased != nil {
 		keep = func(log LogID, e *Entry) bool { return !erased.has(log, e) }
 	}
-	meta, err := segment.Merge(s.segmentConfig(meta.Tier), meta, sources, keep, s.yield)
+	meta, err := segment.Merge(s.segmentConfig(meta.Tier), meta, bugs.mergeSources(sources), keep, s.yield)
 	if err != nil {
 		return fmt.Errorf("merge %d segments of group %d: %w", len(sources), g.id, err)
 	}
@@ -126,6 +127,7 @@ func (s *Store) rewrite(g *group, sources []*segment.Reader, meta segment.Meta) 
 	for _, old := range sources {
 		batch.RemoveSegment(uint32(g.id), old.Meta().ID)
 	}
+	bugs.beforeMergeCommit(s, sources)
 	if err := batch.Commit(); err != nil {
 		_ = reader.Release()
 		return fmt.Errorf("merge %d segments of group %d: commit: %w", len(sources), g.id, err)

@@ -151,7 +151,7 @@ func (s *Store) segmentDir() string { return s.cfg.FS.PathJoin(s.cfg.Dir, "segme
 
 // segmentConfig is how segments of a tier are written.
 func (s *Store) segmentConfig(tier uint8) segment.Config {
-	c := segment.Config{FS: s.cfg.FS, Dir: s.segmentDir(), Codec: segment.CodecZstd}
+	c := segment.Config{FS: loadSeededBugs().segmentFS(s.cfg.FS), Dir: s.segmentDir(), Codec: segment.CodecZstd}
 	if s.cfg.NoCompression {
 		c.Codec = segment.CodecNone
 	}

@@ -60,7 +60,7 @@ func (st *state) append(log LogID, e *Entry) godwit.Seq {
 	e.Seq = seq + 1
 	if generation != st.active.generation {
 		if generation != 0 {
-			st.active.older.Set(log, 1, generation)
+			st.active.older.Set(log, 1, loadSeededBugs().older(generation))
 		}
 		generation = st.active.generation
 	}
