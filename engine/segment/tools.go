@@ -14,6 +14,16 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
+// OpenFile opens a segment by its path, without a manifest to hold it against and
+// without a cache: for tools.
+func OpenFile(fs vfs.FS, path string) (*Reader, error) {
+	m, err := ReadMeta(fs, path)
+	if err != nil {
+		return nil, err
+	}
+	return open(fs, path, m, nil)
+}
+
 // DumpOptions says what Dump prints beside header and footer.
 type DumpOptions struct {
 	Blocks bool         // a line per block
@@ -126,11 +136,7 @@ func Check(fs vfs.FS, path string) (problems []string, err error) {
 		}
 		return err
 	}
-	m, err := ReadMeta(fs, path)
-	if err != nil {
-		return problems, note(err)
-	}
-	r, err := open(fs, path, m, nil)
+	r, err := OpenFile(fs, path)
 	if err != nil {
 		return problems, note(err)
 	}

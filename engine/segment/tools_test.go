@@ -31,6 +31,12 @@ func TestDumpShowsHeaderBlocksAndALog(t *testing.T) {
 			t.Errorf("the dump lacks %q:\n%s", want, out.String())
 		}
 	}
+	copied := testDir + "/copy"
+	writeFile(t, cfg.FS, copied, readFile(t, cfg.FS, r.path))
+	other, err := OpenFile(cfg.FS, copied)
+	must(t, err)
+	must(t, m.check(other))
+	must(t, other.Release())
 	out.Reset()
 	must(t, Dump(&out, r, DumpOptions{HasLog: true, Log: 1}))
 	if !strings.Contains(out.String(), "is not here") || strings.Contains(out.String(), "block 0") {
