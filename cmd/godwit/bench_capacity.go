@@ -88,7 +88,7 @@ type capacitySummary struct {
 	Latency  string          `json:"latency"`
 	Rate     float64         `json:"rate_per_s"`
 	Failed   float64         `json:"failed_per_s,omitempty"`
-	Verdict  string          `json:"verdict"`            // capacity, generator-limited or bounded
+	Verdict  string          `json:"verdict"`            // capacity, generator-limited, disturbed or bounded
 	AtLeast  string          `json:"at_least,omitempty"` // why the server may sustain more
 	Trials   []capacityTrial `json:"trials"`
 }
@@ -187,6 +187,10 @@ func capacityResult(s *capacitySummary, found capacity.Found) *result.Capacity {
 	return c
 }
 
+// othersMax is the share of other processes in the machine's CPU time above
+// which a rate that fails is not held against the server.
+const othersMax = 0.1
+
 // capacityOutcome reads what an SLO can bound from a run.
 func capacityOutcome(run *result.Run, latency string) (capacity.Outcome, error) {
 	l, ok := run.Latencies[latency]
@@ -199,6 +203,9 @@ func capacityOutcome(run *result.Run, latency string) (capacity.Outcome, error) 
 		if stage.Name == "measure" {
 			o.Due, o.Refused, o.Unknown, o.Late = stage.Scheduled, stage.Refused, stage.Unknown, stage.Late
 		}
+	}
+	if share := run.Usage.OthersCPUShare; share > othersMax {
+		o.Disturbed = fmt.Sprintf("other processes took %.0f %% of the CPU time", 100*share)
 	}
 	switch counted := o.Lost + o.Duplicated + o.Reordered; {
 	case v.Foreign > 0:

@@ -37,6 +37,9 @@ type Outcome struct {
 	// generator that fell behind. The rate is tried again; when every attempt is
 	// invalid, it counts as failed.
 	Invalid string
+	// Disturbed says what else the machine was busy with. A rate that fails in
+	// such a trial says nothing about the server.
+	Disturbed string
 	// Broken says which promise the server broke beyond what the counts tell.
 	// It fails the rate whatever the SLO is.
 	Broken string
@@ -135,12 +138,13 @@ type search struct {
 	probe  Probe
 	report func(Trial)
 
-	kept    float64 // the highest rate not yet refuted; 0: none
-	failed  float64 // the lowest rate that failed; 0: none
-	invalid string  // of the trial that set failed
-	trials  []Trial
-	begun   time.Time
-	longest time.Duration // trial so far
+	kept      float64 // the highest rate not yet refuted; 0: none
+	failed    float64 // the lowest rate that failed; 0: none
+	invalid   string  // of the trial that set failed
+	disturbed string  // likewise
+	trials    []Trial
+	begun     time.Time
+	longest   time.Duration // trial so far
 }
 
 // Find searches the highest rate. report, if not nil, gets every trial as it
@@ -171,6 +175,9 @@ func Find(ctx context.Context, config Config, slo SLO, probe Probe, report func(
 	case s.invalid != "":
 		found.Verdict = result.VerdictGenerator
 		found.AtLeast = fmt.Sprintf("%.6g/s failed for the generator's sake: %s", s.failed, s.invalid)
+	case s.disturbed != "":
+		found.Verdict = result.VerdictDisturbed
+		found.AtLeast = fmt.Sprintf("%.6g/s failed while %s", s.failed, s.disturbed)
 	}
 	return found, nil
 }
@@ -239,7 +246,7 @@ func (s *search) try(ctx context.Context, phase Phase, rate float64) (kept bool,
 	}
 	if len(trial.Unmet) > 0 {
 		if s.failed == 0 || rate <= s.failed {
-			s.failed, s.invalid = rate, trial.Outcome.Invalid
+			s.failed, s.invalid, s.disturbed = rate, trial.Outcome.Invalid, trial.Outcome.Disturbed
 		}
 		return false, nil
 	}

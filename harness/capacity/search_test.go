@@ -21,6 +21,7 @@ type queue struct {
 	capacity  float64 // operations per second
 	generator float64 // the rate at which the generator falls behind; 0: never
 	noise     func() float64
+	disturbed string
 	tried     []float64
 }
 
@@ -40,7 +41,7 @@ func (q *queue) probe(_ context.Context, rate float64) (Outcome, error) {
 		p99 *= q.noise()
 	}
 	due := uint64(rate * 10)
-	o := Outcome{Due: due, Latency: result.Latency{Count: due, P50: p99 / 6, P99: p99, Max: p99 * 3}}
+	o := Outcome{Due: due, Disturbed: q.disturbed, Latency: result.Latency{Count: due, P50: p99 / 6, P99: p99, Max: p99 * 3}}
 	if rate > 3*q.capacity {
 		o.Refused = due / 2
 	}
@@ -294,6 +295,7 @@ func TestFindHasAVerdict(t *testing.T) {
 	f(&queue{capacity: 5000}, Config{Start: 1000}, result.VerdictCapacity)
 	f(&queue{capacity: 50_000, generator: 5000}, Config{Start: 1000}, result.VerdictGenerator)
 	f(&queue{capacity: 50_000}, Config{Start: 1000, Max: 4000}, result.VerdictBounded)
+	f(&queue{capacity: 5000, disturbed: "somebody compiled"}, Config{Start: 1000}, result.VerdictDisturbed)
 }
 
 // TestFindKeepsItsBudget: bisection ends early enough for the confirmations, and

@@ -64,8 +64,8 @@ func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens 
 	return nil
 }
 
-// openAgent makes agent k: in this process if it is the only one, else in a
-// process of its own or on the host that was named.
+// openAgent makes agent k: on the host that was named, in a process of its own,
+// or in this one if no program is known.
 func (c *coordinator) openAgent(ctx context.Context, k, n int) (*agentHandle, error) {
 	if len(c.Remote) > 0 {
 		conn, err := DialAgent(ctx, c.Remote[k], c.Secret)
@@ -74,7 +74,7 @@ func (c *coordinator) openAgent(ctx context.Context, k, n int) (*agentHandle, er
 		}
 		return &agentHandle{client: jsonrpc.NewClient(conn), end: func() {}}, nil
 	}
-	if n == 1 {
+	if c.Program == "" {
 		near, far := net.Pipe()
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = ServeAgent(far) })
@@ -181,7 +181,7 @@ func (c *coordinator) generatorUsage() (sum record.Usage, err error) {
 		sum.CPUSeconds += used.CPUSeconds
 		sum.RSSBytes += used.RSSBytes
 	}
-	if c.sdk != nil && (len(c.agents) > 1 || len(c.Remote) > 0) { // else the agent is this process
+	if c.sdk != nil && (c.Program != "" || len(c.Remote) > 0) { // else the agent is this process
 		own, err := record.Self()
 		if err != nil {
 			return sum, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,11 @@ import (
 // a machine it shares with the server, a loop that waits for the CPU would begin
 // operations late and blame the server, or make the run invalid.
 const generatorNice = -10
+
+// sparePlaces more goroutines may run at once than there are CPUs, so that a loop
+// back from its wait never queues behind another goroutine in the runtime: the
+// kernel, which knows the priority, decides.
+const sparePlaces = 4
 
 // prefer raises the priority of this process, where that is allowed, and returns
 // how to undo it. Servers are other processes and keep theirs.
@@ -26,7 +32,12 @@ func (a *Agent) prefer() (undo func()) {
 		return func() {}
 	}
 	a.nice = generatorNice
-	return func() { _ = setNice(before) }
+	places := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(places + sparePlaces)
+	return func() {
+		runtime.GOMAXPROCS(places)
+		_ = setNice(before)
+	}
 }
 
 // setNice sets every thread, since on Linux each has a priority of its own. All

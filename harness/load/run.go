@@ -29,8 +29,9 @@ type Config struct {
 	Tokens   func(server int, users []string) ([]string, error)
 	Progress *record.Progress
 
-	// Several agents are children of this process: Program with ProgramArgs must
-	// call ServeAgent on its standard input and output. Remote names hosts where
+	// Agents are children of this process: Program with ProgramArgs must call
+	// ServeAgent on its standard input and output. Without Program the only agent
+	// is in this process, and shares its time with the SDK's sessions. Remote names hosts where
 	// ListenAgent runs instead, and Secret is what they know.
 	Program     string
 	ProgramArgs []string
@@ -93,7 +94,17 @@ type measurement struct {
 	before, after map[string]float64 // sums over the servers
 	server        [2][]record.Usage
 	generator     [2]record.Usage
+	machine       [2]float64 // CPU seconds of everything on it
 	err           error
+}
+
+// others is the share of the machine's CPU time that went elsewhere.
+func (m *measurement) others(u *result.Usage, available float64) float64 {
+	used := m.machine[1] - m.machine[0] - u.ServerCPUSeconds - u.GeneratorCPUSeconds
+	if available <= 0 {
+		return 0
+	}
+	return min(max(used/available, 0), 1)
 }
 
 // fill writes the measurement into the result.

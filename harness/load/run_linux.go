@@ -288,6 +288,9 @@ func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
 	if m.generator[side], err = c.generatorUsage(); err != nil {
 		return err
 	}
+	if m.machine[side], err = record.MachineCPUSeconds(); err != nil {
+		return err
+	}
 	sum := map[string]float64{}
 	for _, server := range c.Servers {
 		if server.Metrics == "" {
@@ -385,6 +388,9 @@ func (c *coordinator) conclude() {
 	}
 	c.run.Series = c.series.Rows()
 	c.measured.fill(c.run, c.Servers, book.rows[stageMeasure].Succeeded)
+	if c.pids() != nil && len(c.Remote) == 0 {
+		c.run.Usage.OthersCPUShare = c.measured.others(&c.run.Usage, time.Duration(c.Scenario.Stages.Measure).Seconds()*float64(c.run.Host.Cores))
+	}
 	if line, err := record.Regression(c.rss[0], c.rss[1]); err == nil {
 		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = line.Slope, line.R2
 	}

@@ -74,6 +74,33 @@ func processUsage(root string, pid int) (Usage, error) {
 	return Usage{CPUSeconds: float64(user+system) / ticksPerSecond, RSSBytes: rss}, nil
 }
 
+// MachineCPUSeconds returns the CPU time of everything on this machine since it
+// was started, waiting excepted.
+func MachineCPUSeconds() (float64, error) { return machineCPUSeconds(procRoot) }
+
+func machineCPUSeconds(root string) (float64, error) {
+	stat, err := os.ReadFile(filepath.Join(root, "stat"))
+	if err != nil {
+		return 0, fmt.Errorf("CPU time of the machine: %w", err)
+	}
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	fields := strings.Fields(string(line)) // cpu user nice system idle iowait irq softirq …
+	if len(fields) < 8 || fields[0] != "cpu" {
+		return 0, fmt.Errorf("CPU time of the machine: %.100q", line)
+	}
+	ticks := uint64(0)
+	for i, field := range fields[1:8] {
+		n, err := strconv.ParseUint(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("CPU time of the machine: %w", err)
+		}
+		if i != 3 && i != 4 {
+			ticks += n
+		}
+	}
+	return float64(ticks) / ticksPerSecond, nil
+}
+
 // residentBytes reads VmRSS, which unlike statm is in a unit of its own.
 func residentBytes(path string) (float64, error) {
 	status, err := os.ReadFile(path)

@@ -28,6 +28,23 @@ func statOf(command, state string, user, system int) string {
 	return "7 (" + command + ") " + state + strings.Repeat(" 11", 10) + " " + strconv.Itoa(user) + " " + strconv.Itoa(system) + strings.Repeat(" 11", 20) + "\n"
 }
 
+func TestMachineTimeLeavesOutWaiting(t *testing.T) {
+	root := t.TempDir()
+	f := func(stat string, want float64) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(root, "stat"), []byte(stat), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := machineCPUSeconds(root); got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %v, %v; want %v", stat, got, err, want)
+		}
+	}
+	f("cpu  100 200 300 9999 8888 400 500 0 0 0\ncpu0 1 2 3 4 5 6 7\n", 15)
+	f("cpu  100 200\n", 0)
+	f("cpu  100 200 300 x 8888 400 500\n", 0)
+	f("intr 1 2 3 4 5 6 7 8\n", 0)
+}
+
 func TestUsageIsSummedOverProcesses(t *testing.T) {
 	root := t.TempDir()
 	plantProcess(t, root, 7, statOf("godwit", "S", 250, 50), "Name:\tgodwit\nVmHWM:\t  999 kB\nVmRSS:\t  100 kB\nRssAnon:\t 1 kB\n")

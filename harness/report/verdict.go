@@ -17,6 +17,9 @@ type verdict struct {
 
 func (v *verdict) Valid() bool { return len(v.Reasons) == 0 }
 
+// othersMin is the share of other processes in the CPU time that is worth a word.
+const othersMin = 0.05
+
 // judge looks at what the run says of itself and at what it lacks.
 func judge(run *result.Run) *verdict {
 	v := &verdict{}
@@ -55,6 +58,9 @@ func judge(run *result.Run) *verdict {
 	}
 	if run.Settings.SameMachine {
 		v.Cautions = append(v.Cautions, "generator and server shared one machine and took CPU time from each other")
+	}
+	if share := run.Usage.OthersCPUShare; plausible(share) && share >= othersMin {
+		v.Cautions = append(v.Cautions, fmt.Sprintf("the machine was busy with something else: it took %.0f %% of the CPU time during measure, and latencies are longer for it", 100*min(share, 1)))
 	}
 	if run.Commit == "" || run.Commit == "unknown" {
 		v.Cautions = append(v.Cautions, "the commit was not recorded")

@@ -123,6 +123,9 @@ type Usage struct {
 	ServerRSSBytes      float64 `json:"server_rss_bytes"` // at the end of measure
 	GeneratorCPUSeconds float64 `json:"generator_cpu_s"`
 	GeneratorRSSBytes   float64 `json:"generator_rss_bytes"`
+	// OthersCPUShare is how much of the machine's CPU time went to processes that
+	// have nothing to do with the run, 0…1; of a run on one machine.
+	OthersCPUShare float64 `json:"others_cpu_share"`
 	// BytesPerConnection is the slope of the server's RSS over idle sessions, by
 	// linear regression, with its R²; 0 when the scenario has no ramp of sessions.
 	BytesPerConnection   float64 `json:"bytes_per_connection"`
@@ -190,6 +193,7 @@ type Capacity struct {
 const (
 	VerdictCapacity  = "capacity"          // the server broke the SLO above the rate
 	VerdictGenerator = "generator-limited" // the generator gave out first: no capacity
+	VerdictDisturbed = "disturbed"         // other processes were busy when the SLO broke: no capacity
 	VerdictBounded   = "bounded"           // no rate was tried above it: no capacity
 )
 

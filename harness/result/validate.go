@@ -65,8 +65,8 @@ func (r *Run) Validate() error {
 			complain("latencies, %s: %s", name, fmt.Sprintf(format, args...))
 		})
 	}
-	if c := r.Capacity; c != nil && c.Verdict != VerdictCapacity && c.Verdict != VerdictGenerator && c.Verdict != VerdictBounded {
-		complain("capacity.verdict: %q is none of %s, %s, %s", c.Verdict, VerdictCapacity, VerdictGenerator, VerdictBounded)
+	if c := r.Capacity; c != nil && c.Verdict != VerdictCapacity && c.Verdict != VerdictGenerator && c.Verdict != VerdictBounded && c.Verdict != VerdictDisturbed {
+		complain("capacity.verdict: %q is none of %s, %s, %s, %s", c.Verdict, VerdictCapacity, VerdictGenerator, VerdictDisturbed, VerdictBounded)
 	}
 	if s := r.Slow; s != nil {
 		s.OthersBefore.check(func(format string, args ...any) { complain("slow.others_before: "+format, args...) })
