@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
+	"runtime/pprof"
 	"syscall"
 	"time"
 )
@@ -84,6 +86,9 @@ func answer(name string, p *peer, q *request, r *response) (err error) {
 	switch q.Op {
 	case opOpen:
 		corpus() // before the store is accounted for
+		if err := startProfile(q.Open.Profile); err != nil {
+			return err
+		}
 		r.Usage.CPU = processCPU()
 		*p, err = openPeer(name, q.Open)
 		r.Compressed = q.Open.Compress && compresses(name)
@@ -91,13 +96,14 @@ func answer(name string, p *peer, q *request, r *response) (err error) {
 		r.Load, err = runLoad(*p, q.Load)
 	case opSettle:
 		if err = (*p).Settle(after(q.Settle)); err == nil {
+			pprof.StopCPUProfile()
 			debug.FreeOSMemory() // what is resident afterwards is needed
 			r.Usage, err = readUsage()
 		}
 	case opUsage:
 		r.Usage, err = readUsage()
 	case opPrepare:
-		err = (*p).Prepare()
+		(*p).Prepare(headsOf(q.Phases, q.Open.Users))
 	case opPages:
 		r.Pages, err = runPages(*p, q.Users)
 	case opVerify:
@@ -109,6 +115,20 @@ func answer(name string, p *peer, q *request, r *response) (err error) {
 		err = errors.New("unknown request")
 	}
 	return err
+}
+
+func startProfile(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f) // the process's end closes the file
 }
 
 // childMain is the whole life of a child. The parent's end, however it comes,

@@ -64,7 +64,7 @@ func (r *runner) leaveRounds(s *storeRun) error {
 }
 
 func (r *runner) verify(s *storeRun, users []uint32) error {
-	if _, err := s.child.call(request{Op: opPrepare}); err != nil {
+	if _, err := s.child.call(request{Op: opPrepare, Phases: s.phases, Open: openOptions{Users: s.users}}); err != nil {
 		return err
 	}
 	answer, err := s.child.call(request{Op: opVerify, Phases: s.phases, Users: users})
@@ -131,7 +131,7 @@ func (r *runner) readStore(s *storeRun) (err error) {
 		return err
 	}
 	s.reopen = opened.Seconds
-	if _, err = s.child.call(request{Op: opPrepare}); err != nil {
+	if _, err = s.child.call(request{Op: opPrepare, Phases: s.phases, Open: openOptions{Users: s.users}}); err != nil {
 		return err
 	}
 	if _, err = dropCaches(s.dir, r.ownCaches); err != nil {

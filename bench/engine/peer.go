@@ -16,8 +16,10 @@ type peer interface {
 	// Settle brings everything into its final place and returns when no work is
 	// left, or as soon as stop is closed.
 	Settle(stop <-chan struct{}) error
-	// Prepare reads what a page needs in memory beforehand (heads), untimed.
-	Prepare() error
+	// Prepare takes the newest sequence of every user, which a store without heads
+	// of its own keeps in memory. They are computed: reading them would warm up
+	// what is to be read cold, and mapped pages can't be dropped from the cache.
+	Prepare(heads []uint32)
 	// Page calls fn for up to limit messages of a user. from is 0 first, then
 	// what the call before returned; 0 again: that was all. text is valid during
 	// fn. It may be called by several goroutines.
@@ -41,6 +43,9 @@ type openOptions struct {
 	CacheBytes int64
 	// MicrosPerSync is what the empty peer pretends a sync takes.
 	MicrosPerSync float64
+	// Profile is where the process writes its CPU profile, from the opening until
+	// it has settled; empty: nowhere.
+	Profile string
 	// Sample names users that will be read; a peer without an index keeps these.
 	Sample []uint32
 }

@@ -49,23 +49,10 @@ func (s *badgerStore) commit(batch []*pending) error {
 func (s *badgerStore) Settle(stop <-chan struct{}) error { return waitQuiet(stop, time.Second) }
 
 // Prepare fills the heads.
-func (s *badgerStore) Prepare() error {
-	_, err := s.scan(func(user, seq uint32) { s.heads[user].Store(seq) })
-	return err
-}
-
-func (s *badgerStore) scan(fn func(user, seq uint32)) (n uint64, err error) {
-	err = s.db.View(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{})
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			key := it.Item().Key()
-			fn(binary.BigEndian.Uint32(key), binary.BigEndian.Uint32(key[userKeyBytes:]))
-			n++
-		}
-		return nil
-	})
-	return n, err
+func (s *badgerStore) Prepare(heads []uint32) {
+	for user, seq := range heads {
+		s.heads[user].Store(seq)
+	}
 }
 
 // Page reads as pebbleStore does.
@@ -97,7 +84,18 @@ func (s *badgerStore) Page(user uint32, from uint64, limit int, fn func([]byte))
 	return uint64(first), nil
 }
 
-func (s *badgerStore) Count() (uint64, error) { return s.scan(func(uint32, uint32) {}) }
+// Count reads every key.
+func (s *badgerStore) Count() (n uint64, err error) {
+	err = s.db.View(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
 
 func (s *badgerStore) Close() error {
 	s.close()

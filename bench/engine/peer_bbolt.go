@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"path/filepath"
 	"slices"
 
@@ -16,7 +15,6 @@ type boltStore struct {
 	*grouper
 	db    *bbolt.DB
 	heads []uint32 // of the committer, then of the reader
-	keys  [][]byte // of the commit under way
 }
 
 var boltBucket = []byte("m")
@@ -58,21 +56,7 @@ func (s *boltStore) commit(batch []*pending) error {
 func (s *boltStore) Settle(<-chan struct{}) error { return nil }
 
 // Prepare fills the heads.
-func (s *boltStore) Prepare() error {
-	_, err := s.scan(func(user, seq uint32) { s.heads[user] = seq })
-	return err
-}
-
-func (s *boltStore) scan(fn func(user, seq uint32)) (n uint64, err error) {
-	err = s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(boltBucket).ForEach(func(key, _ []byte) error {
-			fn(binary.BigEndian.Uint32(key), binary.BigEndian.Uint32(key[userKeyBytes:]))
-			n++
-			return nil
-		})
-	})
-	return n, err
-}
+func (s *boltStore) Prepare(heads []uint32) { copy(s.heads, heads) }
 
 // Page reads as pebbleStore does.
 func (s *boltStore) Page(user uint32, from uint64, limit int, fn func([]byte)) (uint64, error) {
@@ -97,7 +81,16 @@ func (s *boltStore) Page(user uint32, from uint64, limit int, fn func([]byte)) (
 	return uint64(first), nil
 }
 
-func (s *boltStore) Count() (uint64, error) { return s.scan(func(uint32, uint32) {}) }
+// Count reads every key.
+func (s *boltStore) Count() (n uint64, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(boltBucket).ForEach(func(_, _ []byte) error {
+			n++
+			return nil
+		})
+	})
+	return n, err
+}
 
 func (s *boltStore) Close() error {
 	s.close()

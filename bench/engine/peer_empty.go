@@ -15,7 +15,7 @@ func openEmpty(o openOptions) (peer, error) {
 }
 
 func (empty) Settle(<-chan struct{}) error { return nil }
-func (empty) Prepare() error               { return nil }
+func (empty) Prepare([]uint32)             {}
 func (empty) Count() (uint64, error)       { return 0, nil }
 
 func (empty) Page(uint32, uint64, int, func([]byte)) (uint64, error) { return 0, errNoReads }

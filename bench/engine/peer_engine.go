@@ -118,7 +118,7 @@ func (s *engineStore) Settle(stop <-chan struct{}) error {
 	return waitQuiet(stop, 200*time.Millisecond)
 }
 
-func (s *engineStore) Prepare() error { return nil }
+func (s *engineStore) Prepare([]uint32) {}
 
 // Page reads backwards from the newest message; from is the sequence before
 // which the page ends.

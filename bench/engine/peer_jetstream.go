@@ -88,7 +88,7 @@ func (a jetAppender) Append(user uint32, text []byte) error {
 func jetSubject(user uint32) string { return "m." + strconv.FormatUint(uint64(user), 10) }
 
 func (s *jetStore) Settle(stop <-chan struct{}) error { return waitQuiet(stop, time.Second) }
-func (s *jetStore) Prepare() error                    { return nil }
+func (s *jetStore) Prepare([]uint32)                  {}
 
 // Page reads forwards from a stream sequence: JetStream has no way back. So its
 // page is the oldest messages, not the newest.

@@ -69,7 +69,7 @@ func (l *bareLog) commit(batch []*pending) error {
 }
 
 func (l *bareLog) Settle(<-chan struct{}) error { return nil }
-func (l *bareLog) Prepare() error               { return nil }
+func (l *bareLog) Prepare([]uint32)             {}
 func (l *bareLog) Count() (uint64, error)       { return l.count, nil }
 
 // Page gives what the replay at open found, for the users named there.

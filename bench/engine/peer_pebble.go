@@ -139,21 +139,10 @@ func (s *pebbleStore) Settle(stop <-chan struct{}) error {
 }
 
 // Prepare fills the heads.
-func (s *pebbleStore) Prepare() error {
-	_, err := s.scan(func(user, seq uint32) { s.heads[user].Store(seq) })
-	return err
-}
-
-func (s *pebbleStore) scan(fn func(user, seq uint32)) (n uint64, err error) {
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		return 0, err
+func (s *pebbleStore) Prepare(heads []uint32) {
+	for user, seq := range heads {
+		s.heads[user].Store(seq)
 	}
-	for it.First(); it.Valid(); it.Next() {
-		fn(binary.BigEndian.Uint32(it.Key()), binary.BigEndian.Uint32(it.Key()[userKeyBytes:]))
-		n++
-	}
-	return n, it.Close()
 }
 
 // Page reads the newest messages before from, ascending: with the head known it
@@ -186,7 +175,17 @@ func (s *pebbleStore) Page(user uint32, from uint64, limit int, fn func([]byte))
 	return uint64(first), nil
 }
 
-func (s *pebbleStore) Count() (uint64, error) { return s.scan(func(uint32, uint32) {}) }
+// Count reads every key.
+func (s *pebbleStore) Count() (n uint64, err error) {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return 0, err
+	}
+	for it.First(); it.Valid(); it.Next() {
+		n++
+	}
+	return n, it.Close()
+}
 
 func (s *pebbleStore) Close() error {
 	s.group.close()

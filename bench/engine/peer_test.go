@@ -25,15 +25,13 @@ func load(t *testing.T, p peer, ph phase, appenders int, count uint64) phase {
 	return ph
 }
 
-func mustOpenPeer(t *testing.T, name string, o openOptions) peer {
+func mustOpenPeer(t *testing.T, name string, o openOptions, written ...phase) peer {
 	t.Helper()
 	p, err := openPeer(name, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Prepare(); err != nil {
-		t.Fatal(err)
-	}
+	p.Prepare(headsOf(written, o.Users))
 	return p
 }
 
@@ -64,10 +62,10 @@ func TestEachPeerReturnsWhatWasAppendedAndSurvivesReopening(t *testing.T) {
 				}
 			}
 			mustClosePeer(t, p)
-			p = mustOpenPeer(t, name, o)
+			p = mustOpenPeer(t, name, o, phases...)
 			phases = append(phases, load(t, p, phase{Seed: 3, Users: testUsers}, 8, 100))
 			mustClosePeer(t, p)
-			p = mustOpenPeer(t, name, o)
+			p = mustOpenPeer(t, name, o, phases...)
 			if err := verify(p, phases, users); err != nil {
 				t.Error(err)
 			}

@@ -17,6 +17,7 @@ type plan struct {
 	peers             []string
 	compress          bool
 	cacheBytes        int64
+	profiles          string // directory for CPU profiles, empty: none
 
 	// Interleaved rounds: every store, then every store again.
 	appenders     []int
@@ -76,6 +77,7 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 	flags.StringVar(&p.results, "results", "bench/results", "directory for the file of a full run")
 	flags.BoolVar(&p.compress, "compress", true, "stores compress, each its best way")
 	cacheMiB := flags.Int64("cache", 128, "block cache of each store, MiB")
+	flags.StringVar(&p.profiles, "cpuprofile", "", "write the CPU profile of each store's process into this directory")
 	peers := flags.String("peers", "", "more stores, of "+strings.Join(allPeers, ",")+"; the engine and Pebble always take part")
 	rounds := flags.Int("rounds", 0, "interleaved rounds, at least 3 (default 5; quick: 3 to 5, as time allows)")
 	users := flags.Uint("users", 0, "users of the fill")

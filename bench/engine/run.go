@@ -185,8 +185,14 @@ func (r *runner) anotherRound(done int) bool {
 
 func (r *runner) open(s *storeRun) (err error) {
 	var opened response
+	o := r.plan.open(s.dir, s.users)
+	if r.profiles != "" {
+		if o.Profile, err = filepath.Abs(filepath.Join(r.profiles, filepath.Base(s.dir)+".cpu")); err != nil {
+			return err
+		}
+	}
 	device := diskWritten(r.work)
-	s.child, opened, err = r.start(s.name, r.plan.open(s.dir, s.users))
+	s.child, opened, err = r.start(s.name, o)
 	s.device = diskWritten(r.work) - device
 	s.compressed, s.cpu = opened.Compressed, -opened.Usage.CPU
 	return err

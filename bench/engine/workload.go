@@ -41,6 +41,17 @@ func (p *phase) text(n uint64) []byte {
 	return c[at : at+messageBytes : at+messageBytes]
 }
 
+// headsOf returns how many messages each user got.
+func headsOf(phases []phase, users uint32) []uint32 {
+	heads := make([]uint32, users)
+	for i := range phases {
+		for n := range phases[i].Count {
+			heads[phases[i].user(n)]++
+		}
+	}
+	return heads
+}
+
 // mix is the finisher of splitmix64.
 func mix(x uint64) uint64 {
 	x ^= x >> 30
