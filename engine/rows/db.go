@@ -277,7 +277,16 @@ func (db *DB) CheckpointTo(dir string) error {
 	if err := db.usable(); err != nil {
 		return fmt.Errorf("copy rows: %w", err)
 	}
-	err := db.pebble.Checkpoint(dir, pebble.WithFlushedWAL())
+	// Until the first flush of its life Pebble has no manifest of its own, and copies
+	// an empty one: the format is written again so that there is something to flush.
+	key := []byte{kindFormat}
+	err := db.pebble.Set(key, seal(key, []byte{formatVersion}), pebble.Sync)
+	if err == nil {
+		err = db.pebble.Flush()
+	}
+	if err == nil {
+		err = db.pebble.Checkpoint(dir, pebble.WithFlushedWAL())
+	}
 	if err == nil {
 		err = guardCopy(db.cfg.FS, dir)
 	}
