@@ -127,7 +127,9 @@ func (g *merger) tell() {
 	}
 	done := g.ended + g.w.offset()
 	for _, s := range g.scans {
-		done += s.read()
+		if s != nil { // nil: ended in this round
+			done += s.read()
+		}
 	}
 	if n := done - g.told; n >= readBytes/4 {
 		g.told = done
