@@ -32,9 +32,13 @@ type freezing struct {
 
 // freeze begins a checkpoint unless one is under way or nothing has changed.
 func (g *group) freeze() bool {
+	g.state.mu.Lock()
+	defer g.state.mu.Unlock()
+	return g.freezeLocked()
+}
+
+func (g *group) freezeLocked() bool {
 	st := &g.state
-	st.mu.Lock()
-	defer st.mu.Unlock()
 	if g.freezing != nil {
 		return true
 	}

@@ -53,6 +53,11 @@ type Config struct {
 	// EraseWithin bounds how long what was erased stays on disk, invisible.
 	// Default one hour.
 	EraseWithin time.Duration
+	// ScrubBytesPerSecond is the rate at which segments are read again to find
+	// damage on disk. Default 4 MiB; negative: they are not.
+	ScrubBytesPerSecond int64
+	// ScrubEvery is how long a segment rests after it was read. Default 7 days.
+	ScrubEvery time.Duration
 	// NoCompression leaves segments as they are. Default: zstd.
 	NoCompression bool
 	// CheckReads makes Tx.Get panic for a row that Machine.Reads did not name.
@@ -137,6 +142,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.RecentBytes == 0 {
 		c.RecentBytes = 64 << 20
+	}
+	if c.ScrubBytesPerSecond == 0 {
+		c.ScrubBytesPerSecond = 4 << 20
+	}
+	if c.ScrubEvery == 0 {
+		c.ScrubEvery = 7 * 24 * time.Hour
 	}
 	if c.RowCacheBytes == 0 {
 		c.RowCacheBytes = 32 << 20

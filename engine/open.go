@@ -130,6 +130,9 @@ func (s *Store) openSegments(g *group, live map[uint64]bool) (segments []*segmen
 // removeOrphans removes what a crash left: segments that were not committed, or
 // no longer, and those being written.
 func (s *Store) removeOrphans(live map[uint64]bool) error {
+	if err := s.cfg.FS.RemoveAll(s.cfg.FS.PathJoin(s.cfg.Dir, stagingName)); err != nil {
+		return fmt.Errorf("remove what a backup left: %w", err)
+	}
 	names, err := s.cfg.FS.List(s.segmentDir())
 	if err != nil {
 		return fmt.Errorf("list segments: %w", err)

@@ -27,6 +27,7 @@ type counters struct {
 
 	checkpoints, checkpointNanos, flushedBytes atomic.Uint64
 	merges, mergedBytes, diskFull, erasures    atomic.Uint64
+	scrubbed, scrubbedBytes                    atomic.Uint64
 }
 
 func (c *counters) synced(d time.Duration) {
@@ -62,6 +63,10 @@ type Stats struct {
 	MergedBytes    uint64 // written to segments by merges
 	Erasures       uint64 // passes that took erased entries from the disk
 	OldestErasure  int64  // ms since the Unix epoch when the oldest entry was erased that may still be on disk; 0: there is none
+	Scrubbed       uint64 // segments read again to find damage
+	ScrubbedBytes  uint64
+	ScrubOldest    int64  // ms since the Unix epoch: since then every live segment was written, or read whole; 0: there is none
+	CorruptNow     int64  // live segments that the scrub found damaged
 	DiskFull       uint64 // times a checkpoint or a merge found no room
 	Segments       int64
 	SegmentBytes   int64 // on disk
@@ -101,6 +106,7 @@ func (s *Store) Stats() Stats {
 	st.DiskFull, st.Erasures = c.diskFull.Load(), c.erasures.Load()
 	st.CacheHits, st.CacheMisses, st.CacheBytes = s.blocks.Stats()
 	st.WAL, st.Recent = s.log.Stats(), s.recent.Stats()
+	st.Scrubbed, st.ScrubbedBytes, st.CorruptNow = c.scrubbed.Load(), c.scrubbedBytes.Load(), s.scrub.corruptNow()
 	for _, g := range s.groups {
 		if oldest := g.oldestErasure(); oldest != 0 && (st.OldestErasure == 0 || oldest < st.OldestErasure) {
 			st.OldestErasure = oldest
@@ -117,6 +123,9 @@ func (s *Store) Stats() Stats {
 			st.SegmentBytes += r.Meta().SizeBytes
 			st.Entries += int64(r.Meta().Entries)
 			st.IndexBytes += r.MemoryBytes()
+			if at := s.scrub.at(r.Meta()); st.ScrubOldest == 0 || at < st.ScrubOldest {
+				st.ScrubOldest = at
+			}
 		}
 		g.state.mu.RUnlock()
 	}

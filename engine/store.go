@@ -43,9 +43,14 @@ type Store struct {
 	disk         sync.Mutex
 	merging      sync.Mutex // held while the set of segments is made smaller
 	erasing      sync.Mutex // one pass at a time
+	backingUp    sync.Mutex // one backup at a time
+	guests       guests     // who makes one
+	restored     uint64     // see Restored
 	checkpointer *worker
 	merger       *worker
 	eraser       *worker
+	scrubber     *worker
+	scrub        scrub
 	nextSegment  atomic.Uint64
 
 	running    sync.WaitGroup // loop, committer, appliers
@@ -88,6 +93,9 @@ func Open(cfg Config, m Machine) (*Store, error) {
 	s.merger = newWorker("merge", s.mergeTurn)
 	s.eraser = newWorker("erase", s.eraseTurn)
 	s.eraser.every = eraseEvery
+	s.scrubber = newWorker("scrub", s.scrubTurn)
+	s.scrubber.every = scrubEvery
+	s.guests.leaving = make(chan struct{})
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
@@ -100,7 +108,7 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	s.voters = len(sb.voters)
+	s.voters, s.restored = len(sb.voters), sb.restored
 	r := &recovery{store: s, groups: make([]recovering, s.cfg.Groups)}
 	if err := s.openCheckpoints(r); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
@@ -158,6 +166,7 @@ func (s *Store) start(r *recovery, sb superblock) error {
 	s.background.Go(func() { s.checkpointer.run(s) })
 	s.background.Go(func() { s.merger.run(s) })
 	s.background.Go(func() { s.eraser.run(s) })
+	s.background.Go(func() { s.scrubber.run(s) })
 	s.running.Go(s.runCommitter)
 	s.running.Go(s.runLoop)
 	select {
@@ -204,9 +213,11 @@ func (s *Store) Close() error {
 		}
 		s.loop.close()
 		s.running.Wait()
+		s.guests.close()
 		close(s.checkpointer.stop)
 		close(s.merger.stop)
 		close(s.eraser.stop)
+		close(s.scrubber.stop)
 		s.background.Wait()
 		s.closeErr = errors.Join(s.loop.failure, s.closeFiles())
 	})

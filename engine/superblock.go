@@ -15,16 +15,17 @@ import (
 // is made and once more when the first log records are synced.
 //
 //	magic    8 B     "GODWITSB"
-//	version  u32 LE  superblockVersion
+//	version  u32 LE  2 if restored is there, else 1
 //	groups   u32 LE  raft groups
 //	node     u64 LE  raft id of this node
 //	created  i64 LE  ms since the Unix epoch
 //	flags    u32 LE  bit 0: the WAL holds records; finding none is a loss
 //	voters   u32 LE  count, then u64 LE each: the raft configuration at the start
+//	restored u64 LE  random, not 0: the incarnation that a restore began
 //	crc      u32 LE  CRC32C of everything before
 const (
 	superblockMagic    = "GODWITSB"
-	superblockVersion  = 1
+	superblockVersion  = 2
 	superblockName     = "SUPERBLOCK"
 	superblockTemp     = "SUPERBLOCK.tmp"
 	superblockBytesMax = 4096
@@ -41,17 +42,23 @@ type superblock struct {
 	created int64
 	hasLog  bool
 	voters  []uint64
+	// restored is the incarnation that a restore from a backup began, 0: none did.
+	restored uint64
 }
 
 func (s superblock) appendTo(dst []byte) []byte {
 	start := len(dst)
 	var flags uint32
+	version := uint32(1)
+	if s.restored != 0 {
+		version = 2
+	}
 	if s.hasLog {
 		flags |= flagHasLog
 	}
 	le := binary.LittleEndian
 	dst = append(dst, superblockMagic...)
-	dst = le.AppendUint32(dst, superblockVersion)
+	dst = le.AppendUint32(dst, version)
 	dst = le.AppendUint32(dst, uint32(s.groups))
 	dst = le.AppendUint64(dst, s.node)
 	dst = le.AppendUint64(dst, uint64(s.created))
@@ -59,6 +66,9 @@ func (s superblock) appendTo(dst []byte) []byte {
 	dst = le.AppendUint32(dst, uint32(len(s.voters)))
 	for _, v := range s.voters {
 		dst = le.AppendUint64(dst, v)
+	}
+	if version > 1 {
+		dst = le.AppendUint64(dst, s.restored)
 	}
 	return le.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
@@ -69,8 +79,9 @@ func parseSuperblock(src []byte) (superblock, error) {
 		return superblock{}, fmt.Errorf("%w: not a godwit superblock", ErrFormat)
 	}
 	// The version comes before the checksum: another version may end elsewhere.
-	if v := le.Uint32(src[8:]); v != superblockVersion {
-		return superblock{}, fmt.Errorf("%w: version %d, this program reads %d", ErrFormat, v, superblockVersion)
+	version := le.Uint32(src[8:])
+	if version < 1 || version > superblockVersion {
+		return superblock{}, fmt.Errorf("%w: version %d, this program reads up to %d", ErrFormat, version, superblockVersion)
 	}
 	body := src[:len(src)-4]
 	if crc32.Checksum(body, castagnoli) != le.Uint32(src[len(body):]) {
@@ -83,6 +94,12 @@ func parseSuperblock(src []byte) (superblock, error) {
 		hasLog:  le.Uint32(src[32:])&flagHasLog != 0,
 	}
 	voters := body[superblockMinBytes-4:]
+	if version > 1 && len(voters) >= 8 {
+		voters, s.restored = voters[:len(voters)-8], le.Uint64(voters[len(voters)-8:])
+	}
+	if version > 1 && s.restored == 0 {
+		return superblock{}, fmt.Errorf("%w: version 2 without an incarnation", ErrFormat)
+	}
 	if uint64(len(voters)) != 8*uint64(le.Uint32(src[36:])) {
 		return superblock{}, fmt.Errorf("%w: voters cut short", ErrFormat)
 	}
