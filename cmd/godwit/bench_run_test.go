@@ -79,10 +79,12 @@ func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
 	}
 }
 
-// TestServerDiesWithTheBench kills the bench without warning: its server must
-// not stay behind.
-func TestServerDiesWithTheBench(t *testing.T) {
-	c := exec.Command(benchBinary(t), "bench", "run", "dm-chat", "--quick", "--data", t.TempDir(), "--out", filepath.Join(t.TempDir(), "r.json"))
+// TestNothingOutlivesTheBench kills the bench without warning: its servers and
+// generators must not stay behind, and the next run removes its data.
+func TestNothingOutlivesTheBench(t *testing.T) {
+	data := t.TempDir()
+	binary := benchBinary(t)
+	c := exec.Command(binary, "bench", "run", "dm-chat", "--quick", "--set", "servers: 2", "--set", "agents: 2", "--data", data, "--out", filepath.Join(data, "r.json"))
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,39 +95,48 @@ func TestServerDiesWithTheBench(t *testing.T) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() && !strings.Contains(lines.Text(), "warm-up") {
 	}
-	children, err := os.ReadFile("/proc/" + strconv.Itoa(c.Process.Pid) + "/task/" + strconv.Itoa(c.Process.Pid) + "/children")
-	if err != nil {
-		t.Fatal(err)
-	}
 	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(c.Process.Pid) + "/task/*/children")
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Handles on the processes themselves: their numbers may be given to others.
+	children := map[int]*os.Process{}
 	for _, task := range tasks {
-		more, _ := os.ReadFile(task)
-		children = append(append(children, ' '), more...)
-	}
-	fields := strings.Fields(string(children))
-	if len(fields) == 0 {
-		t.Fatal("the bench has no server to be killed with")
-	}
-	server, err := strconv.Atoi(fields[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A handle on the process itself: its number may be given to another.
-	handle, err := os.FindProcess(server)
-	if err != nil {
-		t.Fatal(err)
+		list, _ := os.ReadFile(task)
+		for _, field := range strings.Fields(string(list)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if children[child], err = os.FindProcess(child); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.Wait()
-	for handle.Signal(syscall.Signal(0)) == nil { // ends by the test's deadline otherwise
-		runtime.Gosched()
-		if stat, err := os.ReadFile("/proc/" + strconv.Itoa(server) + "/stat"); errors.Is(err, os.ErrNotExist) || strings.Contains(string(stat), ") Z ") {
-			break
+	if len(children) != 4 {
+		t.Fatalf("the bench had %d children, want two servers and two generators", len(children))
+	}
+	for id, handle := range children {
+		for handle.Signal(syscall.Signal(0)) == nil { // ends by the test's deadline otherwise
+			runtime.Gosched()
+			if stat, err := os.ReadFile("/proc/" + strconv.Itoa(id) + "/stat"); errors.Is(err, os.ErrNotExist) || strings.Contains(string(stat), ") Z ") {
+				break
+			}
 		}
+	}
+	left, err := filepath.Glob(filepath.Join(data, "godwit-bench-*"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("%v, %v; want the directory of the killed run", left, err)
+	}
+	next := exec.Command(binary, "bench", "run", "idle-connections", "--quick", "--set", "sessions: 20", "--set", "stages: {measure: 1s}", "--data", data, "--out", filepath.Join(data, "r.json"))
+	if out, err := next.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if left, err := filepath.Glob(filepath.Join(data, "godwit-bench-*")); err != nil || len(left) != 0 {
+		t.Errorf("%v, %v; want nothing left behind", left, err)
 	}
 }
