@@ -57,6 +57,13 @@ func (g *group) freezeLocked() bool {
 	return true
 }
 
+// ahead reports whether something was applied since the last checkpoint.
+func (g *group) ahead() bool {
+	g.state.mu.RLock()
+	defer g.state.mu.RUnlock()
+	return g.state.failed == nil && g.state.index != g.checkpointed.Load()
+}
+
 // checkpoint runs one checkpoint of g to its end. ENOSPC leaves it frozen. The
 // caller holds s.disk.
 func (s *Store) checkpoint(g *group) error {
@@ -173,9 +180,11 @@ func (s *Store) checkpointDue() *group {
 			return g
 		}
 	}
-	if s.committer.liveBytes() > s.cfg.WALBytesMax/2 {
-		if g := s.committer.laggard(); g != nil {
-			return g
+	if s.walBeyond(s.cfg.WALBytesMax / 2) {
+		for _, g := range s.committer.laggards() {
+			if g.ahead() {
+				return g
+			}
 		}
 	}
 	if s.memory.used() < s.cfg.MemtableBytes {
@@ -183,7 +192,7 @@ func (s *Store) checkpointDue() *group {
 	}
 	var most *group
 	for _, g := range s.groups {
-		if most == nil || g.heldBytes.Load() > most.heldBytes.Load() {
+		if g.ahead() && (most == nil || g.heldBytes.Load() > most.heldBytes.Load()) {
 			most = g
 		}
 	}

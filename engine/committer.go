@@ -52,10 +52,11 @@ type hardState struct{ term, vote, commit uint64 }
 // writes one frame, syncs it, and only then answers.
 type committer struct {
 	groups   []*group
-	freed    func()      // called when files of the WAL went
+	freed    func()      // tells the loop that files of the WAL went
 	trimming atomic.Bool // a checkpoint ended: files may go
 	filesMu  sync.Mutex
 	files    walFiles
+	current  atomic.Uint64 // file that was written last
 	requests []*walRequest
 	log      *wal.Log
 	loop     *raftLoop
@@ -80,7 +81,7 @@ type committer struct {
 
 func newCommitter(s *Store, files walFiles, bugs seededBugs) *committer {
 	return &committer{
-		groups: s.groups, freed: s.memory.changed, files: files,
+		groups: s.groups, freed: func() { wake(s.loop.kick) }, files: files,
 		log: s.log, loop: s.loop, counters: &s.counters, bugs: bugs,
 		kick: make(chan struct{}, 1), stopped: make(chan struct{}),
 		lazy: map[uint32]hardState{}, hard: map[uint32]hardState{},
@@ -232,6 +233,7 @@ func (c *committer) append(records []wal.Record) error {
 		c.files.note(c.log.File(), &records[i])
 	}
 	c.filesMu.Unlock()
+	c.current.Store(c.log.File())
 	c.counters.frames.Add(1)
 	c.counters.walBytes.Add(uint64(bytes))
 	return nil

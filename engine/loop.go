@@ -86,6 +86,8 @@ type raftLoop struct {
 	jobsOut  int // given to the committer and not answered
 	applying int // given to appliers and not answered
 	unready  int
+	ending   bool // everything goes on now, even beyond the WAL's bound
+	full     bool // the WAL is beyond its bound
 	batches  []*openBatch
 }
 
@@ -175,6 +177,7 @@ func (l *raftLoop) run() error {
 			l.failWaiters()
 			return failure
 		}
+		l.ending = closing
 		for i := range events {
 			l.handle(&events[i])
 		}
@@ -254,11 +257,12 @@ func (l *raftLoop) step(g *group, m *pb.Message) {
 func (l *raftLoop) serveHeld() {
 	kept := l.held[:0]
 	idle := l.jobsOut == 0
+	l.boundWAL()
 	for _, g := range l.held {
 		l.askReads(g)
 		switch openBytes := g.proposals.unqueue(); {
 		case openBytes == 0:
-		case l.mayPropose(idle, openBytes):
+		case !l.full && l.mayPropose(idle, openBytes):
 			l.propose(g)
 		default:
 			kept = append(kept, g)
@@ -266,6 +270,19 @@ func (l *raftLoop) serveHeld() {
 	}
 	clear(l.held[len(kept):])
 	l.held = kept
+}
+
+// boundWAL holds everything back while the WAL is beyond its bound: checkpoints
+// of what is applied make it shrink. Callers see the queue fill.
+func (l *raftLoop) boundWAL() {
+	full := !l.ending && l.store.walBeyond(l.store.cfg.WALBytesMax)
+	if full && !l.full {
+		l.store.memory.stalls.Add(1)
+	}
+	if full {
+		l.store.checkpointer.soon()
+	}
+	l.full = full
 }
 
 // mayPropose is the rule of group commit. While the disk syncs, a small batch

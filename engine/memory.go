@@ -7,9 +7,9 @@ import (
 )
 
 // memory counts what memtables and dirty rows hold and stops the appliers when
-// checkpoints can't follow, or when the WAL grows beyond its bound. An applier
-// that waits holds no lock; what is proposed meanwhile fills the queue, and then
-// Propose refuses.
+// checkpoints can't follow. An applier that waits holds no lock; what is proposed
+// meanwhile fills the queue, and then Propose refuses. The WAL's bound stops the
+// proposals, not the appliers: it shrinks only behind what they apply.
 type memory struct {
 	store *Store
 	bytes atomic.Int64
@@ -39,14 +39,17 @@ func (m *memory) account(g *group) {
 		m.freed.Broadcast()
 		m.mu.Unlock()
 	}
-	if used >= m.store.cfg.MemtableBytes && m.store.checkpointer != nil {
+	if used >= m.store.cfg.MemtableBytes || m.store.walBeyond(m.store.cfg.WALBytesMax/2) {
 		m.store.checkpointer.soon()
 	}
 }
 
 // over reports whether nothing more may be applied.
-func (m *memory) over() bool {
-	return m.used() >= 2*m.store.cfg.MemtableBytes || m.store.committer.liveBytes() > m.store.cfg.WALBytesMax
+func (m *memory) over() bool { return m.used() >= 2*m.store.cfg.MemtableBytes }
+
+// walBeyond is committer.beyond, false while the store opens. Any goroutine.
+func (s *Store) walBeyond(bytes int64) bool {
+	return s.committer != nil && s.committer.beyond(bytes)
 }
 
 // wait returns when there is room, or when the store ends.
@@ -63,13 +66,6 @@ func (m *memory) wait() {
 	}
 	m.mu.Unlock()
 	m.nanos.Add(uint64(time.Since(start)))
-}
-
-// changed lets those that wait look again. Any goroutine.
-func (m *memory) changed() {
-	m.mu.Lock()
-	m.freed.Broadcast()
-	m.mu.Unlock()
 }
 
 // close lets all go that wait.

@@ -63,17 +63,17 @@ func (w *walFiles) releasable(groups []*group, current uint64) (upTo uint64) {
 	return current - 1
 }
 
-// laggard returns a group that keeps the oldest file, nil if none does.
-func (w *walFiles) laggard(groups []*group) *group {
-	if len(w.files) < 2 {
+// laggards returns the groups that keep the oldest file.
+func (w *walFiles) laggards(groups []*group) (keep []*group) {
+	if len(w.files) == 0 {
 		return nil
 	}
 	for _, id := range slices.Sorted(maps.Keys(w.files[0].newest)) {
 		if w.files[0].newest[id] > groups[id].checkpointed.Load() {
-			return groups[id]
+			keep = append(keep, groups[id])
 		}
 	}
-	return nil
+	return keep
 }
 
 // hardStatesUpTo appends the newest hard states that stand in files up to this
@@ -115,14 +115,18 @@ func (c *committer) trimSoon() {
 	wake(c.kick)
 }
 
-// liveBytes is the size of the WAL's files. Any goroutine.
-func (c *committer) liveBytes() int64 { return c.log.Stats().LiveBytes }
+// beyond reports whether the WAL's files take more than that and some can go:
+// a large frame makes a large file. Any goroutine.
+func (c *committer) beyond(bytes int64) bool {
+	st := c.log.Stats()
+	return st.LiveBytes > bytes && st.OldestFile < c.current.Load()
+}
 
-// laggard returns a group that keeps the oldest file of the WAL. Any goroutine.
-func (c *committer) laggard() *group {
+// laggards returns the groups that keep the oldest file of the WAL. Any goroutine.
+func (c *committer) laggards() []*group {
 	c.filesMu.Lock()
 	defer c.filesMu.Unlock()
-	return c.files.laggard(c.groups)
+	return c.files.laggards(c.groups)
 }
 
 // trim lets go of the files that no group needs, after it has carried over the
@@ -153,6 +157,7 @@ func (c *committer) trim() error {
 	c.filesMu.Lock()
 	c.files.drop(upTo)
 	c.filesMu.Unlock()
+	c.current.Store(c.log.File())
 	c.freed()
 	return nil
 }
