@@ -66,6 +66,7 @@ type parsed struct {
 	forward forwardCommand
 	ack     ackCommand
 	trim    trimCommand
+	restore restoreCommand
 }
 
 // parseCommand is false for whatever this code would not propose itself.
@@ -86,6 +87,8 @@ func parseCommand(command []byte) (p parsed, ok bool) {
 		ok = p.ack.parse(&r)
 	case kindTrim:
 		ok = p.trim.parse(&r)
+	case kindRestore:
+		ok = p.restore.parse(&r)
 	}
 	return p, ok
 }
@@ -118,6 +121,8 @@ func (a *applier) apply(tx Tx, command []byte) outcome {
 		return a.ack(tx, &st, &p.ack)
 	case p.header.kind == kindTrim:
 		return a.trim(tx, &st, &p.trim)
+	case p.header.kind == kindRestore:
+		return a.restore(tx, p.header, &st, &p.restore)
 	}
 	return outcome{} // genesis, which the group has already
 }
@@ -131,6 +136,17 @@ func (a *applier) genesis(tx Tx, h header, c *genesisCommand) outcome {
 		panic(tooNew(c.settings.level))
 	}
 	a.value = c.settings.append(a.value[:0])
+	tx.Put(a.keyOf(appendKey(a.key[:0], h.home, rowSettings)), a.value)
+	return outcome{}
+}
+
+// restore begins a new incarnation of the group's logs and lanes.
+func (a *applier) restore(tx Tx, h header, st *settings, c *restoreCommand) outcome {
+	if c.epoch == st.epoch || st.isPast(c.epoch) {
+		return outcome{}
+	}
+	st.begin(c.epoch)
+	a.value = st.append(a.value[:0])
 	tx.Put(a.keyOf(appendKey(a.key[:0], h.home, rowSettings)), a.value)
 	return outcome{}
 }

@@ -23,10 +23,11 @@ func (a *applier) enqueue(tx Tx, lane laneID, it *laneItem) {
 
 // forward takes the items of a lane that come next and tells what it holds.
 //
-// Incarnations: a source that was restored has a new epoch and counts its lanes
-// from 1 again. An epoch not seen before is taken only with item 1; one that
-// was followed by another is refused for ever, so that a late forward of the
-// time before can't come through. Both answers are "stale" or "last".
+// Incarnations: a source that was restored alone has a new epoch and counts its
+// lanes from 1 again. An epoch not seen before is taken only with item 1, unless
+// it is this group's own: both were restored together, as of one moment, and the
+// lane goes on. One that was followed by another is refused for ever, so that a
+// late forward of the time before can't come through.
 func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
 	if st.group(c.lane.dst) != tx.Group() || st.group(c.lane.src) == tx.Group() {
 		return outcome{refusal: godwit.ErrFrameInvalid}
@@ -35,11 +36,15 @@ func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
 	if row, ok := tx.Get(a.keyOf(appendLaneInKey(a.key[:0], c.lane))); ok && !l.parse(row) {
 		panic("BUG: lane-in row does not parse")
 	}
+	if l.isPast(c.epoch) || st.isPast(c.epoch) {
+		return outcome{last: l.last, stale: true}
+	}
 	if l.epoch != c.epoch {
-		if l.isPast(c.epoch) {
-			return outcome{last: l.last, stale: true}
+		last := l.last
+		l.begin(c.epoch) // kept only if the next item is taken below
+		if c.epoch == st.epoch {
+			l.last = last
 		}
-		l.begin(c.epoch) // kept only if item 1 is taken below
 	}
 	if c.first > l.last+1 {
 		return outcome{last: l.last}

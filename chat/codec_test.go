@@ -28,6 +28,7 @@ func sampleCommands() map[string][]byte {
 		"forward": appendForwardItem(appendForwardHead(nil, 256, lane, testEpoch, 9, 1), &item),
 		"ack":     appendAckLane(appendAckLane(appendAckHead(nil, 384, 2), lane, 300), laneID{1, 1023}, 1),
 		"trim":    binary.BigEndian.AppendUint64(appendTrimHead(nil, 512, "alice"), 0x0102030405060708),
+		"restore": (&restoreCommand{epoch: 0x1112131415161718}).append(nil, 640),
 	}
 }
 
@@ -40,6 +41,7 @@ func TestCommandBytesAreFixed(t *testing.T) {
 		"forward": "030100000100" + "PART" + "00000000000000e0" + "09" + "01" + "07" + "ac02" + "80d095ffbc31" + "1f" + sampleHex,
 		"ack":     "040100000180" + "02" + "PART" + "ac02" + "000103ff" + "01",
 		"trim":    "050100000200" + "05616c696365" + "0102030405060708",
+		"restore": "060100000280" + "1112131415161718",
 	}
 	document, err := os.ReadFile("../docs/formats/commands.md")
 	if err != nil {
@@ -73,6 +75,9 @@ func TestRowsRoundTrip(t *testing.T) {
 	m := meta{incoming: true, ordinal: 400, origin: godwit.NewLogID(1023, 1<<47), originSeq: 5}
 	own := meta{ordinal: 400}
 	st := testSettings(64)
+	again := st
+	again.begin(7)
+	again.begin(8)
 	f := func(value []byte, parse func([]byte) (any, bool), want any) {
 		t.Helper()
 		got, ok := parse(value)
@@ -97,6 +102,7 @@ func TestRowsRoundTrip(t *testing.T) {
 	f(m.append(nil), func(b []byte) (any, bool) { var v meta; ok := v.parse(b); return v, ok }, m)
 	f(own.append(nil), func(b []byte) (any, bool) { var v meta; ok := v.parse(b); return v, ok }, own)
 	f(st.append(nil), func(b []byte) (any, bool) { v, ok := parseSettings(b); return v, ok }, st)
+	f(again.append(nil), func(b []byte) (any, bool) { v, ok := parseSettings(b); return v, ok }, again)
 }
 
 // isLaneIn: its list of past epochs may end anywhere between two of them.

@@ -17,6 +17,7 @@ const (
 	kindForward kind = 3 // items of one lane into recipients' logs
 	kindAck     kind = 4 // items the destinations hold leave the outbox
 	kindTrim    kind = 5 // expired dedup rows of one user leave
+	kindRestore kind = 6 // the store was restored from a backup: a new epoch
 )
 
 const (
@@ -47,7 +48,7 @@ func parseHeader(r *reader) header {
 
 // level returns the feature level a command needs, 0 if this code doesn't know it.
 func (h *header) level() uint32 {
-	if h.version == commandVersion && h.kind >= kindGenesis && h.kind <= kindTrim && h.tenant == 0 {
+	if h.version == commandVersion && h.kind >= kindGenesis && h.kind <= kindRestore && h.tenant == 0 {
 		return 1
 	}
 	return 0
@@ -63,6 +64,19 @@ func (c *genesisCommand) append(dst []byte, home godwit.Partition) []byte {
 func (c *genesisCommand) parse(r *reader) (ok bool) {
 	c.settings, ok = parseSettings(r.b)
 	return ok && !r.bad
+}
+
+// restoreCommand begins the incarnation after a restore; ignored when that, or a
+// later one, has begun.
+type restoreCommand struct{ epoch uint64 }
+
+func (c *restoreCommand) append(dst []byte, home godwit.Partition) []byte {
+	return binary.BigEndian.AppendUint64(appendHeader(dst, kindRestore, home), c.epoch)
+}
+
+func (c *restoreCommand) parse(r *reader) bool {
+	c.epoch = r.u64()
+	return r.done() && c.epoch != 0
 }
 
 // sendCommand stores one message in its sender's log.

@@ -33,6 +33,10 @@ type Config struct {
 	Genesis Genesis
 	Random  io.Reader // the first start's epoch and key; crypto/rand
 
+	// Restored names the incarnation that a restore of the store began, 0: none
+	// did. Start makes it the epoch of all groups. nil: 0.
+	Restored func() uint64
+
 	// Ticks drive deadlines and retries, one every TickInterval; nil: a ticker.
 	Ticks  <-chan time.Time
 	Logger *slog.Logger // slog.Default()

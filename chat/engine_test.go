@@ -71,17 +71,24 @@ type node struct {
 
 func openNode(t *testing.T, fs vfs.FS, groups int) *node {
 	t.Helper()
+	return openNodeAt(t, fs, "data", groups)
+}
+
+func openNodeAt(t *testing.T, fs vfs.FS, dir string, groups int) *node {
+	t.Helper()
 	n := &node{t: t, edge: &answers{waiting: map[uint64]chan godwit.ServerFrame{}}}
 	machine := chat.NewMachine(groups)
 	var err error
-	if n.store, err = engine.Open(engine.Config{FS: fs, Dir: "data", Groups: groups, CheckReads: true}, engineMachine{machine}); err != nil {
+	if n.store, err = engine.Open(engine.Config{FS: fs, Dir: dir, Groups: groups, CheckReads: true}, engineMachine{machine}); err != nil {
 		t.Fatal(err)
 	}
 	router, err := local.New(local.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.service, err = chat.NewService(chat.Config{Machine: machine, Store: engineStore{n.store}, Edge: n.edge, Router: router})
+	n.service, err = chat.NewService(chat.Config{
+		Machine: machine, Store: engineStore{n.store}, Edge: n.edge, Router: router, Restored: n.store.Restored,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func reads(command, key []byte, add func(key []byte)) {
 	}
 	put(appendKey(key, p.header.home, rowSettings))
 	switch p.header.kind {
-	case kindGenesis:
+	case kindGenesis, kindRestore:
 	case kindSend:
 		b := &p.send.block
 		from, to := b.from[2:], b.to[2:]

@@ -212,7 +212,8 @@ func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
 				st = all[0]
 			}
 			if err == nil {
-				st, err = s.propose(ctx, g, &genesisCommand{settings: st})
+				c := genesisCommand{settings: st}
+				st, err = s.propose(ctx, g, c.append(nil, homeOf(g, groups)))
 			}
 		}
 		switch {
@@ -225,7 +226,28 @@ func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
 		}
 		all[g] = st
 	}
-	return all, nil
+	return all, s.beginEpoch(ctx, all)
+}
+
+// beginEpoch tells the groups of a restored store, before anything is sent, that
+// what they number now is not what had these numbers before.
+func (s *Service) beginEpoch(ctx context.Context, all []settings) (err error) {
+	if s.cfg.Restored == nil || s.cfg.Restored() == 0 {
+		return nil
+	}
+	c := restoreCommand{epoch: s.cfg.Restored()}
+	for g := range all {
+		if all[g].epoch == c.epoch {
+			continue
+		}
+		if all[g], err = s.propose(ctx, g, c.append(nil, homeOf(g, len(all)))); err != nil {
+			return fmt.Errorf("chat: begin an epoch in group %d: %w", g, err)
+		}
+		if all[g].epoch != c.epoch {
+			return fmt.Errorf("chat: group %d has left the epoch of this restore", g)
+		}
+	}
+	return nil
 }
 
 func (s *Service) newSettings() (settings, error) {
@@ -246,11 +268,11 @@ func (s *Service) newSettings() (settings, error) {
 	return st, nil
 }
 
-// propose runs a genesis and returns what the group then has: another node's
-// may have come first.
-func (s *Service) propose(ctx context.Context, group int, c *genesisCommand) (settings, error) {
-	w := make(genesisWaiter, 1)
-	if err := s.cfg.Store.Propose(group, c.append(nil, homeOf(group, s.cfg.Store.Groups())), w); err != nil {
+// propose runs a command that sets settings and returns what the group then has:
+// another node's may have come first.
+func (s *Service) propose(ctx context.Context, group int, command []byte) (settings, error) {
+	w := make(settingsWaiter, 1)
+	if err := s.cfg.Store.Propose(group, command, w); err != nil {
 		return settings{}, err
 	}
 	if err := await(ctx, w); err != nil {
@@ -258,7 +280,7 @@ func (s *Service) propose(ctx context.Context, group int, c *genesisCommand) (se
 	}
 	st, ok, err := s.readSettings(ctx, group)
 	if err == nil && !ok {
-		panic("BUG: genesis was applied and left no settings")
+		panic("BUG: a group was set up and has no settings")
 	}
 	return st, err
 }
@@ -290,12 +312,12 @@ func await(ctx context.Context, done <-chan error) error {
 	}
 }
 
-// genesisWaiter gets the answer to one command.
-type genesisWaiter chan error
+// settingsWaiter gets the answer to one command.
+type settingsWaiter chan error
 
-func (w genesisWaiter) Fail(err error) { w <- err }
+func (w settingsWaiter) Fail(err error) { w <- err }
 
-func (w genesisWaiter) applied(o *outcome, _ *flushScratch) {
+func (w settingsWaiter) applied(o *outcome, _ *flushScratch) {
 	if o.refusal != nil {
 		w <- o.refusal
 		return

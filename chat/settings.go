@@ -4,6 +4,7 @@ package chat
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/godwit-im/godwit"
 )
@@ -13,7 +14,7 @@ import (
 const levelMax = 1
 
 // settings are what apply reads instead of a node's configuration: replicated,
-// written by the first command of each group, and never changed in this level.
+// written by the first command of each group; only the epoch changes in this level.
 type settings struct {
 	level            uint32
 	epoch            uint64   // incarnation of the group's logs and lanes
@@ -22,19 +23,33 @@ type settings struct {
 	dedupSends       uint32   // a sender's last sends that are remembered
 	dedupWindowMS    uint64   // log time for which a send is remembered
 	conversationsMax uint32   // conversations after which a user may open no other
+	// past are the epochs before restores, newest first; zeros behind the oldest.
+	past [pastEpochsMax]uint64
 }
 
-const settingsVersion = 1
+// Version 2 has past epochs at its end. The first restore makes it; the store
+// underneath, once restored, is refused by programs that know only version 1.
+const settingsVersion = 2
 
 func (s *settings) append(dst []byte) []byte {
-	dst = append(dst, settingsVersion)
+	version := byte(1)
+	if s.past[0] != 0 {
+		version = 2
+	}
+	dst = append(dst, version)
 	dst = binary.BigEndian.AppendUint32(dst, s.level)
 	dst = binary.BigEndian.AppendUint64(dst, s.epoch)
 	dst = append(dst, s.messageKey[:]...)
 	dst = binary.BigEndian.AppendUint32(dst, s.groups)
 	dst = binary.BigEndian.AppendUint32(dst, s.dedupSends)
 	dst = binary.BigEndian.AppendUint64(dst, s.dedupWindowMS)
-	return binary.BigEndian.AppendUint32(dst, s.conversationsMax)
+	dst = binary.BigEndian.AppendUint32(dst, s.conversationsMax)
+	if version == 2 {
+		for _, e := range s.past {
+			dst = binary.BigEndian.AppendUint64(dst, e)
+		}
+	}
+	return dst
 }
 
 func parseSettings(src []byte) (s settings, ok bool) {
@@ -47,7 +62,22 @@ func parseSettings(src []byte) (s settings, ok bool) {
 	s.dedupSends = r.u32()
 	s.dedupWindowMS = r.u64()
 	s.conversationsMax = r.u32()
-	return s, r.done() && version == settingsVersion && s.valid()
+	if version == settingsVersion {
+		for i := range s.past {
+			s.past[i] = r.u64()
+		}
+	}
+	ok = version == 1 || version == settingsVersion && s.past[0] != 0
+	return s, ok && r.done() && s.valid()
+}
+
+// isPast tells whether an epoch ended with a restore.
+func (s *settings) isPast(epoch uint64) bool { return slices.Contains(s.past[:], epoch) }
+
+// begin moves to a new incarnation of the group.
+func (s *settings) begin(epoch uint64) {
+	copy(s.past[1:], s.past[:pastEpochsMax-1])
+	s.past[0], s.epoch = s.epoch, epoch
 }
 
 func (s *settings) valid() bool {
