@@ -19,6 +19,7 @@ func specialRun() *result.Run {
 		{Phase: "step", Rate: 1000, P50: 400, P99: 2500},
 		{Phase: "bisect", Rate: 45_818, P50: 3000, P99: 33_855, Unmet: []string{"p99 is 33.86ms, want p99<20ms"}},
 	}}
+	run.Usage.OthersCPUShare = 0.65
 	run.Usage.Servers = []result.ServerUsage{{URL: "ws://a", CPUSeconds: 7, RSSBytes: 1 << 20}, {URL: "ws://b"}, {URL: "ws://c"}}
 	return run
 }
@@ -36,7 +37,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 	for _, want := range []string{
 		"Users in pairs write to each other.", "3 independent single-node servers, no cluster",
 		"8 connections cut, 9 reconnects", "4202: 6, 4302: 1", "of 6 that kept asking and 5 silent; 5 held back at the window",
-		"41,650/s", "45,818/s broke it", "p99 is 33.86ms", "Trials of the search", "Each server during measure",
+		"busy with something else: it took 65 %", "41,650/s", "45,818/s broke it", "p99 is 33.86ms", "Trials of the search", "Each server during measure",
 	} {
 		for name, shown := range map[string]string{"page": string(page.Markdown), "report": html.String()} {
 			if !strings.Contains(strings.ReplaceAll(shown, "&lt;", "<"), want) {
