@@ -68,7 +68,9 @@ func (g *group) ahead() bool {
 // caller holds s.disk.
 func (s *Store) checkpoint(g *group) error {
 	if !g.freeze() {
-		return nil
+		g.state.mu.RLock()
+		defer g.state.mu.RUnlock()
+		return g.state.failed
 	}
 	s.memory.account(g) // what is frozen still counts
 	start := time.Now()

@@ -180,21 +180,19 @@ func (l *ledgerLog) state(n int) (entries []modelEntry, newest map[uint32]godwit
 }
 
 // violation is a broken promise; kind is lost, phantom or wrong.
-type violation struct{ kind, what string }
-
-func (v violation) Error() string { return v.kind + ": " + v.what }
-
-func lost(format string, args ...any) error {
-	return violation{"lost", fmt.Sprintf(format, args...)}
+type violation struct {
+	kind string
+	err  error
 }
 
+func (v violation) Error() string { return v.kind + ": " + v.err.Error() }
+func (v violation) Unwrap() error { return v.err }
+
+func lost(format string, args ...any) error { return violation{"lost", fmt.Errorf(format, args...)} }
 func phantom(format string, args ...any) error {
-	return violation{"phantom", fmt.Sprintf(format, args...)}
+	return violation{"phantom", fmt.Errorf(format, args...)}
 }
-
-func wrong(format string, args ...any) error {
-	return violation{"wrong", fmt.Sprintf(format, args...)}
-}
+func wrong(format string, args ...any) error { return violation{"wrong", fmt.Errorf(format, args...)} }
 
 // ledgerCommands returns how many commands of the log were applied.
 func ledgerCommands(v *View, log LogID) int {

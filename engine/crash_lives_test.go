@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +68,8 @@ type life struct {
 	ready   atomic.Bool
 	erasing bool // files are searched for erased bytes: nothing is compressed
 	fatal   atomic.Pointer[error]
+	// fault, if set, fails operations. The life may end early then.
+	fault func(op errorfs.Op) error
 
 	expiredAcked, expiredMost []atomic.Int64
 
@@ -82,6 +85,9 @@ const lifePointsMax = 16
 func (l *life) MaybeError(op errorfs.Op) error {
 	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && l.ops.Add(1) == l.nextOp.Load() {
 		l.crash()
+	}
+	if l.fault != nil {
+		return l.fault(op)
 	}
 	return nil
 }
@@ -138,7 +144,7 @@ func (l *life) config(fs vfs.FS) Config {
 func (l *life) run(commands int) (err error) {
 	cfg := l.config(errorfs.Wrap(l.disk, l))
 	if l.store, err = Open(cfg, newLedger(l.groups)); err != nil {
-		return lost("open: %v", err)
+		return lost("open: %w", err)
 	}
 	l.ready.Store(true)
 	failed := make(chan error, lifeLogs+1)
@@ -193,8 +199,8 @@ func (l *life) clean(rng *rand.Rand, stop chan struct{}) error {
 				runtime.Gosched()
 			}
 		}
-		if err != nil {
-			return lost("housekeeping: %v", err)
+		if err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return lost("housekeeping: %w", err)
 		}
 	}
 }
@@ -230,7 +236,7 @@ func (l *life) propose(log *lifeLog, rng *rand.Rand, commands int) error {
 	finish := func(w *ledgerWaiter) error {
 		a := <-w.done
 		if a.err != nil {
-			return lost("answer: %v", a.err)
+			return lost("answer: %w", a.err)
 		}
 		log.mu.Lock()
 		defer log.mu.Unlock()
@@ -254,7 +260,7 @@ func (l *life) propose(log *lifeLog, rng *rand.Rand, commands int) error {
 				break
 			}
 			if !errors.Is(err, ErrUnavailable) || l.fatal.Load() != nil {
-				return lost("propose: %v", err)
+				return lost("propose: %w", err)
 			}
 			runtime.Gosched() // the queue is full
 		}
@@ -288,10 +294,15 @@ func (l *life) draw(rng *rand.Rand, log *lifeLog, head *int) ledgerOp {
 
 // eraseAll takes from the disk what was erased in this life and before.
 func (l *life) eraseAll() error {
-	if err := l.store.EraseNow(); err != nil {
-		return lost("erase: %v", err)
+	for {
+		err := l.store.EraseNow()
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.ENOSPC) {
+			return lost("erase: %w", err)
+		}
 	}
-	return nil
 }
 
 // searchErased looks for the bodies of erased entries in all files.

@@ -160,6 +160,8 @@ func (e *erasures) mayHold(r *segment.Reader) bool {
 // disk is left of them. The time before which all is expired stays, its mark
 // goes.
 func (s *Store) dropMarks(g *group, pass *erasures) error {
+	s.disk.Lock() // a checkpoint could write a newer mark before the batch deletes its row
+	defer s.disk.Unlock()
 	for key := range pass.marks {
 		s.recent.Drop(key.log)
 	}

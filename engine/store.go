@@ -211,6 +211,7 @@ func (s *Store) Close() error {
 		for _, g := range s.groups {
 			g.proposals.close(ErrClosed)
 		}
+		s.memory.close() // on a full disk there would never be room for what is queued
 		s.loop.close()
 		s.running.Wait()
 		s.guests.close()
