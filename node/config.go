@@ -15,7 +15,7 @@ import (
 // The doc tags are the reference: `godwit config print` writes them.
 type Config struct {
 	Listen string `yaml:"listen" env:"LISTEN" doc:"Public address, host:port: WebSocket and the page. Port 0 takes a free one."`
-	Ops    string `yaml:"ops" env:"OPS" doc:"Address of /healthz, /readyz and /metrics. It has no access control: keep it on a loopback or private address."`
+	Ops    string `yaml:"ops" env:"OPS" doc:"Address of /healthz, /readyz, /metrics and, for this machine alone, /v1/backup. It has no access control: keep it on a loopback or private address."`
 	Data   string `yaml:"data" env:"DATA" doc:"Directory of everything durable. One process at a time holds it."`
 	Node   string `yaml:"node" env:"NODE" doc:"Name of this node in connect replies and logs."`
 	Dev    bool   `yaml:"dev" env:"DEV" doc:"Believe tokens signed with DATA/dev-signing-key. For development: loopback addresses only."`
@@ -30,6 +30,8 @@ type Config struct {
 	// Logger replaces the one Log describes; Clock (default time.Now) is for tests.
 	Logger *slog.Logger     `yaml:"-" env:"-"`
 	Clock  func() time.Time `yaml:"-" env:"-"`
+	// Program is this program's version, for backups.
+	Program string `yaml:"-" env:"-"`
 	// Static serves paths that are not of the protocol; nil serves nothing.
 	Static func(path string) (contentType string, body []byte, ok bool) `yaml:"-" env:"-"`
 	// OpsRoutes are added to the ops endpoint, by pattern of http.ServeMux.
@@ -74,14 +76,16 @@ type LimitsConfig struct {
 
 // EngineConfig tunes the store.
 type EngineConfig struct {
-	Groups   int  `yaml:"groups" env:"GROUPS" doc:"Raft groups, a power of two up to 1024. Fixed when the data directory is made; 1 makes a message one commit."`
-	Queue    Size `yaml:"queue" env:"QUEUE" doc:"Bytes of commands not yet applied; beyond it sends are answered with unavailable."`
-	Memtable Size `yaml:"memtable" env:"MEMTABLE" doc:"Memory of new entries and changed rows before they move to segments; at twice as much sends wait."`
-	WAL      Size `yaml:"wal" env:"WAL" doc:"Bound of the write-ahead log's files; at half of it what holds them is moved to segments."`
-	Cache    Size `yaml:"cache" env:"CACHE" doc:"Memory for blocks of segments that were read."`
-	Recent   Size `yaml:"recent" env:"RECENT" doc:"Memory for the newest messages of users who are or lately were online."`
-	RowCache Size `yaml:"row_cache" env:"ROW_CACHE" doc:"Memory for rows on disk that were read."`
-	Compress bool `yaml:"compress" env:"COMPRESS" doc:"Compress segments with zstd."`
+	Groups      int      `yaml:"groups" env:"GROUPS" doc:"Raft groups, a power of two up to 1024. Fixed when the data directory is made; 1 makes a message one commit."`
+	Queue       Size     `yaml:"queue" env:"QUEUE" doc:"Bytes of commands not yet applied; beyond it sends are answered with unavailable."`
+	Memtable    Size     `yaml:"memtable" env:"MEMTABLE" doc:"Memory of new entries and changed rows before they move to segments; at twice as much sends wait."`
+	WAL         Size     `yaml:"wal" env:"WAL" doc:"Bound of the write-ahead log's files; at half of it what holds them is moved to segments."`
+	Cache       Size     `yaml:"cache" env:"CACHE" doc:"Memory for blocks of segments that were read."`
+	Recent      Size     `yaml:"recent" env:"RECENT" doc:"Memory for the newest messages of users who are or lately were online."`
+	RowCache    Size     `yaml:"row_cache" env:"ROW_CACHE" doc:"Memory for rows on disk that were read."`
+	ScrubRate   Size     `yaml:"scrub_rate" env:"SCRUB_RATE" doc:"Bytes per second at which segments are read again, each once a week, to find damage on disk. 0: they are not."`
+	EraseWithin Duration `yaml:"erase_within" env:"ERASE_WITHIN" doc:"What was erased is gone from the disk within this, 1s to 720h; it is invisible at once."`
+	Compress    bool     `yaml:"compress" env:"COMPRESS" doc:"Compress segments with zstd."`
 }
 
 // DrainConfig is how a node goes down.
@@ -105,7 +109,8 @@ func Default() Config {
 		},
 		Limits: LimitsConfig{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, SendPerS: 0, Page: 100, Presence: 100, Window: 512},
 		Engine: EngineConfig{
-			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20, Compress: true,
+			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20,
+			ScrubRate: 4 << 20, EraseWithin: Duration(time.Hour), Compress: true,
 		},
 		Drain: DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
 	}

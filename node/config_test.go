@@ -136,6 +136,8 @@ func TestValidateNamesTheField(t *testing.T) {
 	f("limits.window", func(c *Config) { c.Limits.Window = 1 << 17 })
 	f("engine.groups", func(c *Config) { c.Engine.Groups = 3 })
 	f("engine.queue", func(c *Config) { c.Engine.Queue = 1 })
+	f("engine.scrub_rate", func(c *Config) { c.Engine.ScrubRate = 1 << 41 })
+	f("engine.erase_within", func(c *Config) { c.Engine.EraseWithin = 1 })
 	f("drain.after", func(c *Config) { c.Drain.After = Duration(2 * time.Hour); c.Drain.Timeout = Duration(3 * time.Hour) })
 	f("drain.spread", func(c *Config) { c.Drain.Spread = Duration(2 * time.Hour); c.Drain.Timeout = Duration(3 * time.Hour) })
 	f("drain.timeout", func(c *Config) { c.Drain.Timeout = 0 })

@@ -17,6 +17,7 @@ type snapshot struct {
 	edge   edge.Stats
 	chat   chat.Stats
 	engine engine.Stats
+	now    int64 // ms since the Unix epoch
 }
 
 // series is one time series without labels.

@@ -24,6 +24,14 @@ func commitSeries() []series {
 	}
 }
 
+// since is the time between two times in ms, in seconds; 0 if there is none.
+func since(now, then int64) float64 {
+	if then == 0 {
+		return 0
+	}
+	return max(0, float64(now-then)/1000)
+}
+
 // storageSeries is what is stored, and what it takes to keep it in order.
 func storageSeries() []series {
 	return []series{
@@ -37,6 +45,10 @@ func storageSeries() []series {
 		counter("engine_merges_total", "Merges of segments.", func(s *snapshot) float64 { return float64(s.engine.Merges) }),
 		counter("engine_merged_bytes_total", "Bytes of segments written by merges.", func(s *snapshot) float64 { return float64(s.engine.MergedBytes) }),
 		counter("engine_disk_full_total", "Times a checkpoint or a merge found no room on the disk.", func(s *snapshot) float64 { return float64(s.engine.DiskFull) }),
+		counter("engine_scrubbed_total", "Segments read again to find damage.", func(s *snapshot) float64 { return float64(s.engine.Scrubbed) }),
+		counter("engine_scrubbed_bytes_total", "Bytes of segments read again to find damage.", func(s *snapshot) float64 { return float64(s.engine.ScrubbedBytes) }),
+		gauge("engine_scrub_age_seconds", "Time since when every live segment was written, or read again as a whole.", func(s *snapshot) float64 { return since(s.now, s.engine.ScrubOldest) }),
+		gauge("engine_corrupt_segments", "Live segments found damaged.", func(s *snapshot) float64 { return float64(s.engine.CorruptNow) }),
 		gauge("engine_segments", "Live segments.", func(s *snapshot) float64 { return float64(s.engine.Segments) }),
 		gauge("engine_segment_bytes", "Size of the live segments on disk.", func(s *snapshot) float64 { return float64(s.engine.SegmentBytes) }),
 		gauge("engine_segment_index_bytes", "Memory of the segments' indexes and filters.", func(s *snapshot) float64 { return float64(s.engine.IndexBytes) }),

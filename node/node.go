@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -72,12 +74,14 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.ops, err = startOps(n.cfg.Ops, n.cfg.OpsRoutes, newRegistry(n.snapshot), n.logger); err != nil {
+	routes := map[string]http.Handler{"POST " + BackupPath: http.HandlerFunc(n.serveBackup)}
+	maps.Copy(routes, n.cfg.OpsRoutes)
+	if n.ops, err = startOps(n.cfg.Ops, routes, newRegistry(n.snapshot), n.logger); err != nil {
 		return err
 	}
 	machine := chat.NewMachine(n.cfg.Engine.Groups)
 	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
-	routes, err := local.New(local.Config{Clock: n.now})
+	router, err := local.New(local.Config{Clock: n.now})
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Machine:      machine,
 		Store:        store,
 		Edge:         n.edge,
-		Router:       routes,
+		Router:       router,
+		Restored:     func() uint64 { return n.store.Restored() }, // Start comes after the store
 		BodyBytesMax: int(n.cfg.Limits.Body),
 		PageMax:      int(n.cfg.Limits.Page),
 		PresenceMax:  int(n.cfg.Limits.Presence),
@@ -161,9 +166,13 @@ func (n *Node) engineConfig() engine.Config {
 		CacheBytes:    int64(n.cfg.Engine.Cache),
 		RecentBytes:   int64(n.cfg.Engine.Recent),
 		RowCacheBytes: int64(n.cfg.Engine.RowCache),
+		EraseWithin:   time.Duration(n.cfg.Engine.EraseWithin),
 		NoCompression: !n.cfg.Engine.Compress,
 		Logger:        n.logger.With("tier", "engine"),
 		Fatal:         func(err error) { n.fatal <- err },
+	}
+	if cfg.ScrubBytesPerSecond = int64(n.cfg.Engine.ScrubRate); cfg.ScrubBytesPerSecond == 0 {
+		cfg.ScrubBytesPerSecond = -1
 	}
 	if n.cfg.tuneEngine != nil {
 		n.cfg.tuneEngine(&cfg)
@@ -213,7 +222,7 @@ func (n *Node) snapshot() *snapshot {
 	if n.tiers.Load() == nil {
 		return nil
 	}
-	return &snapshot{edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats()}
+	return &snapshot{edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats(), now: n.now()}
 }
 
 // Run serves until ctx ends, and then goes down without losing anything:

@@ -132,6 +132,8 @@ func (cfg *Config) checkEngine(bad *complaints) {
 	bad.unless(between(e.Cache, 1<<20, 1<<40), "engine.cache", "is %s; it must be at least 1MiB", e.Cache)
 	bad.unless(between(e.Recent, 1<<20, 1<<40), "engine.recent", "is %s; it must be at least 1MiB", e.Recent)
 	bad.unless(between(e.RowCache, 1<<20, 1<<40), "engine.row_cache", "is %s; it must be at least 1MiB", e.RowCache)
+	bad.unless(between(e.ScrubRate, 0, 1<<40), "engine.scrub_rate", "is %s; it must be at most 1024GiB", e.ScrubRate)
+	bad.unless(between(time.Duration(e.EraseWithin), time.Second, 720*time.Hour), "engine.erase_within", "is %s; it must be 1s to 720h", e.EraseWithin)
 	bad.unless(between(e.Queue, 1<<20, 1<<40), "engine.queue", "is %s; it must be at least 1MiB", e.Queue)
 }
 

@@ -95,6 +95,8 @@ func code(err error) string {
 		return "unreachable"
 	case errors.Is(err, errConfig):
 		return "config.invalid"
+	case errors.Is(err, errDamaged):
+		return "damaged"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return "file"
 	}
@@ -131,6 +133,7 @@ error is one line on standard output: {"error":{"code":"…","message":"…"}}.`
 	root.AddCommand(
 		a.demoCommand(), a.serveCommand(),
 		a.sendCommand(), a.tailCommand(), a.presenceCommand(),
+		a.backupCommand(), a.restoreCommand(), a.segmentCommand(),
 		a.benchCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root

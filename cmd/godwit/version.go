@@ -20,17 +20,7 @@ func (a *app) versionCommand() *cobra.Command {
   godwit version --json`,
 		Args: cobra.NoArgs,
 		RunE: work(func(*cobra.Command, []string) error {
-			shown, revision := version, ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				if v := info.Main.Version; v != "" && v != "(devel)" {
-					shown = v
-				}
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						revision = s.Value
-					}
-				}
-			}
+			shown, revision := programVersion()
 			platform := runtime.GOOS + "/" + runtime.GOARCH
 			if a.json {
 				return a.printJSON(map[string]string{"version": shown, "revision": revision, "go": runtime.Version(), "platform": platform, "protocol": "godwit.v1"})
@@ -39,4 +29,20 @@ func (a *app) versionCommand() *cobra.Command {
 			return err
 		}),
 	}
+}
+
+// programVersion is what this program is, and the commit it was built from.
+func programVersion() (shown, revision string) {
+	shown = version
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := info.Main.Version; v != "" && v != "(devel)" {
+			shown = v
+		}
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = s.Value
+			}
+		}
+	}
+	return shown, revision
 }
