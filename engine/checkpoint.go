@@ -101,6 +101,7 @@ func (s *Store) checkpoint(g *group) error {
 	s.extendRecent(f)
 	g.publish(reader)
 	s.memory.account(g)
+	s.memory.setLimit()
 	g.checkpointed.Store(f.point.Applied)
 	s.counters.checkpoints.Add(1)
 	s.counters.checkpointNanos.Add(uint64(time.Since(start)))
@@ -189,7 +190,7 @@ func (s *Store) checkpointDue() *group {
 			}
 		}
 	}
-	if s.memory.used() < s.cfg.MemtableBytes {
+	if s.memory.used() < s.memory.limit.Load() {
 		return nil
 	}
 	var most *group
@@ -205,6 +206,9 @@ func (s *Store) checkpointDue() *group {
 func (s *Store) checkpointTurn() (did bool, err error) {
 	s.disk.Lock() // a merge waits
 	defer s.disk.Unlock()
+	if !s.roomFor(roomOut) {
+		return false, nil
+	}
 	g := s.checkpointDue()
 	if g == nil {
 		return false, nil

@@ -58,6 +58,9 @@ type Config struct {
 	ScrubBytesPerSecond int64
 	// ScrubEvery is how long a segment rests after it was read. Default 7 days.
 	ScrubEvery time.Duration
+	// DiskReserveBytes is how much of the disk stays free: below it nothing new is
+	// taken, Propose returns ErrDiskFull. At most 5 % of the disk. Default 512 MiB.
+	DiskReserveBytes int64
 	// NoCompression leaves segments as they are. Default: zstd.
 	NoCompression bool
 	// CheckReads makes Tx.Get panic for a row that Machine.Reads did not name.
@@ -78,6 +81,17 @@ const (
 	groupsMax       = godwit.Partitions
 	commandBytesCap = 8 << 20 // ceiling of CommandBytesMax and BatchBytesMax: entries must fit a WAL frame
 )
+
+// walFileBytesDefault keeps what is written ahead of need small: a store's first
+// files are zeros before they are records, and a checkpoint frees several.
+const walFileBytesDefault = 16 << 20
+
+func (c *Config) walFileBytesMax() int64 {
+	if c.walFileBytes != 0 {
+		return c.walFileBytes
+	}
+	return walFileBytesDefault
+}
 
 // validate fills in defaults and refuses what can't work.
 func (c *Config) validate() error {
@@ -136,6 +150,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 64 << 20
+	}
+	if c.DiskReserveBytes == 0 {
+		c.DiskReserveBytes = 512 << 20
 	}
 	if c.EraseWithin == 0 {
 		c.EraseWithin = time.Hour

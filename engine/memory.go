@@ -13,6 +13,10 @@ import (
 type memory struct {
 	store *Store
 	bytes atomic.Int64
+	// limit is when a checkpoint is due. It grows with the store up to
+	// Config.MemtableBytes: until it holds much, a small memtable keeps the WAL
+	// small, whose files have to be written once before they are of use.
+	limit atomic.Int64
 
 	mu     sync.Mutex
 	freed  sync.Cond
@@ -39,10 +43,29 @@ func (m *memory) account(g *group) {
 		m.freed.Broadcast()
 		m.mu.Unlock()
 	}
-	if used >= m.store.cfg.MemtableBytes || m.store.walBeyond(m.store.cfg.WALBytesMax/2) {
+	if m.store.checkpointer != nil && (used >= m.limit.Load() || m.store.walBeyond(m.store.cfg.WALBytesMax/2)) {
 		m.store.checkpointer.soon()
 	}
 }
+
+// setLimit follows what the store holds, in bytes before compression.
+func (m *memory) setLimit() {
+	stored := int64(0)
+	for _, g := range m.store.groups {
+		g.state.mu.RLock()
+		for _, r := range g.state.live.segments {
+			stored += r.Meta().RawBytes
+		}
+		g.state.mu.RUnlock()
+	}
+	m.limit.Store(min(max(stored/memtableShare, memtableBytesMin), m.store.cfg.MemtableBytes))
+}
+
+// A memtable holds this part of the store, but not less than memtableBytesMin.
+const (
+	memtableShare    = 4
+	memtableBytesMin = 16 << 20
+)
 
 // over reports whether nothing more may be applied.
 func (m *memory) over() bool { return m.used() >= 2*m.store.cfg.MemtableBytes }

@@ -67,6 +67,9 @@ func mergeable(segments []*segment.Reader) (at int, tier uint8) {
 func (s *Store) mergeTurn() (did bool, err error) {
 	s.merging.Lock()
 	defer s.merging.Unlock()
+	if !s.roomFor(roomLow) {
+		return false, nil
+	}
 	m := s.mergeDue()
 	if m == nil {
 		return false, nil

@@ -41,6 +41,7 @@ func (s *Store) openCheckpoints(r *recovery) error {
 			return fmt.Errorf("group %d: %w", i, err)
 		}
 	}
+	s.memory.setLimit()
 	return s.removeOrphans(live)
 }
 
@@ -71,9 +72,7 @@ func (s *Store) openGroup(r *recovering, id int, live map[uint64]bool) error {
 				ErrFormat, segment.FileName(reader.Meta().ID), generation, point.Generation)
 		}
 		err := reader.Heads(func(log LogID, seq godwit.Seq) error {
-			if before, _, _ := st.heads.Get(log); seq >= before {
-				st.heads.Set(log, seq, generation)
-			}
+			st.heads.Raise(log, seq, generation)
 			return nil
 		})
 		if err != nil {
@@ -152,9 +151,16 @@ func (s *Store) removeOrphans(live map[uint64]bool) error {
 
 func (s *Store) segmentDir() string { return s.cfg.FS.PathJoin(s.cfg.Dir, "segments") }
 
+// mergedBlockBytes: what lies long compresses better in larger blocks, and a page
+// of it lies in fewer; see docs/formats/segment.md.
+const mergedBlockBytes = 32 << 10
+
 // segmentConfig is how segments of a tier are written.
 func (s *Store) segmentConfig(tier uint8) segment.Config {
 	c := segment.Config{FS: loadSeededBugs().segmentFS(s.cfg.FS), Dir: s.segmentDir(), Codec: segment.CodecZstd}
+	if tier > 0 {
+		c.BlockBytes = mergedBlockBytes
+	}
 	if s.cfg.NoCompression {
 		c.Codec = segment.CodecNone
 	}

@@ -51,6 +51,8 @@ type Store struct {
 	eraser       *worker
 	scrubber     *worker
 	scrub        scrub
+	space        *worker
+	room         atomic.Int32 // a roomState
 	nextSegment  atomic.Uint64
 
 	running    sync.WaitGroup // loop, committer, appliers
@@ -96,6 +98,8 @@ func Open(cfg Config, m Machine) (*Store, error) {
 	s.scrubber = newWorker("scrub", s.scrubTurn)
 	s.scrubber.every = scrubEvery
 	s.guests.leaving = make(chan struct{})
+	s.space = newWorker("look at the disk", s.lookAtRoom)
+	s.space.every = roomEvery
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.closeFiles())
 	}
@@ -115,7 +119,8 @@ func (s *Store) open() error {
 	}
 	walConfig := wal.Config{
 		FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger,
-		FirstFileBytes: s.cfg.walFileBytes, MaxFileBytes: s.cfg.walFileBytes,
+		FirstFileBytes: s.cfg.walFileBytes, MaxFileBytes: s.cfg.walFileBytesMax(),
+		PoolBytesMax: 2 * s.cfg.MemtableBytes,
 	}
 	if s.log, err = wal.Open(walConfig, r.replay); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
@@ -167,6 +172,7 @@ func (s *Store) start(r *recovery, sb superblock) error {
 	s.background.Go(func() { s.merger.run(s) })
 	s.background.Go(func() { s.eraser.run(s) })
 	s.background.Go(func() { s.scrubber.run(s) })
+	s.background.Go(func() { s.space.run(s) })
 	s.running.Go(s.runCommitter)
 	s.running.Go(s.runLoop)
 	select {
@@ -219,6 +225,7 @@ func (s *Store) Close() error {
 		close(s.merger.stop)
 		close(s.eraser.stop)
 		close(s.scrubber.stop)
+		close(s.space.stop)
 		s.background.Wait()
 		s.closeErr = errors.Join(s.loop.failure, s.closeFiles())
 	})
@@ -262,12 +269,16 @@ func (s *Store) Group(p godwit.Partition) int { return int(p) * len(s.groups) / 
 func (s *Store) Groups() int { return len(s.groups) }
 
 // Propose queues a copy of command. With an error (ErrUnavailable: the queue is
-// full; ErrCommandTooLarge; ErrClosed) there is no effect and w is not called.
+// full; ErrDiskFull; ErrCommandTooLarge; ErrClosed) there is no effect and w is not called.
 // Otherwise w, if not nil, goes to Machine.Apply or its Fail is called. Propose
 // never blocks for I/O.
 func (s *Store) Propose(group int, command []byte, w Waiter) error {
 	if len(command) > s.cfg.CommandBytesMax {
 		return ErrCommandTooLarge
+	}
+	if !s.roomFor(roomLow) {
+		s.counters.refused.Add(1)
+		return ErrDiskFull
 	}
 	g := s.groups[group]
 	cost := int64(len(command) + commandOverhead)

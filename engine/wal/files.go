@@ -19,9 +19,11 @@ const (
 
 	diskCategory vfs.DiskWriteCategory = "godwit-wal"
 
-	// preWriteBytes is one zero write; preSyncBytes bounds what a pre-write leaves
+	// preWriteBytes is one zero write. It is a page: a larger write makes a larger
+	// folio of the page cache, and every later frame would dirty, map and account
+	// all of it (Linux 6.16 on, ext4). preSyncBytes bounds what a pre-write leaves
 	// dirty, so that a commit's fdatasync does not wait for a whole file.
-	preWriteBytes = 1 << 20
+	preWriteBytes = 4 << 10
 	preSyncBytes  = 8 << 20
 )
 
