@@ -16,8 +16,8 @@ type Config struct {
 	// Dir holds the database and nothing else. It is made if it is missing; what
 	// it lies in must exist.
 	Dir string
-	// CacheBytes bounds the cache of decompressed blocks, which also counts the
-	// memory of Pebble's memtables. Default 64 MiB; less re-reads more.
+	// CacheBytes bounds the cache of decompressed blocks. Default 64 MiB; less
+	// re-reads more.
 	CacheBytes int64
 	// Logger gets failures and slow disks at Warn, Pebble's own lines at Debug.
 	// Default: discard.

@@ -66,7 +66,7 @@ func (db *DB) open() (err error) {
 	}
 	options := pebbleOptions(&db.cfg, db.gate)
 	options.Lock = db.lock
-	options.Cache = pebble.NewCache(db.cfg.CacheBytes)
+	options.Cache = pebble.NewCache(db.cfg.CacheBytes + memTablesCached*int64(db.cfg.memTableBytes))
 	defer options.Cache.Unref() // Pebble holds its own reference
 	db.pebble, err = pebble.Open(dir, options)
 	if failed := db.gate.err(); failed != nil {

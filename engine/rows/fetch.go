@@ -33,7 +33,7 @@ func (o *Overlay) Fetch(key []byte) error {
 		f.drops = drops
 	}
 	// In that order: a row that Freeze moves is seen in either layer.
-	if o.dirty(key) != nil {
+	if o.dirty(key) != nil || o.cleanRow(key) != nil {
 		return nil
 	}
 	if _, ok := f.rows[lookup(key)]; ok {

@@ -17,7 +17,10 @@ const pebbleFormat = pebble.FormatValueSeparation
 const (
 	// A checkpoint of one group is often small, so that a memtable takes several;
 	// a batch above half of it is flushed on its own.
-	memTableBytes = 16 << 20
+	memTableBytes = 4 << 20
+	// memTablesCached: Pebble takes the memory of its memtables, the one in use and
+	// one being flushed, out of the cache.
+	memTablesCached = 2
 	// walSyncBytes spreads the write-back of a large batch over its writing.
 	walSyncBytes    = 1 << 20
 	tableBytes      = 8 << 20 // of a flushed table, twice as much per level

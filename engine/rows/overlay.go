@@ -18,6 +18,9 @@ type Overlay struct {
 
 	active atomic.Pointer[layer]
 	frozen atomic.Pointer[layer] // nil: none; immutable
+	// clean is the layer that was frozen before: what the DB has of its keys, kept
+	// because who was active lately is active again.
+	clean atomic.Pointer[layer]
 	// empty: the DB has no row of the group, so that nobody need look there.
 	empty atomic.Bool
 	// drops counts DropFrozen: what was fetched before one may have been read
@@ -45,6 +48,9 @@ func (o *Overlay) Get(key []byte) (value []byte, ok bool, err error) {
 	if o.empty.Load() {
 		return nil, false, nil
 	}
+	if r := o.cleanRow(key); r != nil {
+		return r.value(), !r.gone(), nil
+	}
 	if f := o.fetchedRow(key); f != nil {
 		return f.value, f.ok, nil
 	}
@@ -60,6 +66,9 @@ func (o *Overlay) Lookup(key []byte) (value []byte, ok bool, err error) {
 	if o.empty.Load() {
 		return nil, false, nil
 	}
+	if r := o.cleanRow(key); r != nil {
+		return r.value(), !r.gone(), nil
+	}
 	return o.db.Get(o.group, key, nil)
 }
 
@@ -70,6 +79,17 @@ func (o *Overlay) dirty(key []byte) *row {
 	}
 	if frozen := o.frozen.Load(); frozen != nil {
 		if r, ok := frozen.get(key); ok {
+			return r
+		}
+	}
+	return nil
+}
+
+// cleanRow returns what is known of the DB's row without reading, nil if nothing
+// is. Only for a key that is not dirty.
+func (o *Overlay) cleanRow(key []byte) *row {
+	if clean := o.clean.Load(); clean != nil {
+		if r, ok := clean.get(key); ok {
 			return r
 		}
 	}
@@ -116,6 +136,9 @@ func (o *Overlay) absentBelow(key []byte) bool {
 	if o.empty.Load() {
 		return true
 	}
+	if r := o.cleanRow(key); r != nil {
+		return r.gone()
+	}
 	f := o.fetchedRow(key)
 	return f != nil && !f.ok
 }
@@ -146,10 +169,12 @@ func (o *Overlay) WriteFrozen(b *Batch) error {
 	return nil
 }
 
-// DropFrozen forgets the frozen layer. The DB has its changes now.
+// DropFrozen says that the DB has the changes of the frozen layer now. Its rows
+// stay in memory until the next one takes their place.
 func (o *Overlay) DropFrozen() {
-	if o.mustFrozen().tree.Len() > 0 {
+	if frozen := o.mustFrozen(); frozen.tree.Len() > 0 {
 		o.empty.Store(false)
+		o.clean.Store(frozen)
 	}
 	o.drops.Add(1)
 	o.frozen.Store(nil)
@@ -169,6 +194,14 @@ func (o *Overlay) Bytes() int64 { return o.active.Load().bytes }
 
 // Len returns the number of rows that changed since the last Freeze.
 func (o *Overlay) Len() int { return o.active.Load().tree.Len() }
+
+// CleanBytes is Bytes of the rows that are kept although the DB has them.
+func (o *Overlay) CleanBytes() int64 {
+	if clean := o.clean.Load(); clean != nil {
+		return clean.bytes
+	}
+	return 0
+}
 
 // FrozenBytes is Bytes of the frozen layer, 0 if there is none.
 func (o *Overlay) FrozenBytes() int64 {
