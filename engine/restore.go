@@ -136,11 +136,14 @@ func (w *fileWork) fill(b *Backup, cfg RestoreConfig, sb superblock, temp string
 	return syncDirs(w.fs, dirs...)
 }
 
+// restoredWALBytes is enough for the hard states of 1024 groups.
+const restoredWALBytes = 256 << 10
+
 // freshLog makes a WAL that begins where the checkpoints end. A group's vote in
 // its last term is not known: it is alone, and begins a new term.
 func (w *fileWork) freshLog(b *Backup, dir string) error {
 	unexpected := func(uint64, wal.Record) error { return errors.New("BUG: a new WAL holds records") }
-	log, err := wal.Open(wal.Config{FS: w.fs, Dir: dir}, unexpected)
+	log, err := wal.Open(wal.Config{FS: w.fs, Dir: dir, FirstFileBytes: restoredWALBytes, MaxFileBytes: restoredWALBytes}, unexpected)
 	if err != nil {
 		return err
 	}
