@@ -167,7 +167,7 @@ func TestFullDiskRefusesAndGoesOn(t *testing.T) {
 			full.Store(true)
 			var taken []*ackWaiter
 			body := strings.Repeat("b", 1000)
-			for refused := 0; refused < 1000; {
+			for refused := 0; refused < 1000 || s.Stats().Stalls == 0; {
 				w := newWaiter()
 				switch err := s.Propose(0, appendCommand(logOf(0), 1, body), w); {
 				case err == nil:

@@ -281,6 +281,7 @@ func (l *raftLoop) boundWAL() {
 	}
 	if full {
 		l.store.checkpointer.soon()
+		l.committer.trimSoon() // a file may have become old since the last checkpoint
 	}
 	l.full = full
 }

@@ -140,7 +140,7 @@ func (c *committer) trim() error {
 		records = c.files.hardStatesUpTo(upTo, nil)
 	}
 	c.filesMu.Unlock()
-	if upTo == 0 {
+	if upTo < c.log.Stats().OldestFile {
 		return nil
 	}
 	if len(records) > 0 {
