@@ -134,7 +134,8 @@ type ledgerOp struct {
 	conv uint32
 	upTo godwit.Seq
 	body string
-	time int64 // of an append, 0 while it is not known
+	time int64  // of an append, 0 while it is not known
+	meta []byte // of an append, for the oracles of the metamorphic test
 }
 
 func (o ledgerOp) command(log LogID) []byte {

@@ -526,13 +526,29 @@ func crashLineages(wanted int64, commands int, done *lifeCounts) (points int64, 
 	return count.Load(), err
 }
 
+// TestCrashAnywhereWithEverythingOn kills stores at any file operation, then plants
+// the bugs that it exists for.
 func TestCrashAnywhereWithEverythingOn(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // clones are short-lived
-	start := time.Now()
+	wanted := int64(2500)
+	if raceEnabled || testing.Short() {
+		wanted = 150
+	}
 	var done lifeCounts
-	points, err := crashLineages(crashPointsWanted(400), 60, &done)
+	var lost, phantom, caught, planted int
+	points, err := crashLineages(crashPointsWanted(wanted), 60, &done)
 	if err != nil {
 		t.Error(err)
+		if lost = 1; strings.Contains(err.Error(), "phantom: ") {
+			lost, phantom = 0, 1
+		}
 	}
-	t.Logf("crash: points=%d in %s: %s", points, time.Since(start), &done)
+	if done.checkpoints.Load() == 0 || done.merges.Load() == 0 || done.erasures.Load() == 0 || done.recycled.Load() == 0 {
+		t.Errorf("something was never done: %s", &done)
+	}
+	if !raceEnabled && !testing.Short() {
+		caught, planted = plantedBugs(t)
+	}
+	t.Log(&done)
+	t.Logf("crash: points=%d lost=%d phantom=%d planted=%d/%d", points, lost, phantom, caught, planted)
 }

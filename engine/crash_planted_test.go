@@ -65,8 +65,13 @@ func runPlanted(t *testing.T, binary, name string) (what string, caught bool) {
 	cmd.Env = append(os.Environ(), "GODWIT_SEEDED_BUG="+name)
 	out, err := cmd.CombinedOutput()
 	text := string(out)
-	_, what, caught = strings.Cut(text, "caught: ")
-	caught = caught && !strings.Contains(text, "not caught") && err != nil && ctx.Err() == nil
+	// The store's own checks may be the first to notice.
+	for _, sign := range []string{"caught: seed ", "panic: BUG: "} {
+		if !caught {
+			_, what, caught = strings.Cut(text, sign)
+		}
+	}
+	caught = caught && err != nil && ctx.Err() == nil
 	if !caught {
 		t.Errorf("the bug was not caught: %v\n%s", err, text[max(0, len(text)-2000):])
 		return fmt.Sprint(err), false

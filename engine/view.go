@@ -142,5 +142,8 @@ func (v *View) Entry(log LogID, seq godwit.Seq) (Entry, bool) {
 		return Entry{}, false
 	}
 	e, ok := v.find(seq)
-	return e, ok && !v.erased.has(log, &e)
+	if !ok || v.erased.has(log, &e) {
+		return Entry{}, false
+	}
+	return e, true
 }
