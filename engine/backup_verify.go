@@ -71,7 +71,7 @@ func VerifyBackup(ctx context.Context, fs vfs.FS, dir string, report func(Progre
 		return b, p, nil, err
 	}
 	w.begin("rows", 0, 0)
-	scratch := strings.TrimSuffix(dir, "/") + ".rows" + partialSuffix
+	scratch := strings.TrimSuffix(dir, "/") + ".verify" // not partial: a backup made meanwhile leaves it alone
 	defer func() { err = errors.Join(err, fs.RemoveAll(scratch)) }()
 	if err := copyRows(w, &b, dir, scratch); err != nil {
 		if ctx.Err() != nil {
