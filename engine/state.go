@@ -56,16 +56,12 @@ func (st *state) head(log LogID) godwit.Seq {
 
 // append stores e as the next entry of log.
 func (st *state) append(log LogID, e *Entry) godwit.Seq {
-	seq, generation, _ := st.heads.Get(log)
-	e.Seq = seq + 1
-	if generation != st.active.generation {
-		if generation != 0 {
-			st.active.older.Set(log, 1, loadSeededBugs().older(generation))
-		}
-		generation = st.active.generation
+	var before uint32
+	e.Seq, before = st.heads.Next(log, st.active.generation)
+	if before != st.active.generation && before != 0 {
+		st.active.older.Set(log, 1, loadSeededBugs().older(before))
 	}
 	st.active.table.Append(log, *e)
-	st.heads.Set(log, e.Seq, generation)
 	return e.Seq
 }
 

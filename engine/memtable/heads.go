@@ -38,6 +38,15 @@ func (h *Heads) Set(log godwit.LogID, seq godwit.Seq, generation uint32) {
 	*h.slots.at(uint64(log)) = v
 }
 
+// Next takes the next sequence of log, whose entry goes to generation, and
+// returns the generation of the entry before it, 0: it is the first.
+func (h *Heads) Next(log godwit.LogID, generation uint32) (seq godwit.Seq, before uint32) {
+	at := h.slots.at(uint64(log))
+	seq, before = godwit.Seq(*at>>24)+1, uint32(*at&GenerationMax)
+	*at = joinSeq(log, seq, generation)
+	return seq, before
+}
+
 // Raise is Set, except that of the sequence and of the generation the larger one
 // stays: heads are rebuilt with it from segments in any order.
 func (h *Heads) Raise(log godwit.LogID, seq godwit.Seq, generation uint32) {

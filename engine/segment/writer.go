@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/crc32"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/klauspost/compress/zstd"
@@ -190,6 +191,9 @@ func (w *Writer) endBlock() error {
 	w.buf = sealBlock(w.buf, w.meta.ID, offset, raw, bodiesAt, w.encoder)
 	w.block.reset()
 	w.fresh = true
+	// A segment is made beside commits, which need a few microseconds of a
+	// processor very often; the scheduler would let them wait for 10 ms.
+	runtime.Gosched()
 	return w.flush(writeBytes)
 }
 
