@@ -42,7 +42,7 @@ type Config struct {
 	Codec Codec
 	// Level is zstd's effort: 1 fastest, 2 default, 3 better (default 1).
 	Level int
-	// SyncBytes is how much is written between two fdatasyncs (default 4 MiB). It
+	// SyncBytes is how much is written between two fdatasyncs (default 1 MiB). It
 	// bounds the dirty bytes another file's fdatasync may have to wait for.
 	SyncBytes int
 }
@@ -71,7 +71,7 @@ func (c *Config) validate() error {
 		c.Level = 1
 	}
 	if c.SyncBytes == 0 {
-		c.SyncBytes = 4 << 20
+		c.SyncBytes = 1 << 20
 	}
 	switch {
 	case c.Dir == "":

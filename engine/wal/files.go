@@ -24,7 +24,7 @@ const (
 	// all of it (Linux 6.16 on, ext4). preSyncBytes bounds what a pre-write leaves
 	// dirty, so that a commit's fdatasync does not wait for a whole file.
 	preWriteBytes = 4 << 10
-	preSyncBytes  = 8 << 20
+	preSyncBytes  = 1 << 20
 )
 
 // logFile is an open file of the log.
