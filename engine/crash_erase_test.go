@@ -42,6 +42,20 @@ func TestFilesOfTheWALWithoutRecordsAreReleased(t *testing.T) {
 	f(6, 1, walFile{2, held}, walFile{5, past})
 }
 
+// After a crash the first files may be ones that were released before.
+func TestGroupsThatKeepTheWALAreFoundBehindReleasedFiles(t *testing.T) {
+	groups := []*group{{id: 0}, {id: 1}}
+	groups[0].checkpointed.Store(5)
+	w := walFiles{files: []walFile{{2, map[uint32]uint64{0: 3}}, {3, nil}, {4, map[uint32]uint64{0: 4, 1: 1}}, {5, map[uint32]uint64{0: 9}}}}
+	if got := w.laggards(groups); len(got) != 1 || got[0] != groups[1] {
+		t.Fatalf("%d groups keep the oldest file", len(got))
+	}
+	groups[1].checkpointed.Store(1)
+	if got := w.laggards(groups); len(got) != 1 || got[0] != groups[0] {
+		t.Fatalf("%d groups keep the next file", len(got))
+	}
+}
+
 func TestErasePassesEndWhenNothingIsWritten(t *testing.T) {
 	s := mustOpen(t, testConfig(t, vfs.NewMem(), 1), newLedger(1))
 	defer mustClose(t, s)

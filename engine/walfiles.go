@@ -63,14 +63,17 @@ func (w *walFiles) releasable(groups []*group, current uint64) (upTo uint64) {
 	return current - 1
 }
 
-// laggards returns the groups that keep the oldest file.
+// laggards returns the groups that keep the oldest file that is kept. Older ones
+// may be there: a crash can bring released files back.
 func (w *walFiles) laggards(groups []*group) (keep []*group) {
-	if len(w.files) == 0 {
-		return nil
-	}
-	for _, id := range slices.Sorted(maps.Keys(w.files[0].newest)) {
-		if w.files[0].newest[id] > groups[id].checkpointed.Load() {
-			keep = append(keep, groups[id])
+	for _, f := range w.files {
+		for _, id := range slices.Sorted(maps.Keys(f.newest)) {
+			if f.newest[id] > groups[id].checkpointed.Load() {
+				keep = append(keep, groups[id])
+			}
+		}
+		if len(keep) > 0 {
+			break
 		}
 	}
 	return keep
