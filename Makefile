@@ -25,6 +25,7 @@ FUZZ := \
 	./:FuzzClientFrameJSON ./:FuzzClientFrameProto ./:FuzzServerFrameJSON ./:FuzzServerFrameProto ./:FuzzNextFrame \
 	./chat:FuzzCommand ./chat:FuzzRecord \
 	./engine/wal:FuzzFrame ./engine/wal:FuzzWALRecover ./engine:FuzzBatch ./engine:FuzzSuperblock \
+	./engine:FuzzBackupManifest ./tools/powerloss:FuzzLine \
 	./engine/rows:FuzzParse ./engine/rows:FuzzParseGuard ./engine/segment:FuzzSegmentBlock \
 	./engine/segment:FuzzSegmentFooter ./engine/segment:FuzzSegmentMeta ./engine/segment:FuzzSegmentSections \
 	./harness/load:FuzzAgent ./harness/load:FuzzGreeting ./harness/load:FuzzHandshake ./harness/load:FuzzPayload \

@@ -54,6 +54,7 @@ var importTable = map[string][]string{
 	"node":              {"", "auth", "chat", "edge", "engine", "router/local", "web"},
 	"router/local":      {""},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
+	"tools/powerloss":   {"", "engine"},
 	"web":               {"sdk/js"},
 }
 
@@ -79,7 +80,6 @@ var foreignTable = map[string][]string{
 	"github.com/prometheus/client_golang":  {"node"},
 	"github.com/golang-jwt/jwt":            {"auth"},
 	"github.com/HdrHistogram":              {"harness/record"},
-	"gonum.org/v1/plot":                    {"harness/report"},
 	"github.com/lxzan/gws":                 {"client", "harness/load"},
 	"github.com/spf13/cobra":               {"cmd/godwit"},
 	"github.com/caarlos0/env":              {"node"},
