@@ -177,17 +177,18 @@ func TestRestoreRefusesAPlaceThatIsTaken(t *testing.T) {
 
 // backupCrash takes a copy of what survives a power loss before the k-th write.
 type backupCrash struct {
-	mem    *vfs.MemFS
-	rng    *rand.Rand
-	at, n  int64
-	armed  bool
-	copied *vfs.MemFS
+	mem     *vfs.MemFS
+	rng     *rand.Rand
+	percent int // of what is not synced survives
+	at, n   int64
+	armed   bool
+	copied  *vfs.MemFS
 }
 
 func (c *backupCrash) MaybeError(op errorfs.Op) error {
 	if c.armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
 		if c.n++; c.n == c.at {
-			c.copied = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+			c.copied = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
 		}
 	}
 	return nil
@@ -195,9 +196,11 @@ func (c *backupCrash) MaybeError(op errorfs.Op) error {
 
 func (c *backupCrash) String() string { return "crash" }
 
-// crashes runs work on copies of mem and calls check with what each of up to
-// points crashes leaves. It returns the number of them.
+// crashes runs work on copies of mem and calls check with what crashes leave: at
+// about so many points, and at each of the last ones, where it counts most. It
+// returns the number of them.
 func crashes(mem *vfs.MemFS, points int64, work func(fs vfs.FS), check func(k int64, fs *vfs.MemFS)) (tried int) {
+	const last = 25
 	rng := rand.New(rand.NewPCG(1, 2))
 	all := func() *vfs.MemFS {
 		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
@@ -205,8 +208,13 @@ func crashes(mem *vfs.MemFS, points int64, work func(fs vfs.FS), check func(k in
 	count := &backupCrash{armed: true}
 	work(errorfs.Wrap(all(), count))
 	step := max(1, count.n/points)
-	for k := 1 + rng.Int64N(step); k <= count.n; k += step {
-		c := &backupCrash{mem: all(), rng: rng, at: k, armed: true}
+	for k := 1 + rng.Int64N(step); k <= count.n; k++ {
+		c := &backupCrash{mem: all(), rng: rng, at: k, percent: rng.IntN(101), armed: true}
+		if k > count.n-last {
+			c.percent = 0
+		} else if k%step != 0 {
+			continue
+		}
 		work(errorfs.Wrap(c.mem, c))
 		if c.copied != nil {
 			tried++
@@ -230,9 +238,10 @@ func TestCrashWhileBackingUpLeavesNoHalfBackup(t *testing.T) {
 		if err != nil {
 			t.Fatalf("crash %d: %v", k, err)
 		}
-		for _, b := range list {
-			if !b.Partial {
-				wantWhole(t, fs, fs.PathJoin(backups, b.Name))
+		names, err := fs.List(backups)
+		for _, name := range names {
+			if err == nil && name != backupLock && !strings.HasSuffix(name, partialSuffix) {
+				wantWhole(t, fs, fs.PathJoin(backups, name))
 			}
 		}
 		list = slices.DeleteFunc(list, func(b ListedBackup) bool { return b.Partial })

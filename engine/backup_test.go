@@ -243,6 +243,99 @@ func TestBackupsShareWhatDidNotChange(t *testing.T) {
 	f("on another", func(fs vfs.FS) vfs.FS { return noLinks{fs} }, false)
 }
 
+// Two stores that go on from one backup give the same names to other files.
+func TestBackupsOfDifferentLivesShareNothingByMistake(t *testing.T) {
+	fs, first, _ := madeBackup(t, 1)
+	var digests []uint64
+	var made []string
+	for life := range 3 {
+		s := restored(t, fs, first, fmt.Sprint("life", life), 1)
+		for i := range 20 {
+			propose(t, s, logOf(20+i), uint32(10+(i*7+life*3)%20), fmt.Sprint("life ", life, i%10))
+		}
+		dir, _ := backUp(t, s)
+		made, digests = append(made, dir), append(digests, digest(t, s, 0))
+		mustClose(t, s)
+	}
+	for i, dir := range made {
+		wantWhole(t, fs, dir)
+		s := restored(t, fs, dir, fmt.Sprint("again", i), 1)
+		if digest(t, s, 0) != digests[i] {
+			t.Errorf("the backup of life %d restores to another state", i)
+		}
+		for n := range 20 {
+			if got := bodies(s, logOf(20+n)); !slices.Equal(got, []string{fmt.Sprint("life ", i, n%10)}) {
+				t.Errorf("life %d: log %d holds %q", i, n, got)
+			}
+		}
+		mustClose(t, s)
+	}
+}
+
+func TestATableIsSharedByItsContentNotItsName(t *testing.T) {
+	fs := vfs.NewMem()
+	w := &backupWriter{fileWork: newFileWork(t.Context(), fs, nil), before: "before", partial: "partial", previous: map[string]BackupFile{}}
+	for _, dir := range []string{"store", "before/rows", "partial/rows"} {
+		if err := fs.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replaceFile(t, fs, "before/rows/000001.sst", []byte("abc"))
+	_, sum, err := w.sum("before/rows/000001.sst")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.previous["rows/000001.sst"] = BackupFile{Name: "rows/000001.sst", Size: 3, SHA256: sum}
+	for _, content := range []string{"abd", "abc", "ab"} {
+		replaceFile(t, fs, "store/000001.sst", []byte(content))
+		_ = fs.Remove("partial/rows/000001.sst")
+		file, err := w.place(backupSource{path: "store/000001.sst", file: BackupFile{Name: "rows/000001.sst", Size: int64(len(content))}})
+		if got := readWhole(t, fs, "partial/rows/000001.sst"); err != nil || string(got) != content || (file.SHA256 == sum) != (content == "abc") {
+			t.Errorf("%q is backed up as %q, %+v, %v", content, got, file, err)
+		}
+	}
+}
+
+// Segments that are merged while their files are brought into the backup stay
+// until it is made.
+func TestBackupOutlivesAMerge(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, testConfig(t, fs, 1), newAppender(1))
+	defer mustClose(t, s)
+	for i := range mergeFanIn - 1 {
+		propose(t, s, logOf(0), 1, fmt.Sprint(i))
+		if err := s.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	merged := false
+	name, _, err := s.Backup(t.Context(), BackupConfig{Dir: backups, Progress: func(p Progress) {
+		if merged || p.What != "files" {
+			return
+		}
+		merged = true
+		propose(t, s, logOf(0), 1, "last")
+		if err := s.Checkpoint(); err != nil {
+			t.Error(err)
+		}
+		for s.Stats().Segments > 1 {
+			if _, err := s.mergeTurn(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}})
+	if err != nil || !merged {
+		t.Fatal(err)
+	}
+	wantWhole(t, fs, fs.PathJoin(backups, name))
+	again := restored(t, fs, fs.PathJoin(backups, name), "again", 1)
+	if got := bodies(again, logOf(0)); !slices.Equal(got, []string{"0", "1", "2"}) {
+		t.Errorf("the backup holds %q", got)
+	}
+	mustClose(t, again)
+}
+
 func mustStat(t testing.TB, name string) os.FileInfo {
 	t.Helper()
 	info, err := os.Stat(name)
