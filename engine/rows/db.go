@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -59,6 +60,9 @@ func (db *DB) open() (err error) {
 		}
 	}()
 	if err := checkPebbleFormat(fs, dir); err != nil {
+		return err
+	}
+	if err := checkManifestMarker(fs, dir); err != nil {
 		return err
 	}
 	if db.gate.guard, err = openGuard(fs, dir); err != nil {
@@ -133,6 +137,24 @@ func checkPebbleFormat(fs vfs.FS, dir string) error {
 	}
 	if version > uint64(pebbleFormat) {
 		return fmt.Errorf("%w: Pebble format %d, this program knows %d", ErrVersion, version, pebbleFormat)
+	}
+	return nil
+}
+
+// checkManifestMarker refuses tables without the marker that names their manifest:
+// Pebble would begin a new database and serve what its logs hold.
+func checkManifestMarker(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	tables, marked := false, false
+	for _, name := range names {
+		tables = tables || strings.HasSuffix(name, ".sst")
+		marked = marked || strings.HasPrefix(name, "marker.manifest.")
+	}
+	if tables && !marked {
+		return fmt.Errorf("%w: the marker of the manifest is missing", ErrCorrupt)
 	}
 	return nil
 }
