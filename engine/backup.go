@@ -93,7 +93,7 @@ func (c stoppable) Err() error {
 
 // untilStopped returns a context that also ends when stop is closed. end must
 // be called.
-func untilStopped(parent context.Context, stop <-chan struct{}) (ctx context.Context, end func()) {
+func untilStopped(parent context.Context, stop <-chan struct{}) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancel(parent)
 	done := make(chan struct{})
 	go func() {

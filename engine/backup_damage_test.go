@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -180,13 +181,16 @@ type backupCrash struct {
 	mem     *vfs.MemFS
 	rng     *rand.Rand
 	percent int // of what is not synced survives
-	at, n   int64
-	armed   bool
+	at      int64
+	mu      sync.Mutex // the WAL's own goroutine writes, too
+	n       int64
 	copied  *vfs.MemFS
 }
 
 func (c *backupCrash) MaybeError(op errorfs.Op) error {
-	if c.armed && op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+	if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if c.n++; c.n == c.at {
 			c.copied = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng})
 		}
@@ -205,11 +209,11 @@ func crashes(mem *vfs.MemFS, points int64, work func(fs vfs.FS), check func(k in
 	all := func() *vfs.MemFS {
 		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rng})
 	}
-	count := &backupCrash{armed: true}
+	count := &backupCrash{}
 	work(errorfs.Wrap(all(), count))
 	step := max(1, count.n/points)
 	for k := 1 + rng.Int64N(step); k <= count.n; k++ {
-		c := &backupCrash{mem: all(), rng: rng, at: k, percent: rng.IntN(101), armed: true}
+		c := &backupCrash{mem: all(), rng: rng, at: k, percent: rng.IntN(101)}
 		if k > count.n-last {
 			c.percent = 0
 		} else if k%step != 0 {

@@ -119,7 +119,7 @@ func (w *fileWork) copy(src, dst string) (size int64, sum string, err error) {
 		return 0, "", err
 	}
 	h := sha256.New()
-	size, err = w.pump(io.MultiWriter(to, h), from)
+	size, err = w.pump(io.MultiWriter(h, to), from) // summed first: a vfs.File may change what it is given
 	if err == nil {
 		err = to.Sync()
 	}

@@ -151,6 +151,10 @@ func TestRestoredStoreHasTheSameDigestAndAnotherIncarnation(t *testing.T) {
 	eachGroupCount(t, func(t *testing.T, groups int) {
 		fs := vfs.NewMem()
 		s := mustOpen(t, testConfig(t, fs, groups), newAppender(groups))
+		for range 2 { // each start is a term
+			mustClose(t, s)
+			s = mustOpen(t, testConfig(t, fs, groups), newAppender(groups))
+		}
 		if s.Restored() != 0 {
 			t.Errorf("a new store is incarnation %d", s.Restored())
 		}
@@ -162,13 +166,16 @@ func TestRestoredStoreHasTheSameDigestAndAnotherIncarnation(t *testing.T) {
 				}
 			}
 		}
-		dir, _ := backUp(t, s)
+		dir, b := backUp(t, s)
 		seen := map[uint64]bool{}
 		for i := range 3 {
 			again := restored(t, fs, dir, fmt.Sprint("restored", i), groups)
 			for g := range groups {
 				if digest(t, again, g) != digest(t, s, g) {
 					t.Errorf("group %d differs after the restore", g)
+				}
+				if term := again.groups[g].state.term; b.Groups[g].Term < 3 || term <= b.Groups[g].Term {
+					t.Errorf("group %d goes on in term %d after %d", g, term, b.Groups[g].Term)
 				}
 			}
 			id := again.Restored()
