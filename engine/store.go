@@ -219,6 +219,7 @@ func (s *Store) Close() error {
 		}
 		s.memory.close() // on a full disk there would never be room for what is queued
 		s.loop.close()
+		s.memory.close() // what is in flight is applied without waiting for a checkpoint
 		s.running.Wait()
 		s.guests.close()
 		close(s.checkpointer.stop)

@@ -6,8 +6,11 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// layer is an ordered map of rows that differ from the DB.
+// layer is an ordered map of rows that differ from the DB. A look-up in the hash
+// map costs a tenth of one in the tree, and a message takes some fifteen; the
+// tree knows the order, for scans and for the DB.
 type layer struct {
+	index map[string]*row
 	tree  btree.Map[string, *row]
 	bytes int64
 }
@@ -28,15 +31,18 @@ const (
 const (
 	// rowSlack rounds a row's room up so that a varint may grow in place.
 	rowSlack = 8
-	// rowBytes is what a row holds besides its key and data: struct, slot in the
-	// tree, rounding.
-	rowBytes = 72
+	// rowBytes is what a row holds besides its key and data: struct, slots in the
+	// tree and the map, rounding.
+	rowBytes = 112
 )
 
 func (r *row) gone() bool    { return r.data[0]&rowGone != 0 }
 func (r *row) value() []byte { return r.data[1:len(r.data):len(r.data)] }
 
-func (l *layer) get(key []byte) (*row, bool) { return l.tree.Get(lookup(key)) }
+func (l *layer) get(key []byte) (*row, bool) {
+	r, ok := l.index[string(key)] // no allocation: the compiler sees a look-up
+	return r, ok
+}
 
 // insert adds a key the layer does not hold. Both slices are copied.
 func (l *layer) insert(key, value []byte, state byte) {
@@ -47,7 +53,12 @@ func (l *layer) insert(key, value []byte, state byte) {
 	copy(buf[len(key)+1:], value)
 	r := &row{data: buf[len(key):]}
 	l.bytes += r.held(len(key))
-	l.tree.Set(unsafe.String(unsafe.SliceData(buf), len(key)), r)
+	if l.index == nil {
+		l.index = map[string]*row{}
+	}
+	name := unsafe.String(unsafe.SliceData(buf), len(key))
+	l.index[name] = r
+	l.tree.Set(name, r)
 }
 
 // set overwrites r, which is keyBytes' row in l.
@@ -63,6 +74,7 @@ func (l *layer) set(r *row, value []byte) {
 
 func (l *layer) remove(key []byte) {
 	if r, ok := l.tree.Delete(lookup(key)); ok {
+		delete(l.index, lookup(key))
 		l.bytes -= r.held(len(key))
 	}
 }
