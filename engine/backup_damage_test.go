@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -174,6 +175,51 @@ func TestRestoreRefusesAPlaceThatIsTaken(t *testing.T) {
 	}
 	mustClose(t, restored(t, fs, dir, "empty", 1))
 	wantWhole(t, fs, dir) // the restored store wrote, and not into the backup
+}
+
+func TestFullDiskEndsARestoreAndLeavesNothing(t *testing.T) {
+	fs, dir, _ := madeBackup(t, 2)
+	full := &failing{err: syscall.ENOSPC, below: "again"}
+	failures := 0
+	for k := int64(1); ; k += 2 {
+		full.arm(k)
+		_, err := Restore(t.Context(), RestoreConfig{FS: errorfs.Wrap(fs, full), From: dir, Dir: "again", Copy: k%4 == 1})
+		if !full.disarm() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		failures++
+		if !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("operation %d: %v", k, err)
+		}
+		for _, name := range []string{"again", "again" + restoringSuffix} {
+			if _, err := fs.Stat(name); err == nil {
+				t.Errorf("operation %d left %s", k, name)
+			}
+		}
+	}
+	if failures < 10 {
+		t.Errorf("only %d failures", failures)
+	}
+	cfg := testConfig(t, fs, 2)
+	cfg.Dir = "again"
+	mustClose(t, mustOpen(t, cfg, newAppender(2)))
+}
+
+// An empty store in place of one that was being restored would look like a loss.
+func TestABrokenOffRestoreIsNotServedAsAnEmptyStore(t *testing.T) {
+	fs, dir, _ := madeBackup(t, 1)
+	if err := fs.MkdirAll("again"+restoringSuffix+"/rows", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(t, fs, 1)
+	cfg.Dir = "again"
+	if _, err := Open(cfg, newAppender(1)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "broken off") {
+		t.Fatalf("got %v", err)
+	}
+	mustClose(t, restored(t, fs, dir, "again", 1))
 }
 
 // backupCrash takes a copy of what survives a power loss before the k-th write.

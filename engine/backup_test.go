@@ -371,7 +371,7 @@ func TestFullDiskEndsABackupAndNothingElse(t *testing.T) {
 	propose(t, s, logOf(0), 1, "first")
 	before, _ := backUp(t, s)
 	failures := 0
-	for k := int64(1); ; k += 3 {
+	for k := int64(1); ; k++ {
 		propose(t, s, logOf(int(k)), 1, fmt.Sprint(k))
 		full.arm(k)
 		_, _, err := s.Backup(t.Context(), BackupConfig{Dir: backups})
@@ -404,13 +404,14 @@ func TestFullDiskEndsABackupAndNothingElse(t *testing.T) {
 	}
 }
 
-// failing lets the k-th and later writing operations under the backups' and the
-// staging directory fail while it is armed.
+// failing lets the k-th and later writing operations fail while it is armed: those
+// on the backups, the staging directory and segments, or on what begins as below says.
 type failing struct {
-	err  error
-	left atomic.Int64
-	on   atomic.Bool
-	hit  atomic.Bool
+	err   error
+	below string // "": see above
+	left  atomic.Int64
+	on    atomic.Bool
+	hit   atomic.Bool
 }
 
 func (f *failing) arm(k int64) {
@@ -426,6 +427,9 @@ func (f *failing) disarm() (hit bool) {
 
 func (f *failing) MaybeError(op errorfs.Op) error {
 	mine := strings.HasPrefix(op.Path, backups) || strings.Contains(op.Path, stagingName) || strings.Contains(op.Path, "/segments/")
+	if f.below != "" {
+		mine = strings.HasPrefix(op.Path, f.below)
+	}
 	removes := op.Kind == errorfs.OpRemove || op.Kind == errorfs.OpRemoveAll
 	if !f.on.Load() || !mine || removes || op.Kind.ReadOrWrite() != errorfs.OpIsWrite || f.left.Add(-1) > 0 {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -182,12 +183,13 @@ func (w *fileWork) bring(f *BackupFile, dir, to string, links bool) error {
 // against the manifest and the files.
 func verifyRows(fs vfs.FS, b *Backup, p *problems, dir, segments string) (err error) {
 	db, err := rows.Open(rows.Config{FS: fs, Dir: fs.PathJoin(dir, backupRows)})
-	if errors.Is(err, rows.ErrCorrupt) || errors.Is(err, rows.ErrVersion) || errors.Is(err, rows.ErrFailed) {
-		p.add("rows: %v", err)
-		return nil
+	var disk syscall.Errno
+	if errors.As(err, &disk) {
+		return err
 	}
 	if err != nil {
-		return err
+		p.add("rows: %v", err)
+		return nil
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	unclaimed := map[string]BackupFile{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -73,7 +74,7 @@ func restore(w *fileWork, cfg RestoreConfig) (b Backup, err error) {
 	if err = w.fill(&b, cfg, sb, temp); err != nil {
 		return b, errors.Join(err, w.fs.RemoveAll(temp))
 	}
-	if err := w.fs.RemoveAll(cfg.Dir); err != nil { // it is empty
+	if err := w.fs.RemoveAll(cfg.Dir); err != nil { // it holds nothing
 		return b, err
 	}
 	if err := w.fs.Rename(temp, cfg.Dir); err != nil {
@@ -87,6 +88,7 @@ func mustBeFree(fs vfs.FS, dir string) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == "LOCK" }) // of an Open that found nothing
 	if len(names) > 0 {
 		return fmt.Errorf("%w: %s", ErrNotEmpty, dir)
 	}

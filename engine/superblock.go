@@ -117,6 +117,10 @@ func openSuperblock(cfg *Config, walDir string) (superblock, error) {
 		if names, err := cfg.FS.List(walDir); err == nil && len(names) > 0 {
 			return superblock{}, fmt.Errorf("%w: %s is missing but %s is not empty", ErrFormat, superblockName, walDir)
 		}
+		if _, err := cfg.FS.Stat(cfg.Dir + restoringSuffix); err == nil {
+			return superblock{}, fmt.Errorf("%w: a restore to %s was broken off; run it again, or remove %s to begin an empty store",
+				ErrFormat, cfg.Dir, cfg.Dir+restoringSuffix)
+		}
 		sb := superblock{groups: cfg.Groups, node: cfg.Node, created: cfg.Clock(), voters: []uint64{cfg.Node}}
 		return sb, writeSuperblock(cfg, sb)
 	}

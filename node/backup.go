@@ -159,7 +159,9 @@ func RestoreData(ctx context.Context, from, data string, copies bool, progress f
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return engine.Backup{}, err
 	}
-	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), engineDir+".") }) {
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return e.Name() != engineDir && !strings.HasPrefix(e.Name(), engineDir+".")
+	}) {
 		return engine.Backup{}, fmt.Errorf("%w: %s; name a new directory", engine.ErrNotEmpty, data)
 	}
 	return engine.Restore(ctx, engine.RestoreConfig{From: from, Dir: dir, Copy: copies, Progress: progress})
