@@ -32,8 +32,8 @@ type SegmentInfo struct {
 	Logs            uint64         `json:"logs"`
 	Bytes           int64          `json:"bytes"`
 	RawBytes        int64          `json:"raw_bytes"`
-	FirstLog        LogID          `json:"first_log"`
-	LastLog         LogID          `json:"last_log"`
+	FirstLog        string         `json:"first_log"` // partition/number: its id is too large for JSON
+	LastLog         string         `json:"last_log"`
 	MinTime         int64          `json:"min_time"` // ms since the Unix epoch, as all times here
 	MaxTime         int64          `json:"max_time"`
 	FirstIndex      uint64         `json:"first_index"` // raft's
@@ -73,7 +73,7 @@ func DescribeSegment(path string, view SegmentView) (info SegmentInfo, err error
 	m := r.Meta()
 	info = SegmentInfo{
 		File: path, ID: m.ID, Group: m.Group, FirstGeneration: m.FirstGeneration, LastGeneration: m.LastGeneration, Tier: m.Tier,
-		Entries: m.Entries, Logs: m.Logs, Bytes: m.SizeBytes, RawBytes: m.RawBytes, FirstLog: m.FirstLog, LastLog: m.LastLog,
+		Entries: m.Entries, Logs: m.Logs, Bytes: m.SizeBytes, RawBytes: m.RawBytes, FirstLog: logText(m.FirstLog), LastLog: logText(m.LastLog),
 		MinTime: m.MinTime, MaxTime: m.MaxTime, FirstIndex: m.FirstIndex, LastIndex: m.LastIndex, Created: m.Created,
 		SHA256: hex.EncodeToString(m.SHA256[:]),
 	}
@@ -91,6 +91,8 @@ func DescribeSegment(path string, view SegmentView) (info SegmentInfo, err error
 	})
 	return info, err
 }
+
+func logText(log LogID) string { return fmt.Sprintf("%d/%d", log.Partition(), uint64(log)&(1<<48-1)) }
 
 // CheckSegment reads a whole segment's file and says all it finds wrong.
 func CheckSegment(path string) (problems []string, err error) {

@@ -67,8 +67,13 @@ func TestBackupCommandsFromCreateToRestore(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustRun(t, "segment", "dump", "--json", files[0])), &info); err != nil || info.Entries != 8 {
 		t.Errorf("%v, %+v", err, info)
 	}
-	log := strings.Fields(mustRun(t, "segment", "dump", files[0]))
-	if out := mustRun(t, "segment", "dump", files[0], "--bodies", "--log", log[indexOf(log, "from")+1]); !strings.Contains(out, greetings[0].text) && !strings.Contains(out, greetings[1].text) {
+	if out := mustRun(t, "segment", "dump", files[0]); !strings.Contains(out, info.FirstLog) {
+		t.Errorf("dump does not know log %s: %s", info.FirstLog, out)
+	}
+	if err := json.Unmarshal([]byte(mustRun(t, "segment", "dump", "--json", "--bodies", "--log", info.FirstLog, files[0])), &info); err != nil || len(info.Log) == 0 || info.Log[0].Seq != 1 || len(info.Log[0].Body) == 0 {
+		t.Errorf("%v, %+v", err, info)
+	}
+	if out := mustRun(t, "segment", "dump", files[0], "--bodies", "--log", info.FirstLog); !strings.Contains(out, greetings[0].text) && !strings.Contains(out, greetings[1].text) {
 		t.Errorf("dump shows no message: %s", out)
 	}
 	again := filepath.Join(t.TempDir(), "again")
@@ -80,15 +85,6 @@ func TestBackupCommandsFromCreateToRestore(t *testing.T) {
 	if out := mustRun(t, "tail", "--follow=false", "--json", "--url", socketURL(n.Addr()), "--token", token); strings.Count(out, "\n") != len(greetings) {
 		t.Errorf("alice's log after the restore: %s", out)
 	}
-}
-
-func indexOf(words []string, word string) int {
-	for i, w := range words {
-		if w == word {
-			return i
-		}
-	}
-	return -1
 }
 
 func TestDamagedBackupsAndSegmentsExitWithOne(t *testing.T) {
