@@ -283,16 +283,22 @@ func TestNothingAckedIsLostOverFiftyKills(t *testing.T) {
 	}
 	for _, groups := range []int{1, 8} {
 		t.Run(fmt.Sprintf("groups=%d", groups), func(t *testing.T) {
-			c := newCampaign(t, newServer(t, "", fmt.Sprintf("GODWIT_ENGINE_GROUPS=%d", groups)), 6)
+			// So little memory that checkpoints and merges are killed, too.
+			s := newServer(t, "", fmt.Sprintf("GODWIT_ENGINE_GROUPS=%d", groups), "GODWIT_ENGINE_MEMTABLE=1MiB")
+			c := newCampaign(t, s, 6)
 			h := c.run(kills, patience)
 			c.readBack(h)
+			segments := metric(t, s.ops, "godwit_engine_segments")
+			if segments == 0 {
+				t.Error("no entry came to a segment: the run did not kill a checkpoint")
+			}
 			replayed, connections := 0, 0
 			for _, d := range c.devices {
 				replayed += d.replays
 				connections += d.reopened
 			}
-			t.Logf("%d kills: %d messages sent, %d acks, %d entries replayed over %d connections, %d temporary refusals",
-				kills, len(h.sent), len(h.acks), replayed, connections, c.retries)
+			t.Logf("%d kills, %g segments: %d messages sent, %d acks, %d entries replayed over %d connections, %d temporary refusals",
+				kills, segments, len(h.sent), len(h.acks), replayed, connections, c.retries)
 			for _, broken := range append(c.violations, h.check()...) {
 				t.Error(broken)
 			}
