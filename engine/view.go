@@ -107,6 +107,18 @@ func (v *View) Head(log LogID) godwit.Seq {
 	return v.walk.head
 }
 
+// Heads appends to dst the newest sequence of each log, 0 for one without
+// entries, all of one moment.
+func (v *View) Heads(logs []LogID, dst []godwit.Seq) []godwit.Seq {
+	if !v.locked {
+		v.lock()
+	}
+	for _, log := range logs {
+		dst = append(dst, v.state.head(log))
+	}
+	return dst
+}
+
 // Since appends to dst the entries of log after a sequence, ascending: up to
 // limit entries and bytesMax bytes, but at least one if there is one.
 func (v *View) Since(log LogID, after godwit.Seq, limit, bytesMax int, dst []Entry) []Entry {
