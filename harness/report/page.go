@@ -38,6 +38,7 @@ type Page struct {
 type pageData struct {
 	Scenarios []*pageRun // the newest valid run of each
 	Invalid   []*pageRun
+	Engine    *engineSection // nil: never compared
 	Packages  []*stagePackage
 }
 
@@ -56,16 +57,17 @@ type pageRun struct {
 
 type pagePlot struct{ Title, Path string }
 
-// BuildPage makes the page from runs and the output of stage benchmarks, which
-// may be empty. It is a pure function: the order of the runs does not matter.
-// plotsDir is where the plots will stand, relative to the page.
-func BuildPage(inputs []PageInput, stages []byte, plotsDir string) (*Page, error) {
+// BuildPage makes the page from runs, comparisons of the storage engine and the
+// output of stage benchmarks, all of which may be empty. It is a pure function:
+// the order of the inputs does not matter. plotsDir is where the plots will
+// stand, relative to the page.
+func BuildPage(inputs []PageInput, engines []EngineInput, stages []byte, plotsDir string) (*Page, error) {
 	packages, err := parseStages(stages, module)
 	if err != nil {
 		return nil, err
 	}
 	page := &Page{Plots: map[string][]byte{}}
-	data := &pageData{Packages: packages}
+	data := &pageData{Engine: engineOf(engines), Packages: packages}
 	inputs = slices.Clone(inputs)
 	slices.SortFunc(inputs, newestFirst)
 	shown := map[string]*pageRun{}

@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -34,8 +36,9 @@ func (s Site) Build() (*Page, error) {
 		}
 	}
 	var inputs []PageInput
+	var engines []EngineInput
 	for _, file := range files {
-		run, err := result.Read(file)
+		run, engine, err := readInput(file)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +46,11 @@ func (s Site) Build() (*Page, error) {
 		if err != nil {
 			return nil, err
 		}
-		inputs = append(inputs, PageInput{Path: link, Run: run})
+		if engine != nil {
+			engines = append(engines, EngineInput{Path: link, Result: engine})
+		} else {
+			inputs = append(inputs, PageInput{Path: link, Run: run})
+		}
 	}
 	stages, err := os.ReadFile(filepath.Join(s.Results, "stages.txt"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +60,40 @@ func (s Site) Build() (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return BuildPage(inputs, stages, plots)
+	return BuildPage(inputs, engines, stages, plots)
+}
+
+// engineFileMaxBytes is many times what a comparison takes.
+const engineFileMaxBytes = 16 << 20
+
+// readInput takes a load test's result or a comparison of the storage engine,
+// by the file's format.
+func readInput(file string) (*result.Run, *EngineResult, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, engineFileMaxBytes+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	var head struct {
+		Format string `json:"format"`
+	}
+	if json.Unmarshal(text, &head) == nil && strings.HasPrefix(head.Format, engineFamily) {
+		engine, err := decodeEngine(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		return nil, engine, nil
+	}
+	// What is neither is refused there, and so is what is too large or damaged.
+	run, err := result.Read(file)
+	if err != nil && head.Format != "" {
+		err = fmt.Errorf("%w (an engine comparison would be %q)", err, engineFormat)
+	}
+	return run, nil, err
 }
 
 // link is a file's address on the page.

@@ -26,7 +26,7 @@ func specialRun() *result.Run {
 
 func TestSpecialScenariosAreShownInFull(t *testing.T) {
 	run := specialRun()
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, "plots")
+	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 func TestARateThatIsNoCapacityIsCalledNone(t *testing.T) {
 	run := specialRun()
 	run.Capacity.Verdict, run.Capacity.Why = result.VerdictGenerator, "45818/s failed for the generator's sake: it fell behind"
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, "plots")
+	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
