@@ -530,7 +530,7 @@ func crashLineages(wanted int64, commands int, done *lifeCounts) (points int64, 
 // the bugs that it exists for.
 func TestCrashAnywhereWithEverythingOn(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // clones are short-lived
-	wanted := int64(2500)
+	wanted := int64(4000)
 	if raceEnabled || testing.Short() {
 		wanted = 150
 	}
