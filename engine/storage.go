@@ -79,8 +79,8 @@ func (s *raftStorage) LastIndex() (uint64, error) { return s.last(), nil }
 // FirstIndex returns the oldest index that Entries can give.
 func (s *raftStorage) FirstIndex() (uint64, error) { return s.base + 1, nil }
 
-// Snapshot is never ready: a lone voter sends none, and segments, which a
-// snapshot will be made of, do not exist yet.
+// Snapshot is never ready: a lone voter sends none. In a cluster it will be a
+// list of segments.
 func (s *raftStorage) Snapshot() (*pb.Snapshot, error) {
 	return nil, raft.ErrSnapshotTemporarilyUnavailable
 }
