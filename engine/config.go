@@ -82,15 +82,23 @@ const (
 	commandBytesCap = 8 << 20 // ceiling of CommandBytesMax and BatchBytesMax: entries must fit a WAL frame
 )
 
-// walFileBytesDefault keeps what is written ahead of need small: a store's first
-// files are zeros before they are records, and a checkpoint frees several.
-const walFileBytesDefault = 16 << 20
+// Sizes of the WAL's first and largest files keep what is written ahead of need
+// small: a store's first files are zeros before they are records, and a
+// checkpoint frees several.
+const (
+	walFirstFileBytes = 4 << 20
+	walMaxFileBytes   = 16 << 20
+	walMinFileBytes   = 256 << 10
+	walFilesMin       = 6 // so many fit into WALBytesMax, or one file alone would exceed it
+)
 
-func (c *Config) walFileBytesMax() int64 {
+// walFileSizes are the sizes of the WAL's first and largest files.
+func (c *Config) walFileSizes() (first, most int64) {
 	if c.walFileBytes != 0 {
-		return c.walFileBytes
+		return c.walFileBytes, c.walFileBytes
 	}
-	return walFileBytesDefault
+	most = min(walMaxFileBytes, max(walMinFileBytes, c.WALBytesMax/walFilesMin&^(walMinFileBytes-1)))
+	return min(walFirstFileBytes, most), most
 }
 
 // validate fills in defaults and refuses what can't work.

@@ -117,11 +117,8 @@ func (s *Store) open() error {
 	if err := s.openCheckpoints(r); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
 	}
-	walConfig := wal.Config{
-		FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger,
-		FirstFileBytes: s.cfg.walFileBytes, MaxFileBytes: s.cfg.walFileBytesMax(),
-		PoolBytesMax: 2 * s.cfg.MemtableBytes,
-	}
+	walConfig := wal.Config{FS: s.cfg.FS, Dir: walDir, Logger: s.cfg.Logger, PoolBytesMax: 2 * s.cfg.MemtableBytes}
+	walConfig.FirstFileBytes, walConfig.MaxFileBytes = s.cfg.walFileSizes()
 	if s.log, err = wal.Open(walConfig, r.replay); err != nil {
 		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
 	}
