@@ -37,6 +37,7 @@ const (
 	logsPerProposer = 4
 	window          = 16 // proposals in flight per proposer
 	statsEvery      = 25 * time.Millisecond
+	eraseEvery      = 400 * time.Millisecond
 	lateAckTime     = 300 * time.Millisecond // for acknowledgements after the end to show
 )
 
@@ -95,6 +96,7 @@ func childMain(arguments []string) int {
 	ended := make(chan struct{})
 	var counting sync.WaitGroup
 	counting.Go(func() { c.count(ended) })
+	counting.Go(func() { c.eraseOften(ended) })
 	var proposing sync.WaitGroup
 	for n := range proposers {
 		proposing.Go(func() { newProposer(c, n).run() })
@@ -149,6 +151,23 @@ func (c *child) count(ended <-chan struct{}) {
 		}
 		st := c.store.Stats()
 		c.say(lineStats, "", st.Checkpoints, st.Merges, st.Erasures, st.WAL.Recycled, st.Frames, st.Stalls)
+	}
+}
+
+// eraseOften takes what was erased from the disk more often than the engine
+// would.
+func (c *child) eraseOften(ended <-chan struct{}) {
+	tick := time.NewTicker(eraseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if c.store.EraseNow() != nil {
+				return // the engine stops, and says why
+			}
+		case <-ended:
+			return
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ func (d *dumper) run() error {
 	row, ok := d.rows(v)
 	d.head = uint64(v.Head(godwit.LogID(d.log)))
 	d.entries(v)
+	if err := v.Err(); err != nil {
+		return err // what was read is not whole
+	}
 	if row.count != d.head || !ok && d.head > 0 {
 		d.contradict("the row counts %d, the head is %d", row.count, d.head)
 	}

@@ -19,6 +19,8 @@ type ears struct {
 	heard     heard
 	dump      []found // of the log being read
 	dumps     []logDump
+	// contradictions within what is being read.
+	contradictions []violation
 }
 
 type logDump struct {
@@ -110,7 +112,7 @@ func (e *ears) hear(l *line) {
 		e.judge()
 		close(e.ready)
 	case lineInconsistent:
-		h.violations = append(h.violations, violation{kindInconsistent, l.text})
+		e.contradictions = append(e.contradictions, violation{kindInconsistent, l.text})
 	case lineStats:
 		copy(h.stats[:], v[:])
 	case lineClosed:
@@ -135,6 +137,7 @@ func foundOf(v *[numbersMax]uint64) found {
 // nothing of it counts.
 func (e *ears) judge() {
 	e.heard.ready = true
+	e.heard.violations = append(e.heard.violations, e.contradictions...)
 	for _, d := range e.dumps {
 		e.heard.read += uint64(len(d.entries))
 		e.heard.violations = append(e.heard.violations, e.model.compare(d.log, d.head, d.entries)...)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -81,6 +82,7 @@ func (s *subject) live(ctx context.Context, l launch, end ending, off uint32) (h
 	p.end()
 	h = e.result()
 	h.stderr = p.stderr.String()
+	h.fatal, h.failed = strings.ReplaceAll(h.fatal, s.dir, "DISK"), strings.ReplaceAll(h.failed, s.dir, "DISK")
 	switch {
 	case errors.Is(p.err, errLine):
 		return h, p.err

@@ -34,7 +34,7 @@ func TestOnlyAWholeDumpIsJudged(t *testing.T) {
 	dump := func(last ...[]byte) *ears {
 		m := testModel(t)
 		e := newEars(m)
-		lines := [][]byte{appendLine(nil, lineHead, "", testLog, 0)}
+		lines := [][]byte{appendLine(nil, lineInconsistent, "text"), appendLine(nil, lineHead, "", testLog, 0)}
 		if err := e.listen(say(append(lines, last...)...)); err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestOnlyAWholeDumpIsJudged(t *testing.T) {
 		t.Errorf("the power failed while the child read: %+v", h)
 	}
 	h := dump(appendLine(nil, lineReady, "")).result()
-	if got := kindsOf(h.violations); !h.ready || !slices.Equal(got, []string{kindLost}) {
+	if got := kindsOf(h.violations); !h.ready || !slices.Equal(got, []string{kindInconsistent, kindLost}) {
 		t.Errorf("%+v", h)
 	}
 }
