@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -95,6 +96,17 @@ func attachLoop(backing *os.File) (*os.File, error) {
 			return nil, err
 		}
 	}
+}
+
+// limitRequests bounds what the kernel writes to the device at once.
+func (d *disk) limitRequests(kib int) (restore func() error, err error) {
+	path := filepath.Join("/sys/block", filepath.Base(d.device.Name()), "queue/max_sectors_kb")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	restore = func() error { return os.WriteFile(path, before, 0o644) }
+	return restore, os.WriteFile(path, []byte(strconv.Itoa(kib)), 0o644)
 }
 
 func (d *disk) mount() error {

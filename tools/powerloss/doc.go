@@ -1,4 +1,4 @@
-// Powerloss takes the power from a running storage engine again and again and
+// Package main is the command powerloss: it takes the power from a running storage engine again and again and
 // looks at what is left. As root on Linux:
 //
 //	go run ./tools/powerloss -rounds 20
