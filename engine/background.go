@@ -4,6 +4,8 @@ import (
 	"errors"
 	"syscall"
 	"time"
+
+	"github.com/godwit-im/godwit/engine/segment"
 )
 
 // worker is a goroutine that does what is due when it is told to look.
@@ -21,6 +23,9 @@ type worker struct {
 // no room for.
 const diskRetry = time.Second
 
+// damageRetry is how long work rests that met a damaged segment.
+const damageRetry = time.Minute
+
 func newWorker(name string, turn func() (bool, error)) *worker {
 	return &worker{name: name, turn: turn, kick: make(chan struct{}, 1), stop: make(chan struct{})}
 }
@@ -28,8 +33,9 @@ func newWorker(name string, turn func() (bool, error)) *worker {
 // soon makes the worker look for work. Any goroutine.
 func (w *worker) soon() { wake(w.kick) }
 
-// run works until stop is closed. A full disk is waited for, anything else that
-// fails ends the store.
+// run works until stop is closed. A full disk is waited for, damage in a segment
+// is reported: what reads it fails, all else goes on. Any other failure ends the
+// store.
 func (w *worker) run(s *Store) {
 	retry := time.NewTimer(w.every)
 	defer retry.Stop()
@@ -46,6 +52,10 @@ func (w *worker) run(s *Store) {
 			s.counters.diskFull.Add(1)
 			s.cfg.Logger.Error("the disk is full; free some space, it is tried again every second", "work", w.name, "err", err)
 			retry.Reset(diskRetry)
+		case errors.Is(err, segment.ErrCorrupt):
+			s.counters.damaged.Add(1)
+			s.cfg.Logger.Error("a segment is damaged; restore a backup of it or accept its loss", "work", w.name, "err", err)
+			retry.Reset(damageRetry)
 		case errors.Is(err, errStopped), err == nil && w.every == 0:
 		case err == nil:
 			retry.Reset(w.every)

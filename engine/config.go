@@ -40,7 +40,7 @@ type Config struct {
 	// nothing is applied until there is room. Default 64 MiB.
 	MemtableBytes int64
 	// WALBytesMax bounds the files of the WAL: at half of it groups that hold it
-	// back are checkpointed, beyond it nothing is applied until it has shrunk.
+	// back are checkpointed, beyond it nothing new is proposed until it has shrunk.
 	// Default 768 MiB.
 	WALBytesMax int64
 	// CacheBytes bounds the cache of decompressed segment blocks. Default 64 MiB.

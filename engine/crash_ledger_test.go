@@ -190,9 +190,11 @@ func (v violation) Error() string { return v.kind + ": " + v.err.Error() }
 func (v violation) Unwrap() error { return v.err }
 
 func lost(format string, args ...any) error { return violation{"lost", fmt.Errorf(format, args...)} }
+
 func phantom(format string, args ...any) error {
 	return violation{"phantom", fmt.Errorf(format, args...)}
 }
+
 func wrong(format string, args ...any) error { return violation{"wrong", fmt.Errorf(format, args...)} }
 
 // ledgerCommands returns how many commands of the log were applied.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -26,6 +27,9 @@ const eraseEvery = time.Second
 func (s *Store) eraseTurn() (did bool, err error) {
 	now := s.cfg.Clock()
 	due := false
+	if !s.roomFor(roomLow) {
+		return false, nil
+	}
 	for _, g := range s.groups {
 		if oldest := g.oldestErasure(); oldest != 0 && now-oldest >= s.cfg.EraseWithin.Milliseconds()/2 {
 			due = true
@@ -64,13 +68,16 @@ func (g *group) oldestErasure() (stamp int64) {
 func (s *Store) EraseNow() error {
 	s.erasing.Lock()
 	defer s.erasing.Unlock()
+	if !s.roomFor(roomLow) {
+		return ErrDiskFull
+	}
 	var passes []*erasures
 	any := false
 	for _, g := range s.groups {
 		g.state.mu.RLock()
 		passes = append(passes, g.state.erased)
 		g.state.mu.RUnlock()
-		any = any || passes[len(passes)-1] != nil
+		any = any || passes[len(passes)-1].pending()
 	}
 	if !any {
 		return nil
@@ -89,7 +96,7 @@ func (s *Store) EraseNow() error {
 		}
 	}
 	for i, g := range s.groups {
-		if passes[i] == nil {
+		if !passes[i].pending() {
 			continue
 		}
 		if loadSeededBugs().marksFirst() {
@@ -110,6 +117,11 @@ func (s *Store) EraseNow() error {
 	}
 	s.counters.erasures.Add(1)
 	return nil
+}
+
+// pending reports whether something of it may still be on disk.
+func (e *erasures) pending() bool {
+	return e != nil && (len(e.marks) > 0 || e.expiredMark.before != 0)
 }
 
 // eraseSegments rewrites what may hold something of pass, one by one.
@@ -176,8 +188,9 @@ func (s *Store) dropMarks(g *group, pass *erasures) error {
 			batch.Delete(uint32(g.id), key.row())
 		}
 	}
-	if left.expiredMark == pass.expiredMark {
-		left.expiredMark = eraseMark{}
+	if left.expiredMark == pass.expiredMark && left.expired != 0 {
+		left.expiredMark = eraseMark{stamp: left.expiredMark.stamp}
+		batch.Put(uint32(g.id), expiredRow(), left.expiredMark.append(binary.BigEndian.AppendUint64(nil, uint64(left.expired))))
 	}
 	if len(left.marks) == 0 && left.expired == 0 {
 		left = nil

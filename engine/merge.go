@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/godwit-im/godwit/engine/segment"
 )
@@ -33,7 +35,7 @@ func (s *Store) mergeDue() *merging {
 		v := g.state.live
 		v.acquire()
 		g.state.mu.RUnlock()
-		at, tier := mergeable(v.segments)
+		at, tier := mergeable(v.segments, s.damaged)
 		if at < 0 || best != nil && best.tier <= tier {
 			v.release()
 			continue
@@ -47,11 +49,15 @@ func (s *Store) mergeDue() *merging {
 }
 
 // mergeable returns the oldest run of mergeFanIn neighbours of the lowest tier
-// that has one, -1 if none has.
-func mergeable(segments []*segment.Reader) (at int, tier uint8) {
+// that has one, -1 if none has. Damaged ones are left alone.
+func mergeable(segments []*segment.Reader, damaged map[uint64]bool) (at int, tier uint8) {
 	at, tier = -1, tierMax
 	for i, n := 0, 0; i < len(segments); i++ {
-		if i > 0 && segments[i].Meta().Tier == segments[i-1].Meta().Tier {
+		if damaged[segments[i].Meta().ID] {
+			n = 0
+			continue
+		}
+		if n > 0 && segments[i].Meta().Tier == segments[i-1].Meta().Tier {
 			n++
 		} else {
 			n = 1
@@ -75,7 +81,37 @@ func (s *Store) mergeTurn() (did bool, err error) {
 		return false, nil
 	}
 	defer m.version.release()
-	return true, s.merge(m)
+	size := int64(0)
+	for _, r := range m.sources {
+		size += r.Meta().SizeBytes
+	}
+	if avail := s.avail.Load(); avail != 0 && size > avail {
+		return false, nil // it would take the reserve
+	}
+	if err = s.merge(m); errors.Is(err, segment.ErrCorrupt) {
+		s.leaveDamaged(m.sources)
+	}
+	return true, err
+}
+
+// leaveDamaged finds which of the sources can't be read. If none is found, all
+// are left alone.
+func (s *Store) leaveDamaged(sources []*segment.Reader) {
+	if s.damaged == nil {
+		s.damaged = map[uint64]bool{}
+	}
+	found := false
+	for _, r := range sources {
+		if err := r.Verify(context.Background(), 0); errors.Is(err, segment.ErrCorrupt) {
+			s.damaged[r.Meta().ID] = true
+			found = true
+		}
+	}
+	for _, r := range sources {
+		if !found {
+			s.damaged[r.Meta().ID] = true
+		}
+	}
 }
 
 // yield lets checkpoints go first: commits wait for memory that only they free.
@@ -87,8 +123,11 @@ func (s *Store) yield(int) error {
 	case <-s.merger.stop:
 		return errStopped
 	default:
-		return nil
 	}
+	if !s.roomFor(roomLow) {
+		return fmt.Errorf("merge: %w", syscall.ENOSPC) // given up before the disk is full
+	}
+	return nil
 }
 
 // errStopped: background work was given up because the store closes.

@@ -14,6 +14,9 @@ import (
 // checkpoints left them. The WAL's records come on top.
 func (s *Store) openCheckpoints(r *recovery) error {
 	fs, dir := s.cfg.FS, s.segmentDir()
+	if err := s.mustHaveRows(); err != nil {
+		return err
+	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
@@ -35,14 +38,33 @@ func (s *Store) openCheckpoints(r *recovery) error {
 		return err
 	}
 	s.nextSegment.Store(1)
-	live := map[uint64]bool{}
+	r.live = map[uint64]bool{}
 	for i := range s.cfg.Groups {
-		if err := s.openGroup(&r.groups[i], i, live); err != nil {
+		if err := s.openGroup(&r.groups[i], i, r.live); err != nil {
 			return fmt.Errorf("group %d: %w", i, err)
 		}
 	}
 	s.memory.setLimit()
-	return s.removeOrphans(live)
+	return nil
+}
+
+// mustHaveRows refuses a directory whose segments nobody can name: their names
+// are rows.
+func (s *Store) mustHaveRows() error {
+	dir := s.cfg.FS.PathJoin(s.cfg.Dir, "rows")
+	if names, err := s.cfg.FS.List(dir); err == nil && len(names) > 0 {
+		return nil
+	}
+	names, err := s.cfg.FS.List(s.segmentDir())
+	if err != nil {
+		return nil // made below
+	}
+	for _, name := range names {
+		if _, temp, ok := segment.ParseFileName(name); ok && !temp {
+			return fmt.Errorf("%w: %s is missing or empty, but there are segments", ErrFormat, dir)
+		}
+	}
+	return nil
 }
 
 func (s *Store) openGroup(r *recovering, id int, live map[uint64]bool) error {
@@ -127,7 +149,8 @@ func (s *Store) openSegments(g *group, live map[uint64]bool) (segments []*segmen
 }
 
 // removeOrphans removes what a crash left: segments that were not committed, or
-// no longer, and those being written.
+// no longer, and those being written. It comes when the WAL was read, too, so
+// that a directory that can't be opened stays as it is.
 func (s *Store) removeOrphans(live map[uint64]bool) error {
 	if err := s.cfg.FS.RemoveAll(s.cfg.FS.PathJoin(s.cfg.Dir, stagingName)); err != nil {
 		return fmt.Errorf("remove what a backup left: %w", err)

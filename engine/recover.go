@@ -14,6 +14,7 @@ import (
 type recovery struct {
 	store   *Store
 	files   walFiles
+	live    map[uint64]bool // ids of the segments that the manifest names
 	groups  []recovering
 	records int
 }

@@ -41,6 +41,7 @@ func (s *Store) lookAtRoom() (bool, error) {
 		return false, nil
 	}
 	reserve := min(uint64(s.cfg.DiskReserveBytes), usage.TotalBytes/20)
+	s.avail.Store(int64(usage.AvailBytes) - int64(reserve))
 	now := roomEnough
 	switch {
 	case usage.AvailBytes < reserve/2:

@@ -25,9 +25,9 @@ type counters struct {
 	syncBuckets                                    [fsyncBuckets]atomic.Uint64
 	queueBytes                                     atomic.Int64
 
-	checkpoints, checkpointNanos, flushedBytes atomic.Uint64
-	merges, mergedBytes, diskFull, erasures    atomic.Uint64
-	scrubbed, scrubbedBytes                    atomic.Uint64
+	checkpoints, checkpointNanos, flushedBytes       atomic.Uint64
+	merges, mergedBytes, diskFull, erasures, damaged atomic.Uint64
+	scrubbed, scrubbedBytes                          atomic.Uint64
 }
 
 func (c *counters) synced(d time.Duration) {
@@ -67,6 +67,7 @@ type Stats struct {
 	ScrubbedBytes  uint64
 	ScrubOldest    int64  // ms since the Unix epoch: since then every live segment was written, or read whole; 0: there is none
 	CorruptNow     int64  // live segments that the scrub found damaged
+	Damaged        uint64 // times a merge or an erasure met a damaged segment
 	DiskFull       uint64 // times a checkpoint or a merge found no room
 	Segments       int64
 	SegmentBytes   int64 // on disk
@@ -103,7 +104,7 @@ func (s *Store) Stats() Stats {
 	st.MemtableBytes, st.Stalls, st.StallTime = s.memory.used(), s.memory.stalls.Load(), time.Duration(s.memory.nanos.Load())
 	st.Checkpoints, st.CheckpointTime = c.checkpoints.Load(), time.Duration(c.checkpointNanos.Load())
 	st.FlushedBytes, st.Merges, st.MergedBytes = c.flushedBytes.Load(), c.merges.Load(), c.mergedBytes.Load()
-	st.DiskFull, st.Erasures = c.diskFull.Load(), c.erasures.Load()
+	st.DiskFull, st.Erasures, st.Damaged = c.diskFull.Load(), c.erasures.Load(), c.damaged.Load()
 	st.CacheHits, st.CacheMisses, st.CacheBytes = s.blocks.Stats()
 	st.WAL, st.Recent = s.log.Stats(), s.recent.Stats()
 	st.Scrubbed, st.ScrubbedBytes, st.CorruptNow = c.scrubbed.Load(), c.scrubbedBytes.Load(), s.scrub.corruptNow()

@@ -41,11 +41,13 @@ type Store struct {
 
 	// disk is held by a checkpoint; a merge passes it now and then.
 	disk         sync.Mutex
-	merging      sync.Mutex // held while the set of segments is made smaller
-	erasing      sync.Mutex // one pass at a time
-	backingUp    sync.Mutex // one backup at a time
-	guests       guests     // who makes one
-	restored     uint64     // see Restored
+	merging      sync.Mutex      // held while the set of segments is made smaller
+	damaged      map[uint64]bool // under merging: ids of segments that can't be read, left alone
+	avail        atomic.Int64    // bytes free on the disk when last looked, less the reserve
+	erasing      sync.Mutex      // one pass at a time
+	backingUp    sync.Mutex      // one backup at a time
+	guests       guests          // who makes one
+	restored     uint64          // see Restored
 	checkpointer *worker
 	merger       *worker
 	eraser       *worker
@@ -125,6 +127,12 @@ func (s *Store) open() error {
 	r.files.opened(s.log.File())
 	if sb.hasLog && r.records == 0 {
 		return fmt.Errorf("%w: %s holds no records, but it did: files are missing", ErrFormat, walDir)
+	}
+	if err := s.removeOrphans(r.live); err != nil {
+		return fmt.Errorf("recover %s: %w", s.cfg.Dir, err)
+	}
+	if _, err := s.lookAtRoom(); err != nil {
+		return err
 	}
 	if err := s.start(r, sb); err != nil {
 		return err
@@ -232,17 +240,14 @@ func (s *Store) Close() error {
 
 func (s *Store) closeFiles() error {
 	var err error
+	// Stats may still be asked, so nothing that it reads becomes nil.
 	if s.log != nil {
 		if err = s.log.Close(); err != nil {
 			err = fmt.Errorf("close the WAL: %w", err)
 		}
-		s.log = nil
 	}
 	for _, g := range s.groups {
-		if g.state.live != nil {
-			g.state.live.release()
-			g.state.live = nil
-		}
+		g.state.live.release()
 	}
 	if s.blocks != nil {
 		s.blocks.Close()

@@ -114,8 +114,10 @@ func parseSuperblock(src []byte) (superblock, error) {
 func openSuperblock(cfg *Config, walDir string) (superblock, error) {
 	raw, err := readSmall(cfg.FS, cfg.FS.PathJoin(cfg.Dir, superblockName))
 	if errors.Is(err, os.ErrNotExist) {
-		if names, err := cfg.FS.List(walDir); err == nil && len(names) > 0 {
-			return superblock{}, fmt.Errorf("%w: %s is missing but %s is not empty", ErrFormat, superblockName, walDir)
+		for _, dir := range []string{walDir, cfg.FS.PathJoin(cfg.Dir, "rows"), cfg.FS.PathJoin(cfg.Dir, "segments")} {
+			if names, err := cfg.FS.List(dir); err == nil && len(names) > 0 {
+				return superblock{}, fmt.Errorf("%w: %s is missing but %s is not empty", ErrFormat, superblockName, dir)
+			}
 		}
 		if _, err := cfg.FS.Stat(cfg.Dir + restoringSuffix); err == nil {
 			return superblock{}, fmt.Errorf("%w: a restore to %s was broken off; run it again, or remove %s to begin an empty store",

@@ -1,5 +1,5 @@
-// Package main is the command powerloss: it takes the power from a running storage engine again and again and
-// looks at what is left. As root on Linux:
+// Command powerloss takes the power from a running storage engine again and
+// again and looks at what is left. As root on Linux:
 //
 //	go run ./tools/powerloss -rounds 20
 //
