@@ -118,7 +118,8 @@ func (s *Store) leaveDamaged(sources []*segment.Reader) {
 // It also ends a merge when the store closes.
 func (s *Store) yield(int) error {
 	s.disk.Lock()
-	s.disk.Unlock() //nolint:staticcheck // passing the lock is the point
+	//lint:ignore SA2001 passing the lock is the point
+	s.disk.Unlock()
 	select {
 	case <-s.merger.stop:
 		return errStopped

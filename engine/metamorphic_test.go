@@ -93,12 +93,12 @@ type meta struct {
 const metaLogs = 4
 
 type rapidOptions struct {
-	groups            int
-	memtable, wal     int64
-	cache             int64
-	noCompression     bool
-	within            time.Duration
-	fileBytes, limits int64
+	groups        int
+	memtable, wal int64
+	cache         int64
+	noCompression bool
+	within        time.Duration
+	fileBytes     int64
 }
 
 func drawOptions(r *rapid.T) rapidOptions {

@@ -40,7 +40,7 @@ func runLoad(p peer, spec loadSpec) (loadResult, error) {
 	appenders := make([]appender, spec.Appenders)
 	for i := range appenders {
 		appenders[i] = p.Appender(spec.Appenders)
-		took[i] = make([]uint32, 0, min(spec.Count/uint64(spec.Appenders)*5/4+16, 1<<20))
+		took[i] = make([]uint32, 0, min(spec.Count/uint64(spec.Appenders)*5/4+16, tookKept/uint64(spec.Appenders)))
 	}
 	cpu, start := processCPU(), time.Now()
 	deadline := start.Add(spec.Deadline)
@@ -83,6 +83,10 @@ func runLoad(p peer, spec loadSpec) (loadResult, error) {
 	r.CPU = float64(cpu.Microseconds()) / float64(r.Count)
 	return r, nil
 }
+
+// tookKept is for how many latencies of all appenders together room is made
+// ahead of the measurement; more is found when it is needed.
+const tookKept = 4 << 20
 
 // quietAfterLoad: rest of so long is the end of the work behind the acks.
 const quietAfterLoad = 60 * time.Millisecond

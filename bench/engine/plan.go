@@ -71,7 +71,7 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 	flags := flag.NewFlagSet("engine", flag.ContinueOnError)
 	flags.SetOutput(usage)
 	flags.BoolVar(&p.quick, "quick", false, "small, within 40 s: 200 k users, over 1 M messages, Pebble alone as peer")
-	flags.BoolVar(&p.full, "full", false, "everything: all peers, 10 M users, reopening over 10 GB; writes a file of results (about an hour)")
+	flags.BoolVar(&p.full, "full", false, "everything: all peers, 10 M users, reopening over 10 GB; writes a file of results (about half an hour)")
 	flags.BoolVar(&p.json, "json", false, "end with one line of JSON; the table goes to stderr")
 	flags.StringVar(&p.dir, "dir", "", "make the run's directory here (default: $TMPDIR, else the current directory)")
 	flags.StringVar(&p.results, "results", "bench/results", "directory for the file of a full run")
@@ -111,11 +111,11 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 		p.roundUsers, p.fillUsers, p.fillMessages, p.fresh = 1_000_000, 100_000, 5_000_000, true
 		p.roundMessages = map[int]uint64{1: 1 << 40, 64: 1 << 40, 1024: 1 << 40}
 		p.roundDeadline, p.quiet = 4*time.Second, time.Second
-		p.fillDeadline, p.settle = 5*time.Minute, time.Minute
+		p.fillDeadline, p.settle = 2*time.Minute, 40*time.Second
 		p.pages, p.sample = 2000, 2000
 	}
 	if p.full {
-		p.large = largePlan{firstUsers: 1_000_000, users: 10_000_000, messages: 160_000_000, deadline: 30 * time.Minute}
+		p.large = largePlan{firstUsers: 1_000_000, users: 10_000_000, messages: 160_000_000, deadline: 15 * time.Minute}
 		*peers = strings.Join(allPeers, ",")
 	}
 	if *rounds > 0 {
