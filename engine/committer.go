@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -64,6 +65,7 @@ type committer struct {
 	bugs     seededBugs
 	kick     chan struct{} // capacity 1
 	stopped  chan struct{} // closed by the owner: finish and return
+	closing  chan struct{} // closed by the owner before: don't wait for room
 
 	mu sync.Mutex
 	// jobs is bounded by what the groups have in flight, Config.QueueBytesMax.
@@ -83,7 +85,7 @@ func newCommitter(s *Store, files walFiles, bugs seededBugs) *committer {
 	return &committer{
 		groups: s.groups, freed: func() { wake(s.loop.kick) }, files: files,
 		log: s.log, loop: s.loop, counters: &s.counters, bugs: bugs,
-		kick: make(chan struct{}, 1), stopped: make(chan struct{}),
+		kick: make(chan struct{}, 1), stopped: make(chan struct{}), closing: make(chan struct{}),
 		lazy: map[uint32]hardState{}, hard: map[uint32]hardState{},
 	}
 }
@@ -225,7 +227,14 @@ func (c *committer) append(records []wal.Record) error {
 	for i := range records {
 		bytes += len(records[i].Payload)
 	}
-	if err := c.log.Append(records); err != nil {
+	err := c.log.Append(records)
+	for errors.Is(err, wal.ErrNoSpace) && c.waitForRoom() {
+		err = c.log.Append(records)
+	}
+	if errors.Is(err, wal.ErrNoSpace) {
+		err = fmt.Errorf("%w: %w", errStopped, err)
+	}
+	if err != nil {
 		return fmt.Errorf("append to the WAL: %w", err)
 	}
 	c.filesMu.Lock()
@@ -237,6 +246,23 @@ func (c *committer) append(records []wal.Record) error {
 	c.counters.frames.Add(1)
 	c.counters.walBytes.Add(uint64(bytes))
 	return nil
+}
+
+// roomRetry is how often a frame for which no file can be made is tried again.
+const roomRetry = 100 * time.Millisecond
+
+// waitForRoom waits a moment while the disk is full. Nothing is answered
+// meanwhile; the loop goes on, and so do reads. It reports false when the store
+// closes or has failed.
+func (c *committer) waitForRoom() bool {
+	c.counters.diskFull.Add(1)
+	select {
+	case <-time.After(roomRetry):
+		return true
+	case <-c.closing:
+	case <-c.loop.failing:
+	}
+	return false
 }
 
 func (c *committer) sync() error {
@@ -269,7 +295,7 @@ func (c *committer) idle() error {
 			return err
 		}
 	}
-	if err := c.log.Idle(); err != nil {
+	if err := c.log.Idle(); err != nil && !errors.Is(err, wal.ErrNoSpace) { // the next frame says it
 		return fmt.Errorf("write the WAL's trailer: %w", err)
 	}
 	return nil

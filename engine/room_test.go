@@ -2,7 +2,11 @@ package engine
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -56,5 +60,69 @@ func TestNearlyFullDiskRefusesCommandsUntilThereIsRoom(t *testing.T) {
 	propose(t, s, logOf(0), 1, "there is room again")
 	if st := s.Stats(); st.DiskFull != 2 || st.Refused != 3 {
 		t.Errorf("stats %+v", st)
+	}
+}
+
+// fullWAL fails the making of WAL files while it is full.
+type fullWAL struct {
+	vfs.FS
+	full atomic.Bool
+}
+
+func (d *fullWAL) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if d.full.Load() && strings.Contains(name, "wal") && strings.HasSuffix(name, ".tmp") {
+		return nil, syscall.ENOSPC
+	}
+	return d.FS.OpenReadWrite(name, c, opts...)
+}
+
+func TestFullDiskUnderTheWALWaitsAndLosesNothing(t *testing.T) {
+	for _, closing := range []bool{false, true} {
+		disk := &fullWAL{FS: vfs.NewMem()}
+		cfg := testConfig(t, disk, 1)
+		s := mustOpen(t, cfg, newAppender(1))
+		for i := range 20 {
+			propose(t, s, logOf(0), 1, fmt.Sprint(i))
+		}
+		disk.full.Store(true)
+		var waiting []*ackWaiter
+		for i := range 300 { // more than the files hold that are there
+			w := newWaiter()
+			if err := s.Propose(0, appendCommand(logOf(0), 1, fmt.Sprint(20+i)+"/"+strings.Repeat("b", 1000)), w); err != nil {
+				t.Fatal(err)
+			}
+			waiting = append(waiting, w)
+		}
+		for s.Stats().DiskFull == 0 {
+			runtime.Gosched()
+		}
+		if got := bodies(s, logOf(0)); len(got) < 20 {
+			t.Errorf("a read sees %d entries", len(got))
+		}
+		acked := 20
+		if closing {
+			if err := s.Close(); err == nil {
+				t.Error("Close says nothing of what it could not write")
+			}
+		} else {
+			disk.full.Store(false)
+		}
+		for _, w := range waiting {
+			switch a := <-w.done; {
+			case a.err == nil:
+				acked++
+			case !closing:
+				t.Fatalf("after there was room again: %v", a.err)
+			}
+		}
+		if !closing {
+			mustClose(t, s)
+		}
+		disk.full.Store(false)
+		s = mustOpen(t, cfg, newAppender(1))
+		if got := bodies(s, logOf(0)); len(got) < acked {
+			t.Errorf("closing %v: %d entries, %d were acknowledged", closing, len(got), acked)
+		}
+		mustClose(t, s)
 	}
 }

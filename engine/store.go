@@ -206,6 +206,9 @@ func (s *Store) runLoop() {
 	if err == nil {
 		return
 	}
+	if errors.Is(err, errStopped) {
+		return // Close returns it
+	}
 	s.cfg.Logger.Error("engine stops", "err", err)
 	select {
 	case <-s.loop.ready:
@@ -224,7 +227,7 @@ func (s *Store) Close() error {
 		}
 		s.memory.close() // on a full disk there would never be room for what is queued
 		s.loop.close()
-		s.memory.close() // what is in flight is applied without waiting for a checkpoint
+		close(s.committer.closing)
 		s.running.Wait()
 		s.guests.close()
 		close(s.checkpointer.stop)

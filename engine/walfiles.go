@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -154,7 +155,9 @@ func (c *committer) trim() error {
 			return err
 		}
 	}
-	if err := c.log.Release(upTo); err != nil {
+	if err := c.log.Release(upTo); errors.Is(err, wal.ErrNoSpace) {
+		return nil // with the next checkpoint
+	} else if err != nil {
 		return fmt.Errorf("release files of the WAL: %w", err)
 	}
 	c.filesMu.Lock()
@@ -169,6 +172,7 @@ func (c *committer) trim() error {
 type walRequest struct {
 	forget bool       // go on in a fresh file; else let go of what can go
 	file   uint64     // the answer: the newest file from before, or the oldest now
+	failed error      // it had no effect
 	done   chan error // capacity 1
 }
 
@@ -206,7 +210,10 @@ func (c *committer) serve() error {
 	for _, r := range requests {
 		if r.forget {
 			r.file = c.log.File()
-			if err := c.log.Forget(); err != nil {
+			if err := c.log.Forget(); errors.Is(err, wal.ErrNoSpace) {
+				r.failed = err
+				continue
+			} else if err != nil {
 				return fmt.Errorf("forget files of the WAL: %w", err)
 			}
 			if c.log.File() == r.file {
@@ -224,7 +231,7 @@ func (c *committer) serve() error {
 		if !r.forget {
 			r.file = c.log.Stats().OldestFile
 		}
-		r.done <- nil
+		r.done <- r.failed
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ var (
 	ErrSyncFailed = errors.New("wal: fsync failed")
 	// ErrWriteFailed: a write failed half-way. The log is dead like after ErrSyncFailed.
 	ErrWriteFailed = errors.New("wal: write failed")
+	// ErrNoSpace: the disk has no room for the next file. No effect: try again when
+	// there is.
+	ErrNoSpace = errors.New("wal: no room for the next file")
 	// ErrClosed: the log was closed. No effect.
 	ErrClosed = errors.New("wal: closed")
 )

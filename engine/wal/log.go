@@ -1,10 +1,12 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
 	"sync/atomic"
+	"syscall"
 )
 
 // bufferKeepBytes: a frame buffer that grew beyond it is given back after use.
@@ -53,8 +55,8 @@ type Stats struct {
 }
 
 // Append encodes the records into one frame and writes it. It is not durable
-// before Sync. The records are not kept. ErrTooLarge has no effect; any other
-// error is final. No records: nothing is written.
+// before Sync. The records are not kept. ErrTooLarge and ErrNoSpace have no
+// effect; any other error is final. No records: nothing is written.
 func (l *Log) Append(records []Record) error {
 	if err := l.usable(); err != nil || len(records) == 0 {
 		return err
@@ -160,9 +162,9 @@ func (l *Log) usable() error {
 	return nil
 }
 
-// fail keeps the first error for every later call.
+// fail keeps the first error for every later call, unless it had no effect.
 func (l *Log) fail(err error) error {
-	if err != nil && l.failed == nil {
+	if err != nil && l.failed == nil && !errors.Is(err, ErrNoSpace) {
 		l.failed = err
 	}
 	return err
@@ -187,9 +189,18 @@ func (l *Log) makeRoom(payload int64) error {
 func (l *Log) switchFile(payload int64) error {
 	next, err := l.spare.take(l.current, payload)
 	if err != nil {
-		return err
+		return noSpace(err)
 	}
 	return l.goOnIn(next)
+}
+
+// noSpace tells a file that could not be made for lack of room, where nothing
+// was lost, from what is final.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrSyncFailed) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, syscall.ENOSPC)
+	}
+	return err
 }
 
 // goOnIn seals the current file and makes the durable, unused file next the

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -28,8 +29,12 @@ func (l *Log) Release(file uint64) error {
 	if file >= l.current.sequence {
 		panic(fmt.Sprintf("BUG: wal: file %d is released, but %d is the current one", file, l.current.sequence))
 	}
+	before := l.oldest
 	l.oldest = file + 1
 	if err := l.makeRoom(0); err != nil {
+		if errors.Is(err, ErrNoSpace) {
+			l.oldest = before
+		}
 		return l.fail(err)
 	}
 	if l.oldestClaimed < l.oldest { // else a seal says it
@@ -68,7 +73,7 @@ func (l *Log) Forget() error {
 		err = l.goOnIn(next)
 	}
 	if err != nil {
-		return l.fail(err)
+		return l.fail(noSpace(err))
 	}
 	l.forgetUpTo = l.current.sequence - 1
 	return nil
