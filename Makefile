@@ -95,6 +95,8 @@ tidy: ## the rules of the house: imports, sizes, comments, a pure apply path
 unit: ## every package's tests under the race detector, and the planted faults
 	CGO_ENABLED=1 $(GO) test -race -timeout 4m $(UNIT)
 	$(GO) test -tags seededbugs -run Seeded ./engine
+	@out=$$($(GO) test -count=1 -run Crash -v ./engine/wal ./engine 2>&1); code=$$?; \
+		echo "$$out" | grep 'crash: points='; if [ $$code != 0 ]; then echo "$$out"; exit $$code; fi
 	cd bench && $(GO) test -timeout 4m ./...
 
 .PHONY: js
