@@ -37,11 +37,12 @@ func readWhole(t testing.TB, fs vfs.FS, name string) []byte {
 	return raw
 }
 
-// replaceFile puts a file of its own in place of one that may be a link.
+// replaceFile puts a file of its own in place of one that may be a link. The
+// file system in memory mangles what it was given to write, under -race.
 func replaceFile(t testing.TB, fs vfs.FS, name string, data []byte) {
 	t.Helper()
 	_ = fs.Remove(name)
-	if err := newFileWork(t.Context(), fs, nil).writeSmall(name, data); err != nil {
+	if err := newFileWork(t.Context(), fs, nil).writeSmall(name, slices.Clone(data)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -191,7 +192,7 @@ func TestFullDiskEndsARestoreAndLeavesNothing(t *testing.T) {
 			break
 		}
 		failures++
-		if !errors.Is(err, syscall.ENOSPC) {
+		if err == nil || !strings.Contains(err.Error(), syscall.ENOSPC.Error()) { // whoever meets it: the copy or the check of it
 			t.Fatalf("operation %d: %v", k, err)
 		}
 		for _, name := range []string{"again", "again" + restoringSuffix} {
