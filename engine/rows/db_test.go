@@ -242,7 +242,7 @@ func readFile(t *testing.T, fs vfs.FS, name string) []byte {
 func writeFile(t *testing.T, fs vfs.FS, name string, data []byte) {
 	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
 	must(t, err)
-	_, err = f.Write(data)
+	_, err = f.Write(bytes.Clone(data)) // under -race the file system mangles what it is given
 	must(t, err)
 	must(t, f.Sync())
 	must(t, f.Close())

@@ -127,6 +127,9 @@ func (l *Log) Close() error {
 		return nil
 	}
 	err := l.Idle()
+	if errors.Is(err, ErrNoSpace) {
+		err = nil // all is durable, only no frame says so
+	}
 	l.closed = true
 	if spareErr := l.spare.close(); spareErr != nil && err == nil {
 		err = spareErr

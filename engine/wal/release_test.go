@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -318,4 +320,50 @@ func TestMethodsOfAClosedLogAreRefused(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+}
+
+// A file that can't be made for lack of room has no effect: the same records are
+// taken when there is room.
+func TestAppendWithoutRoomForAFileCanBeTriedAgain(t *testing.T) {
+	fs := &noNewFiles{FS: newCrashFS()}
+	cfg := oneSizeConfig(fs)
+	cfg.PoolBytesMax = -1
+	l, _ := mustOpen(t, cfg)
+	var want []Record
+	refused := 0
+	for i := range 60 {
+		fs.full.Store(i >= 10)
+		r := testRecord(i, 300)
+		err := l.Append([]Record{r})
+		for ; errors.Is(err, ErrNoSpace); err = l.Append([]Record{r}) {
+			refused++
+			fs.full.Store(refused%3 != 0)
+		}
+		must(t, err)
+		must(t, l.Sync())
+		want = append(want, r)
+	}
+	must(t, l.Close())
+	if refused < 3 {
+		t.Fatalf("refused %d times: the test does not test", refused)
+	}
+	fs.full.Store(false)
+	l, got := mustOpen(t, cfg)
+	if err := samePrefix(got, want); err != nil || len(got) != len(want) {
+		t.Fatalf("%d of %d records, %v", len(got), len(want), err)
+	}
+	must(t, l.Close())
+}
+
+// noNewFiles has no room for a new file while it is full.
+type noNewFiles struct {
+	vfs.FS
+	full atomic.Bool
+}
+
+func (d *noNewFiles) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	if d.full.Load() && strings.HasSuffix(name, tempSuffix) {
+		return nil, syscall.ENOSPC
+	}
+	return d.FS.OpenReadWrite(name, c, opts...)
 }

@@ -128,7 +128,7 @@ func TestFailureOfAnySyncIsFinalAndLosesNothing(t *testing.T) {
 func TestFullDiskAtAnyWriteLosesNothing(t *testing.T) {
 	f := func(name string, stays bool) {
 		t.Run(name, func(t *testing.T) {
-			final, overcome, recycling := 0, 0, 0
+			final, overcome, recycling, noFile := 0, 0, 0, 0
 			for k := 0; ; k++ {
 				fs, s := newCrashFS(), script{}
 				left := k
@@ -145,12 +145,15 @@ func TestFullDiskAtAnyWriteLosesNothing(t *testing.T) {
 				err := s.run(oneSizeConfig(fs))
 				if left >= 0 {
 					must(t, err)
-					t.Logf("%d writes: %d failures were final, %d were overcome, %d hit recycled files", k, final, overcome, recycling)
+					t.Logf("%d writes: %d failures were final, %d were overcome, %d left no room for a file, %d hit recycled files",
+						k, final, overcome, noFile, recycling)
 					break
 				}
 				switch {
 				case err == nil:
 					overcome++
+				case errors.Is(err, ErrNoSpace):
+					noFile++ // had no effect
 				case errors.Is(err, ErrWriteFailed) && errors.Is(err, syscall.ENOSPC):
 					final++
 				default:
@@ -159,7 +162,7 @@ func TestFullDiskAtAnyWriteLosesNothing(t *testing.T) {
 				fs.failWrite = nil
 				s.survived(t, k, fs)
 			}
-			if final == 0 || recycling == 0 || !stays && overcome == 0 {
+			if final == 0 || recycling == 0 || !stays && overcome == 0 || stays && noFile == 0 {
 				t.Error("the test does not test")
 			}
 		})
