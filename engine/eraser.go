@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/godwit-im/godwit"
@@ -86,14 +87,16 @@ func (s *Store) EraseNow() error {
 	if err != nil {
 		return fmt.Errorf("erase: %w", err)
 	}
-	// What was written to those files and not applied then takes another turn.
-	for oldest := uint64(0); oldest <= last; {
+	// What was written to those files and not applied then takes another turn, and
+	// they are unlinked in the background.
+	for oldest := uint64(0); oldest <= last || !s.log.Unlinked(); {
 		if err := s.Checkpoint(); err != nil {
 			return fmt.Errorf("erase: %w", err)
 		}
 		if oldest, err = s.committer.trimNow(); err != nil {
 			return fmt.Errorf("erase: %w", err)
 		}
+		runtime.Gosched()
 	}
 	for i, g := range s.groups {
 		if !passes[i].pending() {

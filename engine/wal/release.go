@@ -50,6 +50,10 @@ func (l *Log) Release(file uint64) error {
 	return nil
 }
 
+// Unlinked reports whether every released file has lost its name or went to the
+// pool, and every file that may not be used again is unlinked. Any goroutine.
+func (l *Log) Unlinked() bool { return l.spare.idle() }
+
 // dropReleased gives the files that the log durably does without to the background.
 func (l *Log) dropReleased() {
 	n := 0

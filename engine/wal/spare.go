@@ -159,6 +159,13 @@ func (s *spare) release(files []releasedFile) {
 	s.kick()
 }
 
+// idle reports whether nothing is left to do with released files.
+func (s *spare) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.running && len(s.released) == 0 && len(s.trash) == 0
+}
+
 // forget has everything released so far unlinked.
 func (s *spare) forget() {
 	s.mu.Lock()
