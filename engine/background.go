@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/godwit-im/godwit/engine/segment"
+	"github.com/godwit-im/godwit/engine/wal"
 )
 
 // worker is a goroutine that does what is due when it is told to look.
@@ -55,6 +56,9 @@ func (w *worker) run(s *Store) {
 		case errors.Is(err, segment.ErrCorrupt):
 			s.counters.damaged.Add(1)
 			s.cfg.Logger.Error("a segment is damaged; restore a backup of it or accept its loss", "work", w.name, "err", err)
+			retry.Reset(damageRetry)
+		case errors.Is(err, wal.ErrRename):
+			s.cfg.Logger.Error("a file of the write-ahead log can't be renamed; it is tried again", "work", w.name, "err", err)
 			retry.Reset(damageRetry)
 		case errors.Is(err, errStopped), err == nil && w.every == 0:
 		case err == nil:

@@ -89,14 +89,17 @@ func (s *Store) EraseNow() error {
 	}
 	// What was written to those files and not applied then takes another turn, and
 	// they are unlinked in the background.
-	for oldest := uint64(0); oldest <= last || !s.log.Unlinked(); {
+	for gone := false; !gone; runtime.Gosched() {
 		if err := s.Checkpoint(); err != nil {
 			return fmt.Errorf("erase: %w", err)
 		}
-		if oldest, err = s.committer.trimNow(); err != nil {
+		oldest, err := s.committer.trimNow()
+		if err == nil && oldest > last {
+			gone, err = s.log.Unlinked()
+		}
+		if err != nil {
 			return fmt.Errorf("erase: %w", err)
 		}
-		runtime.Gosched()
 	}
 	for i, g := range s.groups {
 		if !passes[i].pending() {

@@ -21,6 +21,8 @@ var (
 	// ErrNoSpace: the disk has no room for the next file. No effect: try again when
 	// there is.
 	ErrNoSpace = errors.New("wal: no room for the next file")
+	// ErrRename: a released file could not be renamed. The next Release tries again.
+	ErrRename = errors.New("wal: a released file can't be renamed")
 	// ErrClosed: the log was closed. No effect.
 	ErrClosed = errors.New("wal: closed")
 )

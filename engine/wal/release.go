@@ -51,8 +51,9 @@ func (l *Log) Release(file uint64) error {
 }
 
 // Unlinked reports whether every released file has lost its name or went to the
-// pool, and every file that may not be used again is unlinked. Any goroutine.
-func (l *Log) Unlinked() bool { return l.spare.idle() }
+// pool, and every file that may not be used again is unlinked. An error says why
+// that will not come by waiting. Any goroutine.
+func (l *Log) Unlinked() (bool, error) { return l.spare.idle() }
 
 // dropReleased gives the files that the log durably does without to the background.
 func (l *Log) dropReleased() {

@@ -160,10 +160,16 @@ func (s *spare) release(files []releasedFile) {
 }
 
 // idle reports whether nothing is left to do with released files.
-func (s *spare) idle() bool {
+func (s *spare) idle() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.running && len(s.released) == 0 && len(s.trash) == 0
+	switch {
+	case s.fatal != nil:
+		return false, s.fatal
+	case s.blocked:
+		return false, ErrRename
+	}
+	return !s.running && len(s.released) == 0 && len(s.trash) == 0, nil
 }
 
 // forget has everything released so far unlinked.
