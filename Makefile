@@ -101,9 +101,7 @@ unit: ## every package's tests under the race detector, and the planted faults
 
 .PHONY: js
 js: ## tests of the JavaScript SDK
-	@if ls sdk/js/*.test.js sdk/js/*.test.mjs sdk/js/test/* >/dev/null 2>&1; then \
-		cd sdk/js && if grep -q ependencies package.json 2>/dev/null; then npm ci --no-audit --no-fund; fi && node --test; \
-	else echo "sdk/js: no tests"; fi
+	cd sdk/js && node --test
 
 .PHONY: e2e
 e2e: ## the real binary over real sockets, killed again and again
