@@ -111,11 +111,14 @@ e2e: ## the real binary over real sockets, killed again and again
 browser: build ## the demo page in Chromium: drop the network, restart and kill the server
 	cd e2e/browser && npm ci --no-audit --no-fund --silent && GODWIT_BINARY="$(CURDIR)/bin/godwit" node --test
 
-# Two at a time, one worker each: a fuzz target must not starve its neighbour.
+# Two at a time, one worker each: a fuzz target must not starve its neighbour. A
+# run that ends with "context deadline exceeded" and without a failing input was
+# merely cut off at its time limit, which go test reports as a failure at times.
 .PHONY: fuzz
 fuzz: ## every parser that meets bytes from outside, FUZZTIME (6s) each
 	@printf '%s\n' $(FUZZ) | xargs -P 2 -I{} sh -c ' \
 		out=$$($(GO) test -run "^$$" -fuzz "^$${1##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 "$${1%%:*}" 2>&1); code=$$?; \
+		case "$$out" in *"Failing input"*) ;; *"context deadline exceeded"*) code=0;; esac; \
 		if [ $$code != 0 ]; then echo "$$1"; echo "$$out"; exit 255; fi; \
 		echo "$$1: $$(echo "$$out" | grep -E "^fuzz: elapsed" | tail -n 1)"' _ {}
 
