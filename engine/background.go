@@ -49,7 +49,7 @@ func (w *worker) run(s *Store) {
 		}
 		err := w.work()
 		switch {
-		case errors.Is(err, syscall.ENOSPC):
+		case errors.Is(err, syscall.ENOSPC), errors.Is(err, ErrDiskFull):
 			s.counters.diskFull.Add(1)
 			s.cfg.Logger.Error("the disk is full; free some space, it is tried again every second", "work", w.name, "err", err)
 			retry.Reset(diskRetry)

@@ -102,6 +102,7 @@ func (s *Store) checkpoint(g *group) error {
 	g.publish(reader)
 	s.memory.account(g)
 	s.memory.setLimit()
+	s.memory.boundClean(g)
 	g.checkpointed.Store(f.point.Applied)
 	s.counters.checkpoints.Add(1)
 	s.counters.checkpointNanos.Add(uint64(time.Since(start)))

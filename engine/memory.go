@@ -61,6 +61,25 @@ func (m *memory) setLimit() {
 	m.limit.Store(min(max(stored/memtableShare, memtableBytesMin), m.store.cfg.MemtableBytes))
 }
 
+// boundClean frees clean rows, those of other groups first, where all of them
+// together are more than half of Config.MemtableBytes: they only save reads.
+func (m *memory) boundClean(newest *group) {
+	bound := m.store.cfg.MemtableBytes / 2
+	if newest.state.rows.CleanBytes() > bound {
+		newest.state.rows.DropClean()
+	}
+	total := newest.state.rows.CleanBytes()
+	for _, g := range m.store.groups {
+		if g == newest {
+			continue
+		}
+		if total += g.state.rows.CleanBytes(); total > bound {
+			total -= g.state.rows.CleanBytes()
+			g.state.rows.DropClean()
+		}
+	}
+}
+
 // A memtable holds this part of the store, but not less than memtableBytesMin.
 const (
 	memtableShare    = 4

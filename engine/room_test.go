@@ -126,3 +126,55 @@ func TestFullDiskUnderTheWALWaitsAndLosesNothing(t *testing.T) {
 		mustClose(t, s)
 	}
 }
+
+func TestCleanRowsOfAllGroupsAreBounded(t *testing.T) {
+	cfg := testConfig(t, vfs.NewMem(), 8)
+	cfg.MemtableBytes = 64 << 10
+	s := mustOpen(t, cfg, newAppender(8))
+	defer mustClose(t, s)
+	most := int64(0)
+	for n := range 400 {
+		propose(t, s, logOf(n), 1, "x")
+		if n%200 != 199 {
+			continue
+		}
+		if err := s.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+		total := int64(0)
+		for _, g := range s.groups {
+			total += g.state.rows.CleanBytes()
+		}
+		if most = max(most, total); total > cfg.MemtableBytes/2 {
+			t.Fatalf("%d bytes of clean rows, at most %d", total, cfg.MemtableBytes/2)
+		}
+	}
+	if most == 0 {
+		t.Fatal("no clean row was kept")
+	}
+	for n := range 400 { // whether kept or not, rows are right: the machine checks its counts
+		if seq := propose(t, s, logOf(n), 1, "y"); seq != 2 {
+			t.Fatalf("log %d: sequence %d", n, seq)
+		}
+	}
+}
+
+// A pass that finds the disk full when it begins is tried again, and ends nothing.
+func TestEraserOutlivesAFullDisk(t *testing.T) {
+	s := mustOpen(t, testConfig(t, vfs.NewMem(), 1), newAppender(1))
+	var turns atomic.Int64
+	w := newWorker("test", func() (bool, error) {
+		turns.Add(1)
+		return false, ErrDiskFull
+	})
+	done := make(chan struct{})
+	go func() { w.run(s); close(done) }()
+	for turns.Load() < 3 {
+		w.soon()
+		runtime.Gosched()
+	}
+	close(w.stop)
+	<-done
+	propose(t, s, logOf(0), 1, "alive")
+	mustClose(t, s)
+}

@@ -203,6 +203,9 @@ func (o *Overlay) CleanBytes() int64 {
 	return 0
 }
 
+// DropClean frees them. Any goroutine.
+func (o *Overlay) DropClean() { o.clean.Store(nil) }
+
 // FrozenBytes is Bytes of the frozen layer, 0 if there is none.
 func (o *Overlay) FrozenBytes() int64 {
 	if frozen := o.frozen.Load(); frozen != nil {
