@@ -68,6 +68,6 @@ replace github.com/godwit-im/godwit => ../
 // The product's go.mod decides what it is built with, here as well: a newer
 // version that a peer asks for would be measured but not shipped.
 replace (
-	golang.org/x/sys => golang.org/x/sys v0.48.0
-	golang.org/x/text => golang.org/x/text v0.42.0
+	golang.org/x/sys => golang.org/x/sys v0.49.0
+	golang.org/x/text => golang.org/x/text v0.43.0
 )
