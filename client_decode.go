@@ -47,6 +47,10 @@ func (d *decoder) clientBody(f *ClientFrame) {
 		for m := d.open(presenceFields); d.next(&m); {
 			f.Presence.Get = d.strings(f.Presence.Get)
 		}
+	case KindRefresh:
+		for m := d.open(refreshFields); d.next(&m); {
+			f.Refresh.Token = d.str()
+		}
 	}
 }
 

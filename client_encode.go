@@ -50,6 +50,10 @@ func (e *encoder) clientBody(f *ClientFrame) {
 		}
 		e.endArray()
 		e.close(o)
+	case KindRefresh:
+		o := e.open(9, refreshFields)
+		e.bytesOpt(1, f.Refresh.Token)
+		e.close(o)
 	default:
 		panic(fmt.Sprintf("BUG: kind %d in a client frame", f.Kind))
 	}

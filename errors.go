@@ -29,6 +29,7 @@ var (
 	ErrConflict       = &Error{"cid.conflict", 4091, false, "This client id already names a message with another body; use a new id."}
 	ErrTooLarge       = &Error{"body.too_large", 4131, false, "The body is larger than limits.body of the connect reply."}
 	ErrTooOld         = &Error{"message.too_old", 4101, false, "The first attempt lies more than 7 days back, so a repeat could not be told from it; send it anew with a new client id."}
+	ErrPollGone       = &Error{"poll.gone", 4102, false, "The cursor can't be resumed (another epoch, or too far behind); take conversations and poll again without it."}
 	ErrRateLimited    = &Error{"rate.limited", 4291, true, "Too many requests in flight or per second; wait retry_after_ms."}
 	ErrInternal       = &Error{"internal", 5001, true, "The server failed to answer; retry with the same client id."}
 	ErrUnsupported    = &Error{"unsupported", 5011, false, "This server does not offer that yet."}
@@ -38,7 +39,7 @@ var (
 
 var allErrors = []*Error{
 	ErrFrameMalformed, ErrFrameUnknown, ErrFrameInvalid, ErrBadUser, ErrBadConv, ErrBadCID, ErrBadCursor, ErrBadBody,
-	ErrUnauthorized, ErrNotMember, ErrConversations, ErrConflict, ErrTooOld, ErrTooLarge, ErrRateLimited,
+	ErrUnauthorized, ErrNotMember, ErrConversations, ErrConflict, ErrTooOld, ErrTooLarge, ErrPollGone, ErrRateLimited,
 	ErrInternal, ErrUnsupported, ErrUnavailable, ErrUnknown,
 }
 

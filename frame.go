@@ -19,6 +19,8 @@ const (
 	KindSkip
 	KindResumed
 	KindGoaway
+	KindRefresh
+	KindPoll
 )
 
 // ClientFrame is one frame from a client. Kind says which body is set; all
@@ -35,6 +37,7 @@ type ClientFrame struct {
 	Conversations Conversations
 	Ack           Ack
 	Presence      Presence
+	Refresh       Refresh
 
 	scratch []byte // unescaped JSON strings and decoded base64 of this frame
 }
@@ -99,6 +102,9 @@ type Ack struct{ Seq Seq }
 // Presence asks whether users are online.
 type Presence struct{ Get [][]byte }
 
+// Refresh gives the session a new token of the same user before its own ends.
+type Refresh struct{ Token []byte }
+
 // ServerFrame is one frame to a client (and what an SDK parses). Kind says
 // which body is set. Encoders only read it; slices may alias stored entries.
 type ServerFrame struct {
@@ -115,6 +121,8 @@ type ServerFrame struct {
 	Skip          Skip
 	Resumed       Resumed
 	Goaway        Goaway
+	Refresh       RefreshReply
+	Poll          Poll
 
 	scratch  []byte         // as in ClientFrame
 	lastConv ConversationID // of the last send reply parsed, to be reused
@@ -148,6 +156,12 @@ type Limits struct {
 	Watch    uint32 // watched users; 0: not offered
 	Presence uint32 // users of one presence request
 	Window   uint32 // durable events not yet acked before replay pauses
+	RPC      uint32 // commands of one POST /v1/rpc
+	Wait     uint32 // seconds GET /v1/poll may be held
+	Queue    uint32 // bytes that may wait for a slow reader
+	Sessions uint32 // of one user
+	// FramesPerS bounds sustained inbound frames per second; 0: not limited.
+	FramesPerS uint32
 }
 
 // StateStored is the state of a SendReply.
@@ -224,6 +238,15 @@ type Goaway struct {
 	SpreadMS uint32
 	URL      string
 }
+
+// RefreshReply says that the new token counts.
+type RefreshReply struct {
+	TTL uint32 // seconds it is valid
+}
+
+// Poll ends the answer to GET /v1/poll. Cursor is opaque: given back, it
+// acknowledges what came before it and asks for what comes after.
+type Poll struct{ Cursor string }
 
 // Entry is one position of a log as clients see it: a message, or a skip range
 // when SkipTo is set (Seq..SkipTo).

@@ -58,6 +58,8 @@ func clientFrames() []*ClientFrame {
 		{Kind: KindAck},
 		{ID: 6, Kind: KindPresence},
 		{ID: 6, Kind: KindPresence, Presence: Presence{Get: [][]byte{[]byte("bob"), []byte("carol")}}},
+		{ID: 8, Kind: KindRefresh, Refresh: Refresh{Token: []byte("e30.e30.c2ln")}},
+		{ID: 8, Kind: KindRefresh},
 	}
 }
 
@@ -70,7 +72,7 @@ func serverFrames() []*ServerFrame {
 		{ID: 1, Kind: KindConnect, Connect: ConnectReply{
 			Session: "s9a", Node: "edge-2", Epoch: "k3Zx", Seq: 918290, Resumed: true, Missed: 17, Ping: 25, TTL: 3580,
 			Time: 1795417297123, User: "alice", Device: "web-7f3a", Caps: []string{"receipts", "x"},
-			Limits: Limits{Frame: 65536, Body: 16384, InFlight: 64, SendPerS: 20, Page: 100, Watch: 500, Presence: 200, Window: 512},
+			Limits: Limits{Frame: 65536, Body: 16384, InFlight: 64, SendPerS: 20, Page: 100, Watch: 500, Presence: 200, Window: 512, RPC: 50, Wait: 60, Queue: 2097152, Sessions: 32, FramesPerS: 200},
 		}},
 		{ID: 1, Kind: KindConnect, Connect: ConnectReply{Session: "s", Epoch: "k3Zx", Reason: "too_far"}},
 		{ID: 2, Kind: KindSend, Send: SendReply{State: StateStored, Seq: 918291, MID: MessageID{9}, Conv: "u:bob", Time: 1795417297200, Dup: true}},
@@ -98,6 +100,10 @@ func serverFrames() []*ServerFrame {
 		{Kind: KindResumed},
 		{Kind: KindGoaway, Goaway: Goaway{Reason: "drain", AfterMS: 8000, SpreadMS: 60000, URL: "wss://other.example/v1/ws"}},
 		{Kind: KindGoaway},
+		{ID: 8, Kind: KindRefresh, Refresh: RefreshReply{TTL: 3600}},
+		{ID: 8, Kind: KindRefresh},
+		{Kind: KindPoll, Poll: Poll{Cursor: "k3Zx.ai2"}},
+		{Kind: KindPoll},
 	}
 }
 

@@ -54,12 +54,13 @@ var clientFields = fields{
 	6: {"conversations", aMessage},
 	7: {"ack", aMessage},
 	8: {"presence", aMessage},
+	9: {"refresh", aMessage},
 }
 
 // clientKinds and serverKinds give the kind of the body in each field.
 var (
-	clientKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindAck, KindPresence}
-	serverKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindEvent, KindPresence, KindError, KindSkip, KindResumed, KindGoaway}
+	clientKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindAck, KindPresence, KindRefresh}
+	serverKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindEvent, KindPresence, KindError, KindSkip, KindResumed, KindGoaway, KindRefresh, KindPoll}
 )
 
 var connectFields = fields{
@@ -107,6 +108,8 @@ var ackFields = fields{1: {"seq", aNumber}}
 
 var presenceFields = fields{1: {"get", aList}}
 
+var refreshFields = fields{1: {"token", aString}}
+
 var serverFields = fields{
 	1:  {"id", aNumber},
 	2:  {"connect", aMessage},
@@ -120,6 +123,8 @@ var serverFields = fields{
 	10: {"skip", aMessage},
 	11: {"resumed", aMessage},
 	12: {"goaway", aMessage},
+	13: {"refresh", aMessage},
+	14: {"poll", aMessage},
 }
 
 var connectReplyFields = fields{
@@ -140,14 +145,19 @@ var connectReplyFields = fields{
 }
 
 var limitsFields = fields{
-	1: {"frame", aNumber},
-	2: {"body", aNumber},
-	3: {"inflight", aNumber},
-	4: {"send_per_s", aNumber},
-	5: {"page", aNumber},
-	6: {"watch", aNumber},
-	7: {"presence", aNumber},
-	8: {"window", aNumber},
+	1:  {"frame", aNumber},
+	2:  {"body", aNumber},
+	3:  {"inflight", aNumber},
+	4:  {"send_per_s", aNumber},
+	5:  {"page", aNumber},
+	6:  {"watch", aNumber},
+	7:  {"presence", aNumber},
+	8:  {"window", aNumber},
+	9:  {"rpc", aNumber},
+	10: {"wait", aNumber},
+	11: {"queue", aNumber},
+	12: {"sessions", aNumber},
+	13: {"frames_per_s", aNumber},
 }
 
 var sendReplyFields = fields{
@@ -228,3 +238,7 @@ var goawayFields = fields{
 	3: {"spread_ms", aNumber},
 	4: {"url", aString},
 }
+
+var refreshReplyFields = fields{1: {"ttl", aNumber}}
+
+var pollFields = fields{1: {"cursor", aString}}

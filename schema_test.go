@@ -57,6 +57,9 @@ func TestTablesEqualTheSchema(t *testing.T) {
 	f(&pb.Skip{}, skipFields)
 	f(&pb.Resumed{}, resumedFields)
 	f(&pb.Goaway{}, goawayFields)
+	f(&pb.Refresh{}, refreshFields)
+	f(&pb.RefreshReply{}, refreshReplyFields)
+	f(&pb.Poll{}, pollFields)
 	messages := pb.File_godwit_proto.Messages()
 	for i := range messages.Len() {
 		if name := messages.Get(i).Name(); !described[name] {

@@ -50,6 +50,14 @@ func (d *decoder) serverBody(f *ServerFrame) {
 		}
 	case KindGoaway:
 		d.goaway(&f.Goaway)
+	case KindRefresh:
+		for m := d.open(refreshReplyFields); d.next(&m); {
+			f.Refresh.TTL = d.uint32()
+		}
+	case KindPoll:
+		for m := d.open(pollFields); d.next(&m); {
+			f.Poll.Cursor = string(d.str())
+		}
 	}
 }
 
@@ -110,6 +118,16 @@ func (d *decoder) limits(l *Limits) {
 			l.Presence = v
 		case 8:
 			l.Window = v
+		case 9:
+			l.RPC = v
+		case 10:
+			l.Wait = v
+		case 11:
+			l.Queue = v
+		case 12:
+			l.Sessions = v
+		case 13:
+			l.FramesPerS = v
 		}
 	}
 }

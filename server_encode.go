@@ -86,6 +86,14 @@ func (e *encoder) coldReply(f *ServerFrame) {
 		o := e.open(8, presenceReplyFields)
 		e.presenceReply(&f.Presence)
 		e.close(o)
+	case KindRefresh:
+		o := e.open(13, refreshReplyFields)
+		e.uint(1, uint64(f.Refresh.TTL))
+		e.close(o)
+	case KindPoll:
+		o := e.open(14, pollFields)
+		e.str(1, f.Poll.Cursor)
+		e.close(o)
 	default:
 		panic(fmt.Sprintf("BUG: kind %d in a server frame", f.Kind))
 	}
@@ -123,6 +131,11 @@ func (e *encoder) limits(l *Limits) {
 	e.uint(6, uint64(l.Watch))
 	e.uint(7, uint64(l.Presence))
 	e.uint(8, uint64(l.Window))
+	e.uint(9, uint64(l.RPC))
+	e.uint(10, uint64(l.Wait))
+	e.uint(11, uint64(l.Queue))
+	e.uint(12, uint64(l.Sessions))
+	e.uint(13, uint64(l.FramesPerS))
 }
 
 func (e *encoder) sendReply(s *SendReply) {

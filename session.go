@@ -8,3 +8,11 @@ type Welcome struct {
 	Resumed bool
 	Reason  string // why not resumed, when a resume was asked for: "epoch", "too_far", "ahead"
 }
+
+// SessionEdgeShift is where the index of a session's edge process begins in a
+// SessionID: an edge uses the bits below it only, and 0 above is the edge of
+// this process. Indexes are at most SessionEdgeMax.
+const (
+	SessionEdgeShift = 51
+	SessionEdgeMax   = 1<<12 - 1
+)

@@ -43,6 +43,7 @@ type ClientFrame struct {
 	Conversations *Conversations         `protobuf:"bytes,6,opt,name=conversations,proto3" json:"conversations,omitempty"`
 	Ack           *Ack                   `protobuf:"bytes,7,opt,name=ack,proto3" json:"ack,omitempty"`
 	Presence      *Presence              `protobuf:"bytes,8,opt,name=presence,proto3" json:"presence,omitempty"`
+	Refresh       *Refresh               `protobuf:"bytes,9,opt,name=refresh,proto3" json:"refresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,6 +130,13 @@ func (x *ClientFrame) GetAck() *Ack {
 func (x *ClientFrame) GetPresence() *Presence {
 	if x != nil {
 		return x.Presence
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetRefresh() *Refresh {
+	if x != nil {
+		return x.Refresh
 	}
 	return nil
 }
@@ -621,6 +629,50 @@ func (x *Presence) GetGet() []string {
 	return nil
 }
 
+type Refresh struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refresh) Reset() {
+	*x = Refresh{}
+	mi := &file_godwit_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refresh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refresh) ProtoMessage() {}
+
+func (x *Refresh) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refresh.ProtoReflect.Descriptor instead.
+func (*Refresh) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Refresh) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 type ServerFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // of the request answered
@@ -635,13 +687,15 @@ type ServerFrame struct {
 	Skip          *Skip                  `protobuf:"bytes,10,opt,name=skip,proto3" json:"skip,omitempty"`
 	Resumed       *Resumed               `protobuf:"bytes,11,opt,name=resumed,proto3" json:"resumed,omitempty"`
 	Goaway        *Goaway                `protobuf:"bytes,12,opt,name=goaway,proto3" json:"goaway,omitempty"`
+	Refresh       *RefreshReply          `protobuf:"bytes,13,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	Poll          *Poll                  `protobuf:"bytes,14,opt,name=poll,proto3" json:"poll,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServerFrame) Reset() {
 	*x = ServerFrame{}
-	mi := &file_godwit_proto_msgTypes[9]
+	mi := &file_godwit_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +707,7 @@ func (x *ServerFrame) String() string {
 func (*ServerFrame) ProtoMessage() {}
 
 func (x *ServerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[9]
+	mi := &file_godwit_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,7 +720,7 @@ func (x *ServerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerFrame.ProtoReflect.Descriptor instead.
 func (*ServerFrame) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{9}
+	return file_godwit_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServerFrame) GetId() uint64 {
@@ -753,6 +807,20 @@ func (x *ServerFrame) GetGoaway() *Goaway {
 	return nil
 }
 
+func (x *ServerFrame) GetRefresh() *RefreshReply {
+	if x != nil {
+		return x.Refresh
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetPoll() *Poll {
+	if x != nil {
+		return x.Poll
+	}
+	return nil
+}
+
 type ConnectReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -775,7 +843,7 @@ type ConnectReply struct {
 
 func (x *ConnectReply) Reset() {
 	*x = ConnectReply{}
-	mi := &file_godwit_proto_msgTypes[10]
+	mi := &file_godwit_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +855,7 @@ func (x *ConnectReply) String() string {
 func (*ConnectReply) ProtoMessage() {}
 
 func (x *ConnectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[10]
+	mi := &file_godwit_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +868,7 @@ func (x *ConnectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectReply.ProtoReflect.Descriptor instead.
 func (*ConnectReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{10}
+	return file_godwit_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ConnectReply) GetSession() string {
@@ -911,13 +979,18 @@ type Limits struct {
 	Watch         uint32                 `protobuf:"varint,6,opt,name=watch,proto3" json:"watch,omitempty"`
 	Presence      uint32                 `protobuf:"varint,7,opt,name=presence,proto3" json:"presence,omitempty"`
 	Window        uint32                 `protobuf:"varint,8,opt,name=window,proto3" json:"window,omitempty"`
+	Rpc           uint32                 `protobuf:"varint,9,opt,name=rpc,proto3" json:"rpc,omitempty"`      // commands
+	Wait          uint32                 `protobuf:"varint,10,opt,name=wait,proto3" json:"wait,omitempty"`   // s
+	Queue         uint32                 `protobuf:"varint,11,opt,name=queue,proto3" json:"queue,omitempty"` // bytes
+	Sessions      uint32                 `protobuf:"varint,12,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	FramesPerS    uint32                 `protobuf:"varint,13,opt,name=frames_per_s,proto3" json:"frames_per_s,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_godwit_proto_msgTypes[11]
+	mi := &file_godwit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1002,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[11]
+	mi := &file_godwit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1015,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{11}
+	return file_godwit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Limits) GetFrame() uint32 {
@@ -1001,6 +1074,41 @@ func (x *Limits) GetWindow() uint32 {
 	return 0
 }
 
+func (x *Limits) GetRpc() uint32 {
+	if x != nil {
+		return x.Rpc
+	}
+	return 0
+}
+
+func (x *Limits) GetWait() uint32 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+func (x *Limits) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Limits) GetSessions() uint32 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *Limits) GetFramesPerS() uint32 {
+	if x != nil {
+		return x.FramesPerS
+	}
+	return 0
+}
+
 type SendReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -1015,7 +1123,7 @@ type SendReply struct {
 
 func (x *SendReply) Reset() {
 	*x = SendReply{}
-	mi := &file_godwit_proto_msgTypes[12]
+	mi := &file_godwit_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1135,7 @@ func (x *SendReply) String() string {
 func (*SendReply) ProtoMessage() {}
 
 func (x *SendReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[12]
+	mi := &file_godwit_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1148,7 @@ func (x *SendReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendReply.ProtoReflect.Descriptor instead.
 func (*SendReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{12}
+	return file_godwit_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SendReply) GetState() string {
@@ -1095,7 +1203,7 @@ type SyncReply struct {
 
 func (x *SyncReply) Reset() {
 	*x = SyncReply{}
-	mi := &file_godwit_proto_msgTypes[13]
+	mi := &file_godwit_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1215,7 @@ func (x *SyncReply) String() string {
 func (*SyncReply) ProtoMessage() {}
 
 func (x *SyncReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[13]
+	mi := &file_godwit_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1228,7 @@ func (x *SyncReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncReply.ProtoReflect.Descriptor instead.
 func (*SyncReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{13}
+	return file_godwit_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SyncReply) GetEntries() []*Entry {
@@ -1147,7 +1255,7 @@ type HistoryReply struct {
 
 func (x *HistoryReply) Reset() {
 	*x = HistoryReply{}
-	mi := &file_godwit_proto_msgTypes[14]
+	mi := &file_godwit_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1267,7 @@ func (x *HistoryReply) String() string {
 func (*HistoryReply) ProtoMessage() {}
 
 func (x *HistoryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[14]
+	mi := &file_godwit_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1280,7 @@ func (x *HistoryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryReply.ProtoReflect.Descriptor instead.
 func (*HistoryReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{14}
+	return file_godwit_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HistoryReply) GetEntries() []*Entry {
@@ -1200,7 +1308,7 @@ type ConversationsReply struct {
 
 func (x *ConversationsReply) Reset() {
 	*x = ConversationsReply{}
-	mi := &file_godwit_proto_msgTypes[15]
+	mi := &file_godwit_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1320,7 @@ func (x *ConversationsReply) String() string {
 func (*ConversationsReply) ProtoMessage() {}
 
 func (x *ConversationsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[15]
+	mi := &file_godwit_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1333,7 @@ func (x *ConversationsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationsReply.ProtoReflect.Descriptor instead.
 func (*ConversationsReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{15}
+	return file_godwit_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ConversationsReply) GetItems() []*ConversationItem {
@@ -1261,7 +1369,7 @@ type ConversationItem struct {
 
 func (x *ConversationItem) Reset() {
 	*x = ConversationItem{}
-	mi := &file_godwit_proto_msgTypes[16]
+	mi := &file_godwit_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1381,7 @@ func (x *ConversationItem) String() string {
 func (*ConversationItem) ProtoMessage() {}
 
 func (x *ConversationItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[16]
+	mi := &file_godwit_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1394,7 @@ func (x *ConversationItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationItem.ProtoReflect.Descriptor instead.
 func (*ConversationItem) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{16}
+	return file_godwit_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ConversationItem) GetConv() string {
@@ -1326,7 +1434,7 @@ type PresenceReply struct {
 
 func (x *PresenceReply) Reset() {
 	*x = PresenceReply{}
-	mi := &file_godwit_proto_msgTypes[17]
+	mi := &file_godwit_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1446,7 @@ func (x *PresenceReply) String() string {
 func (*PresenceReply) ProtoMessage() {}
 
 func (x *PresenceReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[17]
+	mi := &file_godwit_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1459,7 @@ func (x *PresenceReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReply.ProtoReflect.Descriptor instead.
 func (*PresenceReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{17}
+	return file_godwit_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PresenceReply) GetUsers() []*PresenceItem {
@@ -1372,7 +1480,7 @@ type PresenceItem struct {
 
 func (x *PresenceItem) Reset() {
 	*x = PresenceItem{}
-	mi := &file_godwit_proto_msgTypes[18]
+	mi := &file_godwit_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1492,7 @@ func (x *PresenceItem) String() string {
 func (*PresenceItem) ProtoMessage() {}
 
 func (x *PresenceItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[18]
+	mi := &file_godwit_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1505,7 @@ func (x *PresenceItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceItem.ProtoReflect.Descriptor instead.
 func (*PresenceItem) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{18}
+	return file_godwit_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PresenceItem) GetUser() string {
@@ -1434,7 +1542,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_godwit_proto_msgTypes[19]
+	mi := &file_godwit_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1554,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[19]
+	mi := &file_godwit_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1567,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{19}
+	return file_godwit_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -1499,7 +1607,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_godwit_proto_msgTypes[20]
+	mi := &file_godwit_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1619,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[20]
+	mi := &file_godwit_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1632,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{20}
+	return file_godwit_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Message) GetMid() string {
@@ -1596,7 +1704,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_godwit_proto_msgTypes[21]
+	mi := &file_godwit_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1608,7 +1716,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[21]
+	mi := &file_godwit_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1621,7 +1729,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{21}
+	return file_godwit_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Error) GetCode() string {
@@ -1669,7 +1777,7 @@ type Skip struct {
 
 func (x *Skip) Reset() {
 	*x = Skip{}
-	mi := &file_godwit_proto_msgTypes[22]
+	mi := &file_godwit_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1789,7 @@ func (x *Skip) String() string {
 func (*Skip) ProtoMessage() {}
 
 func (x *Skip) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[22]
+	mi := &file_godwit_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1802,7 @@ func (x *Skip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skip.ProtoReflect.Descriptor instead.
 func (*Skip) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{22}
+	return file_godwit_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Skip) GetFrom() uint64 {
@@ -1720,7 +1828,7 @@ type Resumed struct {
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_godwit_proto_msgTypes[23]
+	mi := &file_godwit_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1840,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[23]
+	mi := &file_godwit_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1853,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{23}
+	return file_godwit_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Resumed) GetSeq() uint64 {
@@ -1767,7 +1875,7 @@ type Goaway struct {
 
 func (x *Goaway) Reset() {
 	*x = Goaway{}
-	mi := &file_godwit_proto_msgTypes[24]
+	mi := &file_godwit_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1887,7 @@ func (x *Goaway) String() string {
 func (*Goaway) ProtoMessage() {}
 
 func (x *Goaway) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[24]
+	mi := &file_godwit_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1900,7 @@ func (x *Goaway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goaway.ProtoReflect.Descriptor instead.
 func (*Goaway) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{24}
+	return file_godwit_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Goaway) GetReason() string {
@@ -1823,11 +1931,99 @@ func (x *Goaway) GetUrl() string {
 	return ""
 }
 
+type RefreshReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ttl           uint32                 `protobuf:"varint,1,opt,name=ttl,proto3" json:"ttl,omitempty"` // s
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshReply) Reset() {
+	*x = RefreshReply{}
+	mi := &file_godwit_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshReply) ProtoMessage() {}
+
+func (x *RefreshReply) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshReply.ProtoReflect.Descriptor instead.
+func (*RefreshReply) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RefreshReply) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+type Poll struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cursor        string                 `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"` // opaque
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Poll) Reset() {
+	*x = Poll{}
+	mi := &file_godwit_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Poll) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Poll) ProtoMessage() {}
+
+func (x *Poll) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Poll.ProtoReflect.Descriptor instead.
+func (*Poll) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Poll) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
 var File_godwit_proto protoreflect.FileDescriptor
 
 const file_godwit_proto_rawDesc = "" +
 	"\n" +
-	"\fgodwit.proto\x12\tgodwit.v1\"\xd6\x02\n" +
+	"\fgodwit.proto\x12\tgodwit.v1\"\x84\x03\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\aconnect\x18\x02 \x01(\v2\x12.godwit.v1.ConnectR\aconnect\x12#\n" +
@@ -1836,7 +2032,8 @@ const file_godwit_proto_rawDesc = "" +
 	"\ahistory\x18\x05 \x01(\v2\x12.godwit.v1.HistoryR\ahistory\x12>\n" +
 	"\rconversations\x18\x06 \x01(\v2\x18.godwit.v1.ConversationsR\rconversations\x12 \n" +
 	"\x03ack\x18\a \x01(\v2\x0e.godwit.v1.AckR\x03ack\x12/\n" +
-	"\bpresence\x18\b \x01(\v2\x13.godwit.v1.PresenceR\bpresence\"v\n" +
+	"\bpresence\x18\b \x01(\v2\x13.godwit.v1.PresenceR\bpresence\x12,\n" +
+	"\arefresh\x18\t \x01(\v2\x12.godwit.v1.RefreshR\arefresh\"v\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
@@ -1872,7 +2069,9 @@ const file_godwit_proto_rawDesc = "" +
 	"\x03Ack\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x1c\n" +
 	"\bPresence\x12\x10\n" +
-	"\x03get\x18\x01 \x03(\tR\x03get\"\x9a\x04\n" +
+	"\x03get\x18\x01 \x03(\tR\x03get\"\x1f\n" +
+	"\aRefresh\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"\xf2\x04\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
 	"\aconnect\x18\x02 \x01(\v2\x17.godwit.v1.ConnectReplyR\aconnect\x12(\n" +
@@ -1886,7 +2085,9 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04skip\x18\n" +
 	" \x01(\v2\x0f.godwit.v1.SkipR\x04skip\x12,\n" +
 	"\aresumed\x18\v \x01(\v2\x12.godwit.v1.ResumedR\aresumed\x12)\n" +
-	"\x06goaway\x18\f \x01(\v2\x11.godwit.v1.GoawayR\x06goaway\"\xd3\x02\n" +
+	"\x06goaway\x18\f \x01(\v2\x11.godwit.v1.GoawayR\x06goaway\x121\n" +
+	"\arefresh\x18\r \x01(\v2\x17.godwit.v1.RefreshReplyR\arefresh\x12#\n" +
+	"\x04poll\x18\x0e \x01(\v2\x0f.godwit.v1.PollR\x04poll\"\xd3\x02\n" +
 	"\fConnectReply\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
@@ -1902,7 +2103,7 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04user\x18\v \x01(\tR\x04user\x12\x16\n" +
 	"\x06device\x18\f \x01(\tR\x06device\x12\x12\n" +
 	"\x04caps\x18\r \x03(\tR\x04caps\x12)\n" +
-	"\x06limits\x18\x0e \x01(\v2\x11.godwit.v1.LimitsR\x06limits\"\xcc\x01\n" +
+	"\x06limits\x18\x0e \x01(\v2\x11.godwit.v1.LimitsR\x06limits\"\xc8\x02\n" +
 	"\x06Limits\x12\x14\n" +
 	"\x05frame\x18\x01 \x01(\rR\x05frame\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\rR\x04body\x12\x1a\n" +
@@ -1913,7 +2114,13 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04page\x18\x05 \x01(\rR\x04page\x12\x14\n" +
 	"\x05watch\x18\x06 \x01(\rR\x05watch\x12\x1a\n" +
 	"\bpresence\x18\a \x01(\rR\bpresence\x12\x16\n" +
-	"\x06window\x18\b \x01(\rR\x06window\"\x7f\n" +
+	"\x06window\x18\b \x01(\rR\x06window\x12\x10\n" +
+	"\x03rpc\x18\t \x01(\rR\x03rpc\x12\x12\n" +
+	"\x04wait\x18\n" +
+	" \x01(\rR\x04wait\x12\x14\n" +
+	"\x05queue\x18\v \x01(\rR\x05queue\x12\x1a\n" +
+	"\bsessions\x18\f \x01(\rR\bsessions\x12\"\n" +
+	"\fframes_per_s\x18\r \x01(\rR\fframes_per_s\"\x7f\n" +
 	"\tSendReply\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x10\n" +
@@ -1972,7 +2179,11 @@ const file_godwit_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x1a\n" +
 	"\bafter_ms\x18\x02 \x01(\rR\bafter_ms\x12\x1c\n" +
 	"\tspread_ms\x18\x03 \x01(\rR\tspread_ms\x12\x10\n" +
-	"\x03url\x18\x04 \x01(\tR\x03urlB/Z-github.com/godwit-im/godwit/internal/godwitpbb\x06proto3"
+	"\x03url\x18\x04 \x01(\tR\x03url\" \n" +
+	"\fRefreshReply\x12\x10\n" +
+	"\x03ttl\x18\x01 \x01(\rR\x03ttl\"\x1e\n" +
+	"\x04Poll\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\tR\x06cursorB/Z-github.com/godwit-im/godwit/internal/godwitpbb\x06proto3"
 
 var (
 	file_godwit_proto_rawDescOnce sync.Once
@@ -1986,7 +2197,7 @@ func file_godwit_proto_rawDescGZIP() []byte {
 	return file_godwit_proto_rawDescData
 }
 
-var file_godwit_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_godwit_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_godwit_proto_goTypes = []any{
 	(*ClientFrame)(nil),        // 0: godwit.v1.ClientFrame
 	(*Connect)(nil),            // 1: godwit.v1.Connect
@@ -1997,22 +2208,25 @@ var file_godwit_proto_goTypes = []any{
 	(*Conversations)(nil),      // 6: godwit.v1.Conversations
 	(*Ack)(nil),                // 7: godwit.v1.Ack
 	(*Presence)(nil),           // 8: godwit.v1.Presence
-	(*ServerFrame)(nil),        // 9: godwit.v1.ServerFrame
-	(*ConnectReply)(nil),       // 10: godwit.v1.ConnectReply
-	(*Limits)(nil),             // 11: godwit.v1.Limits
-	(*SendReply)(nil),          // 12: godwit.v1.SendReply
-	(*SyncReply)(nil),          // 13: godwit.v1.SyncReply
-	(*HistoryReply)(nil),       // 14: godwit.v1.HistoryReply
-	(*ConversationsReply)(nil), // 15: godwit.v1.ConversationsReply
-	(*ConversationItem)(nil),   // 16: godwit.v1.ConversationItem
-	(*PresenceReply)(nil),      // 17: godwit.v1.PresenceReply
-	(*PresenceItem)(nil),       // 18: godwit.v1.PresenceItem
-	(*Entry)(nil),              // 19: godwit.v1.Entry
-	(*Message)(nil),            // 20: godwit.v1.Message
-	(*Error)(nil),              // 21: godwit.v1.Error
-	(*Skip)(nil),               // 22: godwit.v1.Skip
-	(*Resumed)(nil),            // 23: godwit.v1.Resumed
-	(*Goaway)(nil),             // 24: godwit.v1.Goaway
+	(*Refresh)(nil),            // 9: godwit.v1.Refresh
+	(*ServerFrame)(nil),        // 10: godwit.v1.ServerFrame
+	(*ConnectReply)(nil),       // 11: godwit.v1.ConnectReply
+	(*Limits)(nil),             // 12: godwit.v1.Limits
+	(*SendReply)(nil),          // 13: godwit.v1.SendReply
+	(*SyncReply)(nil),          // 14: godwit.v1.SyncReply
+	(*HistoryReply)(nil),       // 15: godwit.v1.HistoryReply
+	(*ConversationsReply)(nil), // 16: godwit.v1.ConversationsReply
+	(*ConversationItem)(nil),   // 17: godwit.v1.ConversationItem
+	(*PresenceReply)(nil),      // 18: godwit.v1.PresenceReply
+	(*PresenceItem)(nil),       // 19: godwit.v1.PresenceItem
+	(*Entry)(nil),              // 20: godwit.v1.Entry
+	(*Message)(nil),            // 21: godwit.v1.Message
+	(*Error)(nil),              // 22: godwit.v1.Error
+	(*Skip)(nil),               // 23: godwit.v1.Skip
+	(*Resumed)(nil),            // 24: godwit.v1.Resumed
+	(*Goaway)(nil),             // 25: godwit.v1.Goaway
+	(*RefreshReply)(nil),       // 26: godwit.v1.RefreshReply
+	(*Poll)(nil),               // 27: godwit.v1.Poll
 }
 var file_godwit_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ClientFrame.connect:type_name -> godwit.v1.Connect
@@ -2022,31 +2236,34 @@ var file_godwit_proto_depIdxs = []int32{
 	6,  // 4: godwit.v1.ClientFrame.conversations:type_name -> godwit.v1.Conversations
 	7,  // 5: godwit.v1.ClientFrame.ack:type_name -> godwit.v1.Ack
 	8,  // 6: godwit.v1.ClientFrame.presence:type_name -> godwit.v1.Presence
-	2,  // 7: godwit.v1.Connect.resume:type_name -> godwit.v1.Resume
-	10, // 8: godwit.v1.ServerFrame.connect:type_name -> godwit.v1.ConnectReply
-	12, // 9: godwit.v1.ServerFrame.send:type_name -> godwit.v1.SendReply
-	13, // 10: godwit.v1.ServerFrame.sync:type_name -> godwit.v1.SyncReply
-	14, // 11: godwit.v1.ServerFrame.history:type_name -> godwit.v1.HistoryReply
-	15, // 12: godwit.v1.ServerFrame.conversations:type_name -> godwit.v1.ConversationsReply
-	19, // 13: godwit.v1.ServerFrame.ev:type_name -> godwit.v1.Entry
-	17, // 14: godwit.v1.ServerFrame.presence:type_name -> godwit.v1.PresenceReply
-	21, // 15: godwit.v1.ServerFrame.error:type_name -> godwit.v1.Error
-	22, // 16: godwit.v1.ServerFrame.skip:type_name -> godwit.v1.Skip
-	23, // 17: godwit.v1.ServerFrame.resumed:type_name -> godwit.v1.Resumed
-	24, // 18: godwit.v1.ServerFrame.goaway:type_name -> godwit.v1.Goaway
-	11, // 19: godwit.v1.ConnectReply.limits:type_name -> godwit.v1.Limits
-	19, // 20: godwit.v1.SyncReply.entries:type_name -> godwit.v1.Entry
-	19, // 21: godwit.v1.HistoryReply.entries:type_name -> godwit.v1.Entry
-	16, // 22: godwit.v1.ConversationsReply.items:type_name -> godwit.v1.ConversationItem
-	19, // 23: godwit.v1.ConversationItem.last:type_name -> godwit.v1.Entry
-	18, // 24: godwit.v1.PresenceReply.users:type_name -> godwit.v1.PresenceItem
-	20, // 25: godwit.v1.Entry.msg:type_name -> godwit.v1.Message
-	22, // 26: godwit.v1.Entry.skip:type_name -> godwit.v1.Skip
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	9,  // 7: godwit.v1.ClientFrame.refresh:type_name -> godwit.v1.Refresh
+	2,  // 8: godwit.v1.Connect.resume:type_name -> godwit.v1.Resume
+	11, // 9: godwit.v1.ServerFrame.connect:type_name -> godwit.v1.ConnectReply
+	13, // 10: godwit.v1.ServerFrame.send:type_name -> godwit.v1.SendReply
+	14, // 11: godwit.v1.ServerFrame.sync:type_name -> godwit.v1.SyncReply
+	15, // 12: godwit.v1.ServerFrame.history:type_name -> godwit.v1.HistoryReply
+	16, // 13: godwit.v1.ServerFrame.conversations:type_name -> godwit.v1.ConversationsReply
+	20, // 14: godwit.v1.ServerFrame.ev:type_name -> godwit.v1.Entry
+	18, // 15: godwit.v1.ServerFrame.presence:type_name -> godwit.v1.PresenceReply
+	22, // 16: godwit.v1.ServerFrame.error:type_name -> godwit.v1.Error
+	23, // 17: godwit.v1.ServerFrame.skip:type_name -> godwit.v1.Skip
+	24, // 18: godwit.v1.ServerFrame.resumed:type_name -> godwit.v1.Resumed
+	25, // 19: godwit.v1.ServerFrame.goaway:type_name -> godwit.v1.Goaway
+	26, // 20: godwit.v1.ServerFrame.refresh:type_name -> godwit.v1.RefreshReply
+	27, // 21: godwit.v1.ServerFrame.poll:type_name -> godwit.v1.Poll
+	12, // 22: godwit.v1.ConnectReply.limits:type_name -> godwit.v1.Limits
+	20, // 23: godwit.v1.SyncReply.entries:type_name -> godwit.v1.Entry
+	20, // 24: godwit.v1.HistoryReply.entries:type_name -> godwit.v1.Entry
+	17, // 25: godwit.v1.ConversationsReply.items:type_name -> godwit.v1.ConversationItem
+	20, // 26: godwit.v1.ConversationItem.last:type_name -> godwit.v1.Entry
+	19, // 27: godwit.v1.PresenceReply.users:type_name -> godwit.v1.PresenceItem
+	21, // 28: godwit.v1.Entry.msg:type_name -> godwit.v1.Message
+	23, // 29: godwit.v1.Entry.skip:type_name -> godwit.v1.Skip
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_godwit_proto_init() }
@@ -2056,14 +2273,14 @@ func file_godwit_proto_init() {
 	}
 	file_godwit_proto_msgTypes[3].OneofWrappers = []any{}
 	file_godwit_proto_msgTypes[5].OneofWrappers = []any{}
-	file_godwit_proto_msgTypes[20].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[21].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_proto_rawDesc), len(file_godwit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
