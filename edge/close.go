@@ -2,7 +2,6 @@ package edge
 
 import (
 	"strconv"
-	"syscall"
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge/ws"
@@ -126,14 +125,7 @@ func (l *loop) finish(s *session) {
 	}
 	if !s.shut && s.conn.OutboundBuffered() == 0 {
 		s.shut, s.hangUp = true, false
-		_ = syscall.Shutdown(s.conn.Fd(), syscall.SHUT_WR)
-	}
-}
-
-// drop closes the connection at once; OnClose runs before it returns.
-func (l *loop) drop(s *session) {
-	if s.conn != nil {
-		_ = l.events.Close(s.conn)
+		l.shutWrite(s)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 type Config struct {
 	// Listen is host:port; port 0 takes a free one, see Edge.Addr.
 	Listen string
-	// Loops is the number of event loops, 1 to 256; each occupies a P while it
+	// Loops is the number of event loops, 1 to 64; each occupies a P while it
 	// waits, so keep it below GOMAXPROCS. Default max(1, GOMAXPROCS-1).
 	Loops int
 	// Node names this process in the connect reply. Default "edge".
@@ -43,7 +43,7 @@ type Config struct {
 	// is closed with 4202. Default 2 MiB.
 	OutboundBytesMax int
 	// ConnectionsMax refuses connections above it (503). Default and upper bound:
-	// what RLIMIT_NOFILE leaves after FilesReserved, at most 16 million a loop.
+	// what RLIMIT_NOFILE leaves after FilesReserved, at most 4 million a loop.
 	ConnectionsMax int
 	// FilesReserved is kept free below RLIMIT_NOFILE for everything else this
 	// process opens: at EMFILE gnet would stop. Default and minimum 512.
@@ -59,6 +59,9 @@ type Config struct {
 	Static func(path string) (contentType string, body []byte, ok bool)
 	// PagePolicy is the Content-Security-Policy of what Static serves; empty: none.
 	PagePolicy string
+	// EchoPath serves a WebSocket echo without access control, for conformance
+	// suites and benchmarks. Empty: none.
+	EchoPath string
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier

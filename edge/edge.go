@@ -24,7 +24,7 @@ type Edge struct {
 	cfg            Config
 	ticks          tickCounts
 	window         window
-	ws             ws.Config
+	ws, echoWS     ws.Config
 	pings          [2][]byte // the ping frame, by encoding bit
 	loops          []*loop
 	verify         verifiers
@@ -76,6 +76,7 @@ func New(cfg Config) (*Edge, error) {
 		ticks:          newTickCounts(&cfg),
 		window:         window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
 		ws:             ws.Config{MessageMaxBytes: int(cfg.Limits.Frame), FragmentsMax: fragmentsMax},
+		echoWS:         ws.Config{MessageMaxBytes: echoBytesMax, FragmentsMax: echoFragmentsMax},
 		connectionsMax: room,
 		yielded:        make(chan *loop, cfg.Loops),
 		empty:          make(chan struct{}, 1),

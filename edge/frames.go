@@ -19,7 +19,7 @@ func (l *loop) readFrames(s *session) {
 	s.need = 0
 	state := s.state
 	for used < len(window) && s.state == state {
-		ev, n, need, err := s.reader.Message(&l.edge.ws, window[used:], buf)
+		ev, n, need, err := s.reader.Message(l.wsConfig(s), window[used:], buf)
 		used += n
 		if err != nil {
 			l.brokenWS(s, err)
@@ -75,14 +75,15 @@ func (l *loop) event(s *session, ev ws.Event) {
 	case ws.Pong:
 		l.countControl(s)
 	default:
-		if s.state == stateClosing {
-			return
-		}
-		if ev.Op != opcode(s.encoding) {
+		switch {
+		case s.state == stateClosing:
+		case s.state == stateEcho:
+			l.echo(s, ev.Op, ev.Payload)
+		case ev.Op != opcode(s.encoding):
 			l.closeSession(s, closeOpcode)
-			return
+		default:
+			l.message(s, ev.Payload)
 		}
-		l.message(s, ev.Payload)
 	}
 }
 

@@ -110,7 +110,7 @@ func (l *loop) read(s *session) {
 		switch {
 		case s.state == stateHead:
 			l.readHead(s)
-		case s.state == stateFirst, s.state == stateLive, s.state == stateClosing && s.upgraded:
+		case s.state == stateFirst, s.state == stateLive, s.state == stateEcho, s.state == stateClosing && s.upgraded:
 			l.readFrames(s)
 		case s.state == stateClosing:
 			l.discard(s, n)

@@ -38,6 +38,8 @@ func (l *loop) readHead(s *session) {
 		l.refuse(s, 403, "This server answers to loopback names only.")
 	case string(l.request.Path) == SocketPath:
 		l.upgrade(s, n)
+	case l.edge.cfg.EchoPath != "" && string(l.request.Path) == l.edge.cfg.EchoPath:
+		l.upgradeEcho(s, n)
 	default:
 		l.static(s, n, len(window) > n)
 	}

@@ -276,6 +276,8 @@ func (l *loop) overdue(s *session) {
 		l.closeSession(s, closeNoAnswer)
 	case stateClosing:
 		l.drop(s)
+	case stateEcho:
+		l.keepEcho(s)
 	default:
 		panic("BUG: deadline in an unexpected state")
 	}

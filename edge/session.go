@@ -5,7 +5,6 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge/ws"
-	"github.com/panjf2000/gnet/v2"
 )
 
 // state is where a connection stands. Arrows: head → verifying (a token came
@@ -21,13 +20,14 @@ const (
 	stateToken           // the connect frame's token is being verified
 	stateOpening         // the chat tier was asked to open the session
 	stateLive            // frames flow
+	stateEcho            // messages go back as they come
 	stateClosing         // a close frame or a last answer was written; input is thrown away
 )
 
 // session is one connection. Only its loop touches it. While idle it holds no
 // buffers: a message in the middle of its fragments borrows one from the loop.
 type session struct {
-	conn     gnet.Conn // nil: the slot is free
+	conn     stream // nil: the slot is free
 	user     godwit.UserID
 	device   string
 	flow     delivery
@@ -68,12 +68,12 @@ type opening struct {
 }
 
 // The bits of a godwit.SessionID, from the lowest: encoding, loop, slot,
-// generation. Reply and Deliver read the first two without a lock.
+// generation, and from godwit.SessionEdgeShift on 0. Reply and Deliver read the first two without a lock.
 const (
 	encodingBits = 1
-	loopBits     = 8
-	slotBits     = 24
-	genMax       = 1<<(63-encodingBits-loopBits-slotBits) - 1
+	loopBits     = 6
+	slotBits     = 22
+	genMax       = 1<<(godwit.SessionEdgeShift-encodingBits-loopBits-slotBits) - 1
 
 	loopShift = encodingBits
 	slotShift = loopShift + loopBits

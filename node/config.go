@@ -34,6 +34,8 @@ type Config struct {
 	Program string `yaml:"-" env:"-"`
 	// Static serves paths that are not of the protocol; nil serves nothing.
 	Static func(path string) (contentType string, body []byte, ok bool) `yaml:"-" env:"-"`
+	// EchoPath serves a WebSocket echo without access control; only with Dev.
+	EchoPath string `yaml:"-" env:"-"`
 	// OpsRoutes are added to the ops endpoint, by pattern of http.ServeMux.
 	OpsRoutes map[string]http.Handler `yaml:"-" env:"-"`
 
@@ -56,7 +58,7 @@ type AuthConfig struct {
 
 // EdgeConfig tunes client connections.
 type EdgeConfig struct {
-	Loops       int      `yaml:"loops" env:"LOOPS" doc:"Event loops, 1 to 256; each occupies a core while it waits. 0: one less than there are cores, at least 1."`
+	Loops       int      `yaml:"loops" env:"LOOPS" doc:"Event loops, 1 to 64; each occupies a core while it waits. 0: one less than there are cores, at least 1."`
 	Connections int      `yaml:"connections" env:"CONNECTIONS" doc:"Connections held at once; more are refused with 503. 0: as many as open files allow."`
 	Ping        Duration `yaml:"ping" env:"PING" doc:"Mean time between pings, 1s to 40s. Shorter finds lost clients sooner, longer spares batteries."`
 	Outbound    Size     `yaml:"outbound" env:"OUTBOUND" doc:"Bytes that may wait for a slow reader before it is closed with 4202; it resumes and loses nothing."`

@@ -123,10 +123,15 @@ func (n *Node) now() int64 { return n.cfg.Clock().UnixMilli() }
 
 func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config {
 	l := &n.cfg.Limits
+	echo := ""
+	if n.cfg.Dev {
+		echo = n.cfg.EchoPath
+	}
 	return edge.Config{
-		Listen: n.cfg.Listen,
-		Loops:  n.cfg.Edge.Loops,
-		Node:   n.cfg.Node,
+		EchoPath: echo,
+		Listen:   n.cfg.Listen,
+		Loops:    n.cfg.Edge.Loops,
+		Node:     n.cfg.Node,
 		Limits: godwit.Limits{
 			Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
 			Page: l.Page, Presence: l.Presence, Window: l.Window,

@@ -97,7 +97,7 @@ func (cfg *Config) checkLog(bad *complaints) {
 
 func (cfg *Config) checkEdge(bad *complaints) {
 	e := &cfg.Edge
-	bad.unless(e.Loops >= 0 && e.Loops <= 256, "edge.loops", "is %d; it must be 0 to 256", e.Loops)
+	bad.unless(e.Loops >= 0 && e.Loops <= 64, "edge.loops", "is %d; it must be 0 to 64", e.Loops)
 	bad.unless(e.Connections >= 0, "edge.connections", "is %d; it must not be negative", e.Connections)
 	bad.unless(between(time.Duration(e.Ping), time.Second, 40*time.Second), "edge.ping", "is %s; it must be 1s to 40s", e.Ping)
 	bad.unless(between(e.Outbound, 128<<10, 1<<30), "edge.outbound", "is %s; it must be 128KiB to 1GiB", e.Outbound)

@@ -44,7 +44,7 @@ func TestConfigCheckSaysWhatIsWrongAndWhatToDo(t *testing.T) {
 	f("auth.keys_file: ", "no such file", "auth: {keys_file: /nowhere/keys, issuer: i, audience: a}\n")
 	f("log.level ", "debug, info, warn or error", "dev: true\nlog: {level: loud}\n")
 	f("log.format ", "text or json", "dev: true\nlog: {format: xml}\n")
-	f("edge.loops ", "0 to 256", "dev: true\nedge: {loops: 1000}\n")
+	f("edge.loops ", "0 to 64", "dev: true\nedge: {loops: 1000}\n")
 	f("edge.ping", "such as 500ms, 25s or 2m", "dev: true\nedge: {ping: 25}\n")
 	f("edge.origins ", "scheme://host", "dev: true\nedge: {origins: [chat.example]}\n")
 	f("limits.body", "KiB, MiB or GiB", "dev: true\nlimits: {body: 1 MB}\n")

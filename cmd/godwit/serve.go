@@ -46,6 +46,7 @@ GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 
 func (a *app) serve(ctx context.Context, cfg node.Config) error {
 	cfg.Static = web.Asset
+	cfg.EchoPath = echoPath
 	cfg.Program, _ = programVersion()
 	cfg.Logger = cfg.NewLogger(a.stderr)
 	n, err := node.Open(ctx, cfg)
