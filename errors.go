@@ -69,6 +69,7 @@ const (
 	CloseProtocol     CloseCode = 4000 // a frame was malformed or out of turn
 	CloseVersion      CloseCode = 4001 // no common protocol version
 	CloseReplaced     CloseCode = 4003 // the same device connected again
+	CloseSessions     CloseCode = 4004 // a newer session of the user took the place
 	CloseTooLarge     CloseCode = 4005 // a message over limits.frame
 	CloseNoToken      CloseCode = 4100 // no valid token within the deadline
 	CloseTokenInvalid CloseCode = 4101 // token refused

@@ -20,6 +20,7 @@ type Config struct {
 	PageMax       int // entries of one page, and the page when none is asked for; 100
 	PageBytesMax  int // stored bytes of one page, encoding comes on top; 512 KiB
 	PresenceMax   int // users of one presence request; 100
+	UserSendPerS  int // sustained sends a second of one user, with 2 s of them saved up; 0: not limited
 	ResumeMax     int // entries a resume may replay before it is too far; 5000
 	ReadWorkers   int // goroutines that read; 4
 	ReadQueueMax  int // reads waiting or running; more are refused as unavailable; 4096
@@ -61,6 +62,8 @@ func (c *Config) validate() error {
 		return errors.New("chat: Machine, Store, Edge and Router are required")
 	case c.BodyBytesMax > bodyBytesCap:
 		return fmt.Errorf("chat: BodyBytesMax is %d, at most %d", c.BodyBytesMax, bodyBytesCap)
+	case c.UserSendPerS < 0 || c.UserSendPerS > senderUserPerSMax:
+		return fmt.Errorf("chat: UserSendPerS is %d, it must be 0 to %d", c.UserSendPerS, senderUserPerSMax)
 	case len(c.Machine.groups) != c.Store.Groups():
 		return fmt.Errorf("chat: machine of %d groups on a store of %d", len(c.Machine.groups), c.Store.Groups())
 	}

@@ -14,13 +14,20 @@ func (s *Service) Connect(session godwit.SessionID, user godwit.UserID, device s
 		s.cfg.Edge.Close(session, godwit.CloseOverloaded, godwit.ErrUnavailable.Code)
 		return
 	}
-	if replaced, had := s.cfg.Router.Register(user, device, session); had && replaced != session {
-		s.cfg.Edge.Close(replaced, godwit.CloseReplaced, "replaced")
+	if gone, why := s.cfg.Router.Register(user, device, session); why != 0 && gone != session {
+		s.cfg.Edge.Close(gone, why, giveWayReason(why))
 	}
 	s.startRead(&read{
 		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
 		resume: resume, epoch: epoch, after: resumeSeq,
 	})
+}
+
+func giveWayReason(why godwit.CloseCode) string {
+	if why == godwit.CloseSessions {
+		return "too_many_sessions"
+	}
+	return "replaced"
 }
 
 // Disconnect ends what Connect began.

@@ -60,9 +60,10 @@ type Edge interface {
 	Close(s godwit.SessionID, code godwit.CloseCode, reason string)
 }
 
-// Router knows which sessions a user has. Methods never block.
+// Router knows which sessions a user has. Methods never block. Register names the
+// one session that has to give way, and why; 0: none.
 type Router interface {
-	Register(user godwit.UserID, device string, s godwit.SessionID) (replaced godwit.SessionID, had bool)
+	Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode)
 	Unregister(user godwit.UserID, device string, s godwit.SessionID)
 	Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.SessionID
 	Presence(user godwit.UserID) (online bool, lastSeenMS int64)

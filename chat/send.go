@@ -24,6 +24,10 @@ func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, 
 		s.refuse(session, id, refusal)
 		return
 	}
+	if wait := s.senders.take(user); wait > 0 {
+		s.refuseFor(session, id, godwit.ErrRateLimited, wait)
+		return
+	}
 	src, dst := user.Partition(), userOf(to).Partition()
 	group := s.cfg.Store.Group(src)
 	if group != s.cfg.Store.Group(dst) && !s.forwarder.hasRoom(laneID{src, dst}) {

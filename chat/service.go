@@ -19,6 +19,7 @@ import (
 type Service struct {
 	cfg       Config
 	deadlines *deadlines
+	senders   senders
 	forwarder *forwarder
 	counters  counters
 	sends     sync.Pool // *sendRequest
@@ -50,6 +51,7 @@ func NewService(cfg Config) (*Service, error) {
 		warming:   make(chan godwit.UserID, warmQueueMax),
 		stop:      make(chan struct{}),
 	}
+	s.senders.perS = uint32(cfg.UserSendPerS)
 	s.sends.New = func() any { return &sendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
@@ -115,6 +117,7 @@ func (s *Service) tickLoop() {
 		due = s.deadlines.tick(due[:0])
 		s.counters.late.Add(uint64(len(due)))
 		s.expire(due)
+		s.senders.tick()
 		s.forwarder.tick()
 	}
 }
@@ -144,9 +147,13 @@ func (s *Service) fail(r *request, e *godwit.Error) {
 
 // refuse answers a request with an error.
 func (s *Service) refuse(session godwit.SessionID, id uint64, e *godwit.Error) {
+	s.refuseFor(session, id, e, retryAfter(e))
+}
+
+func (s *Service) refuseFor(session godwit.SessionID, id uint64, e *godwit.Error, retryAfterMS uint32) {
 	s.counters.refused.Add(1)
 	f := s.frames.Get().(*godwit.ServerFrame)
-	*f = godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(retryAfter(e))}
+	*f = godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(retryAfterMS)}
 	s.cfg.Edge.Reply(session, f)
 	s.frames.Put(f)
 }

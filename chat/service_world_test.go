@@ -98,7 +98,7 @@ type memRouter struct {
 	users map[godwit.UserID]map[string]godwit.SessionID
 }
 
-func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID) (godwit.SessionID, bool) {
+func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID) (godwit.SessionID, godwit.CloseCode) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.users[user] == nil {
@@ -106,7 +106,10 @@ func (r *memRouter) Register(user godwit.UserID, device string, s godwit.Session
 	}
 	old, had := r.users[user][device]
 	r.users[user][device] = s
-	return old, had
+	if had {
+		return old, godwit.CloseReplaced
+	}
+	return 0, 0
 }
 
 func (r *memRouter) Unregister(user godwit.UserID, device string, s godwit.SessionID) {

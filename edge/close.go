@@ -26,15 +26,12 @@ var (
 	closeNoToken      = closingOf(godwit.CloseNoToken, "no_token", 0)
 	closeTokenInvalid = closingOf(godwit.CloseTokenInvalid, "token_invalid", 0)
 	closeTokenExpired = closingOf(godwit.CloseTokenExpired, "token_expired", 0)
-	closeOverloaded   = closingOf(godwit.CloseOverloaded, "overloaded", 2000)
 	closeTooEager     = closingOf(godwit.CloseRateLimited, "too_much_ahead", 1000)
 	closeSlowConsumer = closingOf(godwit.CloseSlowConsumer, "slow_consumer", 1000)
 	closeNoAnswer     = closingOf(godwit.CloseInternal, "no_answer", 1000)
 	closePingTimeout  = closingOf(godwit.ClosePingTimeout, "ping_timeout", 0)
 	closeOpcode       = closing{godwit.CloseCode(ws.CodeUnsupported), "message type does not fit the subprotocol"}
 	closeControls     = closing{godwit.CloseCode(ws.CodePolicy), "too many control frames"}
-
-	overloadedReason = []byte(closeOverloaded.reason)
 )
 
 const reasonBytesMax = 64
@@ -97,6 +94,7 @@ func (l *loop) enterClosing(s *session) {
 
 // part ends what Chat.Connect began.
 func (l *loop) part(s *session) {
+	l.endHandshake(s)
 	if s.state == stateLive {
 		l.stats.sessions.Add(-1)
 	}
@@ -135,6 +133,7 @@ func (l *loop) closed(s *session) {
 	if s.lent != nil {
 		s.lent = nil
 	}
+	l.forgetSource(s)
 	l.wheel.cancel(s.slot)
 	s.conn = nil
 	l.stats.connections.Add(-1)

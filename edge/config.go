@@ -23,7 +23,8 @@ type Config struct {
 	Node string
 	// Limits are told to every client and enforced. A zero field takes its
 	// default: frame 65536, body 16384, in-flight 64, page 100, presence 100,
-	// window 512. SendPerS 0 means sends are not rate limited.
+	// window 512, sessions 32 (held by the router), rpc 50, wait 60. SendPerS and FramesPerS 0 mean
+	// not limited. Queue is OutboundBytesMax.
 	Limits godwit.Limits
 	// WindowBytesMax bounds event frames written and not acked. Default 1 MiB.
 	WindowBytesMax int
@@ -68,6 +69,15 @@ type Config struct {
 	// VerifyQueueMax bounds tokens waiting to be verified; above it a session is
 	// told to come back later (4200, 503). Default 4096.
 	VerifyQueueMax int
+	// PerSourceMax bounds the sockets of one address (IPv6: of one /64) that have
+	// not shown a good token; more are refused (429). Default 1024.
+	PerSourceMax int
+	// HandshakesMax bounds the sessions whose token is being verified or that the
+	// chat tier is opening; more are told to come back (503, 4200). Default 1024.
+	HandshakesMax int
+	// MemoryMax is the budget of the process in bytes. From 7/8 of it on newcomers
+	// are told to come back; above it the slowest readers are closed (4202). 0: none.
+	MemoryMax int64
 	// Clock gives ms since the Unix epoch for token ends and the connect reply.
 	// Default time.Now.
 	Clock func() int64
@@ -77,6 +87,9 @@ type Config struct {
 	// tests: monotonic ms for every timer, and how often it is looked at.
 	monotonic func() int64
 	tickEvery time.Duration
+	// tests: what memory is in use, and how often it is looked at.
+	readMemory func() int64
+	lookEvery  time.Duration
 }
 
 const (
@@ -107,6 +120,9 @@ func (c *Config) validate() error {
 	defaulted(&c.Limits.Page, 100)
 	defaulted(&c.Limits.Presence, 100)
 	defaulted(&c.Limits.Window, 512)
+	defaulted(&c.Limits.Sessions, 32)
+	defaulted(&c.Limits.RPC, 50)
+	defaulted(&c.Limits.Wait, 60)
 	defaulted(&c.WindowBytesMax, 1<<20)
 	defaulted(&c.FetchBytesMax, 256<<10)
 	defaulted(&c.PingEvery, 25*time.Second)
@@ -116,9 +132,13 @@ func (c *Config) validate() error {
 	defaulted(&c.AnswerTimeout, 10*time.Second)
 	defaulted(&c.CloseTimeout, 5*time.Second)
 	defaulted(&c.OutboundBytesMax, 2<<20)
+	c.Limits.Queue = uint32(min(c.OutboundBytesMax, 1<<32-1))
 	defaulted(&c.FilesReserved, filesReserved)
 	defaulted(&c.VerifyQueueMax, 4096)
+	defaulted(&c.PerSourceMax, 1024)
+	defaulted(&c.HandshakesMax, 1024)
 	defaulted(&c.tickEvery, tickMS*time.Millisecond)
+	defaulted(&c.lookEvery, memoryEvery)
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -128,6 +148,9 @@ func (c *Config) validate() error {
 	if c.monotonic == nil {
 		start := time.Now()
 		c.monotonic = func() int64 { return time.Since(start).Milliseconds() }
+	}
+	if c.readMemory == nil {
+		c.readMemory = usedMemory()
 	}
 	return c.check()
 }
@@ -149,6 +172,12 @@ func (c *Config) check() error {
 		return errors.New("edge: limits.inflight, window or send_per_s is out of range")
 	case c.WindowBytesMax < 1 || c.WindowBytesMax > 1<<30 || c.FetchBytesMax < 1 || c.OutboundBytesMax < 1 || c.VerifyQueueMax < 1:
 		return errors.New("edge: byte and queue bounds must be positive, and the window at most 1 GiB")
+	case c.PerSourceMax < 1 || c.PerSourceMax > 1<<31-1 || c.HandshakesMax < 1:
+		return errors.New("edge: bounds of sources and handshakes must be positive")
+	case c.MemoryMax < 0 || c.MemoryMax > 0 && c.MemoryMax < budgetBytesFloor:
+		return errors.New("edge: the memory budget must be 0 or at least 32 MiB")
+	case c.Limits.FramesPerS > 1<<20:
+		return errors.New("edge: limits.frames_per_s is out of range")
 	case c.FilesReserved < filesReserved:
 		return fmt.Errorf("edge: at least %d files must be reserved", filesReserved)
 	case c.ConnectionsMax < 0:

@@ -48,8 +48,8 @@ func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 		l.open(s)
 		return
 	}
-	if !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(c.Token)}) {
-		l.closeSession(s, closeOverloaded)
+	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(c.Token)}) {
+		l.closeSession(s, overloaded())
 		return
 	}
 	s.state = stateToken
@@ -73,12 +73,17 @@ func (l *loop) verified(s *session, v verdict) {
 			return
 		}
 		s.user, s.expires = v.user, v.expires
+		l.forgetSource(s)
 		l.open(s)
 	}
 }
 
 // open asks the chat tier for the session; input waits meanwhile.
 func (l *loop) open(s *session) {
+	if !l.beginHandshake(s) {
+		l.closeSession(s, overloaded())
+		return
+	}
 	if s.opening == nil {
 		s.opening = new(opening)
 	}
@@ -104,6 +109,7 @@ func (l *loop) connected(s *session, w godwit.Welcome) {
 	opening := s.opening
 	s.opening = nil
 	s.state = stateLive
+	l.endHandshake(s)
 	l.stats.sessions.Add(1)
 	l.emitFrame(s, l.connectReply(s, opening.id, &w))
 	s.pingAt = l.now + jitter(l.edge.ticks.ping)

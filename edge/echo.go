@@ -25,6 +25,7 @@ func (l *loop) upgradeEcho(s *session, headBytes int) {
 	dst, start := l.out.begin()
 	l.out.end(s, http1.AppendUpgradeResponse(dst, &handshake), start)
 	s.upgraded = true
+	l.forgetSource(s)
 	s.state = stateEcho
 	l.keepEcho(s)
 	l.arm(s)

@@ -29,13 +29,15 @@ type Edge struct {
 	loops          []*loop
 	verify         verifiers
 	codecs         codecs
+	admission      admission
 	connectionsMax int
 	engine         gnet.Engine
 	addr           string
 
 	tick     atomic.Uint32 // monotonic time in ticks
 	open     atomic.Int64  // sockets, counted by all loops
-	overload atomic.Uint64 // connections over the limit
+	overload atomic.Uint64 // connections over the limit, closed at once
+	crowded  atomic.Uint64 // connections of a source that had enough, likewise
 	draining atomic.Bool
 	yielded  chan *loop    // loops with work left; each is in it at most once
 	empty    chan struct{} // a hint that open has come down to 0
@@ -85,6 +87,9 @@ func New(cfg Config) (*Edge, error) {
 		byLoop:         map[gnet.EventLoop]*loop{},
 	}
 	e.verify.jobs = make(chan verifyJob, cfg.VerifyQueueMax)
+	e.admission.sources.max = uint32(cfg.PerSourceMax)
+	e.admission.handshakesMax = int64(cfg.HandshakesMax)
+	e.admission.memory = memory{budget: cfg.MemoryMax, read: cfg.readMemory, open: &e.open}
 	if cfg.ConnectionsMax > 0 {
 		e.connectionsMax = min(room, cfg.ConnectionsMax)
 	}
@@ -153,18 +158,26 @@ func freeAddr(listen string) (string, error) {
 // run is the engine and the goroutines beside it, from start to end. Each loop
 // accepts for itself: then OnOpen runs before the next accept on that loop.
 func (e *Edge) run() {
-	var yields sync.WaitGroup
+	var yields, watch sync.WaitGroup
 	yields.Go(func() {
 		for l := range e.yielded {
 			l.box.rewake()
 		}
 	})
+	unwatch := make(chan struct{})
+	if e.cfg.MemoryMax > 0 {
+		looks := time.NewTicker(e.cfg.lookEvery)
+		defer looks.Stop()
+		watch.Go(func() { e.watchMemory(looks.C, unwatch) })
+	}
 	err := gnet.Run(handler{e}, "tcp://"+e.addr,
 		gnet.WithNumEventLoop(e.cfg.Loops), gnet.WithReusePort(true), gnet.WithReuseAddr(true),
 		gnet.WithTicker(true), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(gnetLogger{e.cfg.Logger}))
 	for _, l := range e.loops {
 		l.box.close()
 	}
+	close(unwatch)
+	watch.Wait()
 	close(e.yielded)
 	yields.Wait()
 	e.verify.stop()

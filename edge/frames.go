@@ -119,7 +119,11 @@ func (l *loop) message(s *session, rest []byte) {
 			return
 		}
 		l.stats.framesIn.Add(1)
-		if err := l.frame.Parse(s.encoding, frame); err != nil {
+		err = l.frame.Parse(s.encoding, frame)
+		if err != godwit.ErrFrameMalformed && l.paceFrame(s, l.frame.ID, len(frame)) { // nothing after that can be read
+			continue
+		}
+		if err != nil {
 			l.badFrame(s, l.frame.ID, err)
 			continue
 		}
@@ -188,26 +192,4 @@ func (l *loop) requestFrame(s *session, f *godwit.ClientFrame) {
 	}
 	s.inFlight++
 	l.edge.cfg.Chat.Request(l.id(s), s.user, f)
-}
-
-const (
-	inFlightRetryMS = 100
-	ticksPerSecond  = 1000 / tickMS
-	burstSeconds    = 2 // sends saved up while idle
-)
-
-// takeToken takes one send from the session's bucket, which gains perS sends a
-// second; otherwise it returns the ms until there is one. The unit of the
-// bucket is 1/ticksPerSecond of a send, so that a tick adds perS of them.
-func (s *session) takeToken(now, perS uint32) (waitMS uint32) {
-	full := burstSeconds * ticksPerSecond * perS
-	gained := uint64(now-s.tokensAt) * uint64(perS)
-	s.tokens = uint32(min(uint64(s.tokens)+gained, uint64(full)))
-	s.tokensAt = now
-	if s.tokens >= ticksPerSecond {
-		s.tokens -= ticksPerSecond
-		return 0
-	}
-	missing := ticksPerSecond - s.tokens
-	return (missing + perS - 1) / perS * tickMS
 }

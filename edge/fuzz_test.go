@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -24,6 +25,7 @@ type fakeConn struct {
 	buffered  int
 }
 
+func (c *fakeConn) RemoteAddr() net.Addr      { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} }
 func (c *fakeConn) Context() any              { return c.ctx }
 func (c *fakeConn) SetContext(ctx any)        { c.ctx = ctx }
 func (c *fakeConn) EventLoop() gnet.EventLoop { return c.loop }
@@ -243,6 +245,11 @@ func (h *harness) end() {
 	}
 	if st := h.edge.Stats(); st.Sessions != 0 || st.Connections != 0 || h.edge.open.Load() != 0 {
 		h.t.Fatalf("after the end: %+v", st)
+	}
+	if a := &h.edge.admission; a.handshakes.Load() != 0 {
+		h.t.Fatalf("%d handshakes are still counted", a.handshakes.Load())
+	} else if addresses, sockets := a.sources.size(); addresses != 0 || sockets != 0 {
+		h.t.Fatalf("%d sockets of %d addresses are still counted", sockets, addresses)
 	}
 	if s := h.edge.loops[0].sessions; s.used != 0 {
 		h.t.Fatalf("%d slots are still taken", s.used)

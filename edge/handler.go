@@ -36,23 +36,28 @@ func (h handler) OnTick() (time.Duration, gnet.Action) {
 	return h.e.cfg.tickEvery, gnet.None
 }
 
-// busyAnswer is written to connections over the limit, which are closed at once.
-var busyAnswer = []byte("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-
-// OnOpen counts the connection against the limit in the same call that accepted
-// it, so that accepting cannot outrun the reserve of file descriptors.
+// OnOpen counts the connection against the limits in the same call that accepted
+// it, so that accepting cannot outrun the reserve of file descriptors. Whoever is
+// over them is answered and closed at once.
 func (h handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	e := h.e
-	if e.open.Add(1) > int64(e.connectionsMax) {
+	if e.open.Add(1) > int64(e.connectionsMax) || e.admission.memory.spent() {
 		e.overload.Add(1)
-		return busyAnswer, gnet.Close
+		return turnAway(503, "Service Unavailable"), gnet.Close
+	}
+	from := sourceOf(addrOf(c.RemoteAddr()))
+	if !e.admission.sources.enter(from) {
+		e.crowded.Add(1)
+		return turnAway(429, "Too Many Requests"), gnet.Close
 	}
 	l := e.loopOf(c.EventLoop())
 	s, slots := l.sessions.take()
 	if s == nil {
+		e.admission.sources.leave(from)
 		e.overload.Add(1)
-		return busyAnswer, gnet.Close
+		return turnAway(503, "Service Unavailable"), gnet.Close
 	}
+	s.source = from
 	l.wheel.grow(slots)
 	s.conn, s.loop = c, uint8(l.index)
 	s.heardAt = l.now

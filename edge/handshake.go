@@ -68,6 +68,10 @@ func (l *loop) upgrade(s *session, headBytes int) {
 		l.verifyBearer(s)
 		return
 	}
+	if l.edge.admission.full() {
+		l.refuse(s, 503, "Too many sessions are being opened; come back a little later.")
+		return
+	}
 	dst, start := l.out.begin()
 	l.out.end(s, http1.AppendUpgradeResponse(dst, &handshake), start)
 	s.encoding, _ = godwit.EncodingOf(handshake.Subprotocol) // none: JSON
@@ -86,7 +90,7 @@ func (l *loop) verifyBearer(s *session) {
 		l.refuse(s, 401, godwit.ErrUnauthorized.Message)
 		return
 	}
-	if !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(token)}) {
+	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(token)}) {
 		l.refuse(s, 503, "Too many tokens are waiting to be checked; try again.")
 		return
 	}
@@ -97,11 +101,13 @@ func (l *loop) verifyBearer(s *session) {
 
 // bearerVerified goes on with the upgrade, whose head is parsed once more.
 func (l *loop) bearerVerified(s *session, v verdict) {
+	l.endHandshake(s)
 	if v.err != nil {
 		l.edge.cfg.Logger.Debug("token refused at the upgrade", "error", v.err)
 		l.refuse(s, 401, godwit.ErrUnauthorized.Message)
 		return
 	}
+	l.forgetSource(s)
 	s.user, s.expires, s.bearer = v.user, v.expires, true
 	s.state = stateHead
 	l.read(s)
@@ -226,8 +232,9 @@ func (l *loop) refuseWith(s *session, e *http1.Error, message string) {
 		reply = godwit.ErrUnauthorized.Reply(0)
 		extra = []http1.Field{{Name: "WWW-Authenticate", Value: "Bearer"}}
 	case 503:
-		reply.RetryAfterMS = 5000
-		extra = []http1.Field{{Name: "Retry-After", Value: "5"}}
+		wait := retryAfterMS()
+		reply.RetryAfterMS = uint32(wait)
+		extra = []http1.Field{{Name: "Retry-After", Value: strconv.Itoa((wait + 999) / 1000)}}
 	}
 	body := (&godwit.ServerFrame{Kind: godwit.KindError, Error: reply}).AppendTo(nil, godwit.EncodingJSON)
 	dst, start := l.out.begin()

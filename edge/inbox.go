@@ -37,7 +37,7 @@ func (e *Edge) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 	defer box.unlock()
 	if len(box.in.arena)+len(c.framed) > owedBytesMax {
 		e.loops[idLoop(s)].stats.repliesLost.Add(1)
-		box.putLocked(item{kind: itemClose, session: s, extra: uint32(godwit.CloseOverloaded)}, overloadedReason)
+		box.putLocked(item{kind: itemClose, session: s, extra: uint32(godwit.CloseOverloaded)}, appendReason(nil, "overloaded", retryAfterMS()))
 		return
 	}
 	box.putLocked(it, c.framed)
@@ -132,8 +132,12 @@ func (e *Edge) Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.S
 
 // Close ends a session with a code and a short reason, such as "replaced".
 func (e *Edge) Close(s godwit.SessionID, code godwit.CloseCode, reason string) {
+	wait := 0
+	if code == godwit.CloseOverloaded {
+		wait = retryAfterMS()
+	}
 	if box := e.boxOf(s); box != nil {
-		box.put(item{kind: itemClose, session: s, extra: uint32(code)}, appendReason(nil, reason, 0))
+		box.put(item{kind: itemClose, session: s, extra: uint32(code)}, appendReason(nil, reason, wait))
 	}
 }
 

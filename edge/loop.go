@@ -83,6 +83,9 @@ func (l *loop) handle(it *item) {
 	case itemGoaway:
 		l.goaway(l.box.cur.notes[it.extra].(*goaway))
 		return
+	case itemShed:
+		l.shed(int64(it.seq))
+		return
 	case itemCloseAll:
 		l.closeAll(closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
 		return
@@ -271,7 +274,7 @@ func (l *loop) overdue(s *session) {
 			l.closeSession(s, closeNoToken)
 		}
 	case stateToken:
-		l.closeSession(s, closeOverloaded)
+		l.closeSession(s, overloaded())
 	case stateOpening:
 		l.closeSession(s, closeNoAnswer)
 	case stateClosing:

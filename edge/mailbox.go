@@ -19,6 +19,7 @@ const (
 	itemClose                     // close code extra, reason is bytes
 	itemGoaway                    // the frames of notes[extra] to every live session
 	itemCloseAll                  // close code extra to every connection
+	itemShed                      // free seq bytes of unread output
 )
 
 // item is one thing another goroutine wants of a loop. off and size point into

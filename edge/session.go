@@ -33,6 +33,7 @@ type session struct {
 	flow     delivery
 	opening  *opening // from the upgrade to live, else nil
 	lent     *[]byte  // a message in the middle of its fragments, else nil
+	source   source   // where it is counted as not yet authenticated
 	expires  int64    // token's end, ms since the Unix epoch; 0: never
 	reader   ws.Reader
 	slot     uint32
@@ -44,6 +45,7 @@ type session struct {
 	heardAt  uint32 // tick of the last inbound bytes
 	tokens   uint32 // quarter sends left in the rate bucket
 	tokensAt uint32 // tick of its last refill
+	frameDebt
 	ctlAt    uint32 // tick of ctls
 	outHead  int32  // first and last piece of output of this callback, index + 1
 	outTail  int32
@@ -55,6 +57,7 @@ type session struct {
 	upgraded bool // speaks WebSocket
 	bearer   bool // user and expires come from a token of the upgrade
 	joined   bool // Chat.Connect was called and Disconnect is owed
+	shaking  bool // holds a place among the handshakes
 	hangUp   bool // close the connection once the output is written
 	agreed   bool // the client sent a close frame
 	shut     bool // our half of the connection is shut down

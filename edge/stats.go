@@ -26,6 +26,11 @@ type Stats struct {
 	QueueItems  uint64 // gauge: items waiting in all mailboxes
 	QueueBytes  uint64 // gauge
 	VerifyQueue uint64 // gauge: tokens waiting to be verified
+	Newcomers   uint64 // gauge: sockets that have not shown a good token
+	Handshakes  uint64 // gauge: sessions whose token is being verified or that are being opened
+	MemoryUsed  uint64 // gauge: bytes in use by the last reading; 0 without a budget
+	MemoryMax   uint64 // gauge: the budget
+	Shed        uint64 // sessions closed for their unread output while memory was short
 }
 
 // counters belong to one loop, which adds to them; anyone reads.
@@ -90,6 +95,14 @@ func (e *Edge) Stats() Stats {
 		}
 	}
 	sum.VerifyQueue = uint64(len(e.verify.jobs))
+	_, newcomers := e.admission.sources.size()
+	sum.Newcomers = uint64(newcomers)
+	sum.Handshakes = uint64(max(0, e.admission.handshakes.Load()))
+	sum.MemoryUsed, sum.MemoryMax = uint64(e.admission.memory.used.Load()), uint64(e.cfg.MemoryMax)
+	sum.Shed = e.admission.memory.shed.Load()
+	if n := e.crowded.Load(); n > 0 {
+		sum.Refused[429] += n
+	}
 	if sum.Refused[503] == 0 {
 		delete(sum.Refused, 503)
 	}

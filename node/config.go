@@ -62,18 +62,29 @@ type EdgeConfig struct {
 	Connections int      `yaml:"connections" env:"CONNECTIONS" doc:"Connections held at once; more are refused with 503. 0: as many as open files allow."`
 	Ping        Duration `yaml:"ping" env:"PING" doc:"Mean time between pings, 1s to 40s. Shorter finds lost clients sooner, longer spares batteries."`
 	Outbound    Size     `yaml:"outbound" env:"OUTBOUND" doc:"Bytes that may wait for a slow reader before it is closed with 4202; it resumes and loses nothing."`
+	Memory      Size     `yaml:"memory" env:"MEMORY" doc:"Memory this process may use, at least 64MiB. From 7/8 of it on newcomers are told to come back, above it the slowest readers are closed with 4202. 0: three quarters of the machine's or the container's."`
+	Handshakes  int      `yaml:"handshakes" env:"HANDSHAKES" doc:"Sessions whose token is being verified or that are being opened at once; more are told to come back, each at a time of its own."`
+	PerSource   int      `yaml:"per_source" env:"PER_SOURCE" doc:"Sockets of one address (IPv6: one /64) that have not shown a good token; more are refused with 429."`
+	HeadTime    Duration `yaml:"head_timeout" env:"HEAD_TIMEOUT" doc:"A request's head must have arrived within this, 1s to 1m."`
+	TokenTime   Duration `yaml:"token_timeout" env:"TOKEN_TIMEOUT" doc:"The connect frame must have arrived within this of the upgrade, 1s to 1m."`
+	CloseTime   Duration `yaml:"close_timeout" env:"CLOSE_TIMEOUT" doc:"A connection is cut when the client has not answered a close within this, 1s to 1m."`
 	Origins     []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
 }
 
 // LimitsConfig is what clients are held to.
 type LimitsConfig struct {
-	Frame    Size   `yaml:"frame" env:"FRAME" doc:"Bytes of one inbound message, 256 to 16MiB."`
-	Body     Size   `yaml:"body" env:"BODY" doc:"Bytes of one message body; below limits.frame, at most 512KiB."`
-	InFlight uint32 `yaml:"inflight" env:"INFLIGHT" doc:"Requests of one session not yet answered, 1 to 32768."`
-	SendPerS uint32 `yaml:"send_per_s" env:"SEND_PER_S" doc:"Sustained sends per second of one session. 0: not limited."`
-	Page     uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
-	Presence uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
-	Window   uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
+	Frame        Size   `yaml:"frame" env:"FRAME" doc:"Bytes of one inbound message, 256 to 16MiB."`
+	Body         Size   `yaml:"body" env:"BODY" doc:"Bytes of one message body; below limits.frame, at most 512KiB."`
+	InFlight     uint32 `yaml:"inflight" env:"INFLIGHT" doc:"Requests of one session not yet answered, 1 to 32768."`
+	SendPerS     uint32 `yaml:"send_per_s" env:"SEND_PER_S" doc:"Sustained sends per second of one session. 0: not limited."`
+	UserSendPerS uint32 `yaml:"user_send_per_s" env:"USER_SEND_PER_S" doc:"Sustained sends per second of one user over all sessions. 0: not limited."`
+	FramesPerS   uint32 `yaml:"frames_per_s" env:"FRAMES_PER_S" doc:"Sustained frames per second from one session, each counted once for every 4KiB it begins. Two seconds' worth may come at once; who goes on for twice as much is closed with 4201. 0: not limited."`
+	Sessions     uint32 `yaml:"sessions" env:"SESSIONS" doc:"Sessions of one user, 1 to 1024, one for each device; the oldest gives way with 4004."`
+	RPC          uint32 `yaml:"rpc" env:"RPC" doc:"Commands of one POST /v1/rpc, 1 to 1000."`
+	Wait         uint32 `yaml:"wait" env:"WAIT" doc:"Seconds for which GET /v1/poll may be held, 1 to 300."`
+	Page         uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
+	Presence     uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
+	Window       uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
 }
 
 // EngineConfig tunes the store.
@@ -106,10 +117,18 @@ func Default() Config {
 		Node:   "node-1",
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Edge: EdgeConfig{
-			Ping:     Duration(25 * time.Second),
-			Outbound: 2 << 20,
+			Ping:       Duration(25 * time.Second),
+			Outbound:   2 << 20,
+			Handshakes: 1024,
+			PerSource:  1024,
+			HeadTime:   Duration(5 * time.Second),
+			TokenTime:  Duration(5 * time.Second),
+			CloseTime:  Duration(5 * time.Second),
 		},
-		Limits: LimitsConfig{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, SendPerS: 0, Page: 100, Presence: 100, Window: 512},
+		Limits: LimitsConfig{
+			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, FramesPerS: 1000, Sessions: 32,
+			RPC: 50, Wait: 60, Page: 100, Presence: 100, Window: 512,
+		},
 		Engine: EngineConfig{
 			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20,
 			ScrubRate: 4 << 20, EraseWithin: Duration(time.Hour), Compress: true,

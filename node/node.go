@@ -70,6 +70,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := raiseFiles(n.logger); err != nil {
 		return err
 	}
+	budget := n.cfg.memoryBudget()
+	boundHeap(budget, n.logger)
 	keyring, err := n.cfg.Keyring()
 	if err != nil {
 		return err
@@ -81,11 +83,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	machine := chat.NewMachine(n.cfg.Engine.Groups)
 	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
-	router, err := local.New(local.Config{Clock: n.now})
+	router, err := local.New(local.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions)})
 	if err != nil {
 		return err
 	}
-	if n.edge, err = edge.New(n.edgeConfig(service, keyring)); err != nil {
+	if n.edge, err = edge.New(n.edgeConfig(service, keyring, budget)); err != nil {
 		return err
 	}
 	n.chat, err = chat.NewService(chat.Config{
@@ -97,6 +99,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		BodyBytesMax: int(n.cfg.Limits.Body),
 		PageMax:      int(n.cfg.Limits.Page),
 		PresenceMax:  int(n.cfg.Limits.Presence),
+		UserSendPerS: int(n.cfg.Limits.UserSendPerS),
 		Logger:       n.logger.With("tier", "chat"),
 	})
 	if err != nil {
@@ -121,7 +124,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 
 func (n *Node) now() int64 { return n.cfg.Clock().UnixMilli() }
 
-func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config {
+func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int64) edge.Config {
 	l := &n.cfg.Limits
 	echo := ""
 	if n.cfg.Dev {
@@ -135,10 +138,17 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier) edge.Config
 		Limits: godwit.Limits{
 			Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
 			Page: l.Page, Presence: l.Presence, Window: l.Window,
+			RPC: l.RPC, Wait: l.Wait, Sessions: l.Sessions, FramesPerS: l.FramesPerS,
 		},
 		PingEvery:        time.Duration(n.cfg.Edge.Ping),
 		OutboundBytesMax: int(n.cfg.Edge.Outbound),
 		ConnectionsMax:   n.cfg.Edge.Connections,
+		PerSourceMax:     n.cfg.Edge.PerSource,
+		HandshakesMax:    n.cfg.Edge.Handshakes,
+		MemoryMax:        budget,
+		HeadTimeout:      time.Duration(n.cfg.Edge.HeadTime),
+		TokenTimeout:     time.Duration(n.cfg.Edge.TokenTime),
+		CloseTimeout:     time.Duration(n.cfg.Edge.CloseTime),
 		Origins:          n.cfg.Edge.Origins,
 		LoopbackHostOnly: n.cfg.Dev,
 		Static:           n.cfg.Static,

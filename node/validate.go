@@ -101,6 +101,15 @@ func (cfg *Config) checkEdge(bad *complaints) {
 	bad.unless(e.Connections >= 0, "edge.connections", "is %d; it must not be negative", e.Connections)
 	bad.unless(between(time.Duration(e.Ping), time.Second, 40*time.Second), "edge.ping", "is %s; it must be 1s to 40s", e.Ping)
 	bad.unless(between(e.Outbound, 128<<10, 1<<30), "edge.outbound", "is %s; it must be 128KiB to 1GiB", e.Outbound)
+	bad.unless(e.Memory == 0 || between(e.Memory, memoryMin, 1<<50), "edge.memory", "is %s; it must be 0 or at least 64MiB", e.Memory)
+	bad.unless(between(e.Handshakes, 1, 1<<20), "edge.handshakes", "is %d; it must be 1 to 1048576", e.Handshakes)
+	bad.unless(between(e.PerSource, 1, 1<<30), "edge.per_source", "is %d; it must be 1 to 1073741824", e.PerSource)
+	for _, t := range []struct {
+		name  string
+		value Duration
+	}{{"head", e.HeadTime}, {"token", e.TokenTime}, {"close", e.CloseTime}} {
+		bad.unless(between(time.Duration(t.value), time.Second, time.Minute), "edge."+t.name+"_timeout", "is %s; it must be 1s to 1m", t.value)
+	}
 	for _, origin := range e.Origins {
 		scheme, host, ok := strings.Cut(origin, "://")
 		ok = ok && (scheme == "http" || scheme == "https") && host != "" && !strings.ContainsAny(host, "/?# ")
@@ -119,6 +128,11 @@ func (cfg *Config) checkLimits(bad *complaints) {
 	bad.unless(l.Body < l.Frame, "limits.body", "is %s; it must be below limits.frame (%s)", l.Body, l.Frame)
 	bad.unless(between(l.InFlight, 1, 1<<15), "limits.inflight", "is %d; it must be 1 to 32768", l.InFlight)
 	bad.unless(l.SendPerS <= 1<<20, "limits.send_per_s", "is %d; it must be at most 1048576", l.SendPerS)
+	bad.unless(l.UserSendPerS <= 1<<20, "limits.user_send_per_s", "is %d; it must be at most 1048576", l.UserSendPerS)
+	bad.unless(l.FramesPerS <= 1<<20, "limits.frames_per_s", "is %d; it must be at most 1048576", l.FramesPerS)
+	bad.unless(between(l.Sessions, 1, 1024), "limits.sessions", "is %d; it must be 1 to 1024", l.Sessions)
+	bad.unless(between(l.RPC, 1, 1000), "limits.rpc", "is %d; it must be 1 to 1000", l.RPC)
+	bad.unless(between(l.Wait, 1, 300), "limits.wait", "is %d; it must be 1 to 300", l.Wait)
 	bad.unless(between(l.Page, 1, 1000), "limits.page", "is %d; it must be 1 to 1000", l.Page)
 	bad.unless(between(l.Presence, 1, 1000), "limits.presence", "is %d; it must be 1 to 1000", l.Presence)
 	bad.unless(between(l.Window, 1, 1<<16), "limits.window", "is %d; it must be 1 to 65536", l.Window)

@@ -18,11 +18,17 @@ type Config struct {
 	// each; 262144. A full table forgets the user who left first of all in it
 	// (within one shard): he is shown as never seen.
 	LastSeenMax int
+	// SessionsMax bounds the sessions of one user, one for each device: the oldest
+	// gives way to a new one. 32.
+	SessionsMax int
 }
 
 func (c *Config) validate() error {
-	if c.LastSeenMax < 0 {
-		return errors.New("router/local: LastSeenMax is negative")
+	if c.LastSeenMax < 0 || c.SessionsMax < 0 {
+		return errors.New("router/local: a bound is negative")
+	}
+	if c.SessionsMax == 0 {
+		c.SessionsMax = 32
 	}
 	if c.LastSeenMax == 0 {
 		c.LastSeenMax = 262144
@@ -37,8 +43,9 @@ func (c *Config) validate() error {
 // the number of users is bounded by the edge's connections. Methods may be
 // called from any goroutine and never block for long.
 type Router struct {
-	clock  func() int64
-	shards [shardCount]shard
+	clock       func() int64
+	sessionsMax int
+	shards      [shardCount]shard
 }
 
 const shardCount = 64
@@ -49,7 +56,7 @@ type shard struct {
 	seen  lastSeen
 }
 
-// place is one device of a user.
+// place is one device of a user; a user's places stand in the order of arrival.
 type place struct {
 	device  string
 	session godwit.SessionID
@@ -60,7 +67,7 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{clock: cfg.Clock}
+	r := &Router{clock: cfg.Clock, sessionsMax: cfg.SessionsMax}
 	for i := range r.shards {
 		r.shards[i].users = map[godwit.UserID][]place{}
 		r.shards[i].seen = newLastSeen(max(1, cfg.LastSeenMax/shardCount))
@@ -72,24 +79,32 @@ func (r *Router) shard(user godwit.UserID) *shard {
 	return &r.shards[xxhash.Sum64String(string(user))%shardCount]
 }
 
-// Register makes s the session of the device. The session it replaces, if any,
-// is returned; the caller closes it.
-func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID) (replaced godwit.SessionID, had bool) {
+// Register makes s the session of the device. At most one other has to give way,
+// and the caller closes it: the device's older one (CloseReplaced), or the user's
+// oldest if he has too many (CloseSessions). why is 0 if there is none.
+func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode) {
 	sh := r.shard(user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	places := sh.users[user]
 	if i := slices.IndexFunc(places, func(p place) bool { return p.device == device }); i >= 0 {
-		replaced, places[i].session = places[i].session, s
-		return replaced, true
+		moved := places[i]
+		gone, moved.session = moved.session, s
+		copy(places[i:], places[i+1:])
+		places[len(places)-1] = moved
+		return gone, godwit.CloseReplaced
 	}
 	if len(places) == 0 {
 		user = godwit.UserID(strings.Clone(string(user)))
 		places = make([]place, 0, 1)
 		sh.seen.remove(user)
 	}
+	if len(places) >= r.sessionsMax {
+		gone, why = places[0].session, godwit.CloseSessions
+		places = slices.Delete(places, 0, 1)
+	}
 	sh.users[user] = append(places, place{strings.Clone(device), s})
-	return 0, false
+	return gone, why
 }
 
 // Unregister removes exactly this session: if the device has a newer one by

@@ -27,14 +27,14 @@ func sessions(r *Router, user godwit.UserID) []godwit.SessionID {
 
 func TestRegisterReplacesTheSameDeviceOnly(t *testing.T) {
 	r := newRouter(t, Config{})
-	if _, had := r.Register("bob", "phone", 1); had {
+	if _, why := r.Register("bob", "phone", 1); why != 0 {
 		t.Error("first session replaced one")
 	}
-	if _, had := r.Register("bob", "web", 2); had {
+	if _, why := r.Register("bob", "web", 2); why != 0 {
 		t.Error("another device replaced one")
 	}
-	if old, had := r.Register("bob", "phone", 3); !had || old != 1 {
-		t.Errorf("replaced %d, %v, want 1", old, had)
+	if old, why := r.Register("bob", "phone", 3); why != godwit.CloseReplaced || old != 1 {
+		t.Errorf("replaced %d, %v, want 1", old, why)
 	}
 	if got := sessions(r, "bob"); !slices.Equal(got, []godwit.SessionID{2, 3}) {
 		t.Errorf("sessions %v", got)
@@ -42,6 +42,28 @@ func TestRegisterReplacesTheSameDeviceOnly(t *testing.T) {
 	if got := sessions(r, "alice"); len(got) != 0 {
 		t.Errorf("alice has %v", got)
 	}
+}
+
+func TestTheOldestSessionGivesWay(t *testing.T) {
+	r := newRouter(t, Config{SessionsMax: 3})
+	f := func(device string, s, gone godwit.SessionID, why godwit.CloseCode, left ...godwit.SessionID) {
+		t.Helper()
+		if g, w := r.Register("bob", device, s); g != gone || w != why {
+			t.Errorf("%s: session %d gives way for %d, want %d for %d", device, g, w, gone, why)
+		}
+		if got := sessions(r, "bob"); !slices.Equal(got, left) {
+			t.Errorf("%s: sessions %v, want %v", device, got, left)
+		}
+	}
+	f("a", 1, 0, 0, 1)
+	f("b", 2, 0, 0, 1, 2)
+	f("c", 3, 0, 0, 1, 2, 3)
+	f("a", 4, 1, godwit.CloseReplaced, 2, 3, 4) // a is the newest now
+	f("d", 5, 2, godwit.CloseSessions, 3, 4, 5)
+	r.Unregister("bob", "b", 2) // its close arrives
+	f("e", 6, 3, godwit.CloseSessions, 4, 5, 6)
+	r.Unregister("bob", "d", 5)
+	f("f", 7, 0, 0, 4, 6, 7)
 }
 
 func TestUnregisterOfAnOldSessionKeepsTheNewerOne(t *testing.T) {
@@ -119,7 +141,7 @@ func TestConcurrentDevicesEndWithTheirNewestSession(t *testing.T) {
 			wg.Go(func() {
 				for range rounds {
 					s := godwit.SessionID(next.Add(1))
-					if old, had := r.Register(user, device, s); had {
+					if old, why := r.Register(user, device, s); why != 0 {
 						r.Unregister(user, device, old)
 					}
 					if got := r.Sessions(user, nil); !slices.Contains(got, s) || len(got) > devices {

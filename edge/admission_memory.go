@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"cmp"
+	"io"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/godwit-im/godwit"
+)
+
+// memory holds the process to its budget. One goroutine reads how much is in
+// use; loops read the result and add what has been accepted since. Above the
+// soft limit nobody new comes in; above the budget the sessions with the most
+// unread output go first, which lose nothing by it.
+type memory struct {
+	budget int64                // bytes; 0: not bounded
+	read   func() (bytes int64) // what the process uses
+	open   *atomic.Int64        // sockets
+
+	used   atomic.Int64 // at the last reading
+	openAt atomic.Int64 // sockets then
+	shed   atomic.Uint64
+}
+
+const (
+	memoryEvery      = 500 * time.Millisecond
+	newcomerBytes    = 16 << 10 // what a socket may take before the next reading
+	socketBytes      = 9 << 9   // of kernel memory per idle socket, measured
+	shedBytesMin     = 64 << 10 // of unread output, below which closing a session frees nothing
+	shedCloseTicks   = 4        // after which such a session is gone even if it never read its close
+	budgetBytesFloor = 32 << 20
+)
+
+// soft is where newcomers are refused: an eighth is left for those inside.
+func (m *memory) soft() int64 { return m.budget - m.budget/8 }
+
+// tight reports whether newcomers have to stay outside.
+func (m *memory) tight() bool {
+	if m.budget == 0 {
+		return false
+	}
+	since := m.open.Load() - m.openAt.Load()
+	return m.used.Load()+max(0, since)*newcomerBytes > m.soft()
+}
+
+// spent reports whether there is nothing left even for a refusal after a head.
+func (m *memory) spent() bool { return m.budget > 0 && m.used.Load() > m.budget }
+
+// look takes a reading and returns how much must go.
+func (m *memory) look() (over int64) {
+	open := m.open.Load()
+	used := m.read() + open*socketBytes
+	m.used.Store(used)
+	m.openAt.Store(open)
+	return used - m.budget
+}
+
+// watchMemory looks at the memory until stop is closed. Garbage is no reason to
+// close anyone: it is collected first.
+func (e *Edge) watchMemory(looks <-chan time.Time, stop <-chan struct{}) {
+	m := &e.admission.memory
+	for {
+		if over := m.look(); over > 0 {
+			debug.FreeOSMemory()
+			if over = m.look(); over > 0 {
+				e.cfg.Logger.Warn("over the memory budget: closing slow readers", "used", m.used.Load(), "budget", m.budget)
+				e.shed(over + m.budget/16)
+			}
+		}
+		select {
+		case <-looks:
+		case <-stop:
+			return
+		}
+	}
+}
+
+// shed asks each loop for its share of the bytes to free.
+func (e *Edge) shed(bytes int64) {
+	share := (bytes + int64(len(e.loops)) - 1) / int64(len(e.loops))
+	for _, l := range e.loops {
+		l.box.put(item{kind: itemShed, seq: godwit.Seq(share)}, nil)
+	}
+}
+
+// shed closes the loop's sessions with the most unread output until so many
+// bytes of it are gone. It walks all sessions, twice a second at most.
+func (l *loop) shed(bytes int64) {
+	type queue struct {
+		s    *session
+		size int
+	}
+	var queues []queue
+	l.sessions.each(func(s *session) {
+		if n := s.conn.OutboundBuffered(); n >= shedBytesMin {
+			queues = append(queues, queue{s, n})
+		}
+	})
+	slices.SortFunc(queues, func(a, b queue) int { return cmp.Compare(b.size, a.size) })
+	for _, q := range queues {
+		if bytes <= 0 {
+			return
+		}
+		bytes -= int64(q.size)
+		if q.s.state == stateClosing {
+			l.drop(q.s) // it had its chance to read
+			continue
+		}
+		l.edge.admission.memory.shed.Add(1)
+		l.closeSession(q.s, closeAgain(godwit.CloseSlowConsumer, "memory"))
+		q.s.deadline = l.now + shedCloseTicks
+		l.arm(q.s)
+	}
+}
+
+// usedMemory reads what the process takes from the system: what Go's runtime
+// has mapped and not given back, or the resident set if that is more.
+func usedMemory() func() int64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	return func() int64 {
+		metrics.Read(samples)
+		used := int64(samples[0].Value.Uint64() - samples[1].Value.Uint64())
+		return max(used, residentBytes())
+	}
+}
+
+// residentBytes is 0 where the system does not say.
+func residentBytes() int64 {
+	f, err := os.Open("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = f.Close() }()
+	var buf [128]byte
+	n, err := f.Read(buf[:])
+	if err != nil && err != io.EOF {
+		return 0
+	}
+	fields := strings.Fields(string(buf[:n]))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
