@@ -32,7 +32,7 @@ FUZZ := \
 	./harness/load:FuzzAgent ./harness/load:FuzzGreeting ./harness/load:FuzzHandshake ./harness/load:FuzzPayload \
 	./harness/load:FuzzPlan ./harness/load:FuzzSocketMessage ./harness/record:FuzzDistribution \
 	./harness/record:FuzzMetrics ./harness/result:FuzzResult ./harness/scenario:FuzzScenario \
-	./auth:FuzzVerify
+	./auth:FuzzJWKS ./auth:FuzzKeysFile ./auth:FuzzTicket ./auth:FuzzVerify
 
 # Packages of the unit tier: all but those that start the binary.
 UNIT = $$($(GO) list ./... | grep -v /e2e)

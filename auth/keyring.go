@@ -1,16 +1,13 @@
-// Package auth decides whose token a client holds: JSON Web Tokens signed with
-// EdDSA or HS256, each key pinned to its algorithm. It also keeps the
-// development key, with which a local server mints tokens for itself.
-//
-// It knows nothing of connections, sessions or rights: a token proves a user id
-// until a moment, and what that user may do is the chat tier's business.
 package auth
 
 import (
 	"bytes"
-	"crypto/ed25519"
+	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -24,10 +21,6 @@ const (
 	TokenBytesMax = 4 << 10
 	// Leeway is how far the issuer's clock may be off.
 	Leeway = 30 * time.Second
-	// keyIDBytesMax bounds a kid of the keys file.
-	keyIDBytesMax = 128
-	// secretBytesMin is the shortest HS256 secret: the hash's own size (RFC 7518 §3.2).
-	secretBytesMin = 32
 )
 
 // Errors of Verify say why a token was refused. They are for the log: a client
@@ -41,37 +34,36 @@ var (
 	ErrTokenCrit    = fmt.Errorf("%w: crit names an extension that is not understood", godwit.ErrUnauthorized)
 )
 
-// Algorithms a key may be pinned to.
-const (
-	EdDSA = "EdDSA"
-	HS256 = "HS256"
-)
-
-// Key verifies tokens of one key id with one algorithm.
-type Key struct {
-	ID        string            // the token's kid; may be empty if it is the only key
-	Algorithm string            // EdDSA or HS256; a token of another algorithm is refused
-	Public    ed25519.PublicKey // EdDSA
-	Secret    []byte            // HS256, at least 32 bytes
-}
-
 // Config describes whom to believe.
 type Config struct {
 	Keys     []Key
-	Issuer   string           // required iss of every token
-	Audience string           // required among the aud of every token
-	Clock    func() time.Time // default time.Now
+	JWKS     JWKSConfig // more keys from an address, if it names one
+	Issuer   string     // required iss of every token
+	Audience string     // required among the aud of every token
+
+	// Cached is how many verified tokens are remembered at least, at about 100
+	// bytes each and never more than twice as many. 0: none.
+	Cached int
+
+	Clock  func() time.Time // default time.Now
+	Logger *slog.Logger     // default: nothing is logged
 }
 
-// Keyring verifies tokens. It is immutable: any number of goroutines may use it.
+// Keyring verifies tokens. Any number of goroutines may use it. One with a JWKS
+// address must be started before it is used and closed after.
 type Keyring struct {
-	keys   map[string]Key
-	only   *Key // set if there is exactly one key: then a token may leave kid out
+	static []Key // of the configuration, never changed
+	// set is replaced as a whole, by the goroutine of remote only: Verify loads
+	// it once and takes no lock.
+	set    atomic.Pointer[keySet]
+	remote *remote // nil without a JWKS address
+	cache  *cache  // nil: nothing is remembered
 	clock  func() time.Time
 	parser *jwt.Parser
 }
 
-// NewKeyring checks the configuration; it copies the list of keys.
+// NewKeyring checks the configuration; it copies the list of keys. It does not
+// use the network.
 func NewKeyring(cfg Config) (*Keyring, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -79,16 +71,19 @@ func NewKeyring(cfg Config) (*Keyring, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	k := &Keyring{keys: make(map[string]Key, len(cfg.Keys)), clock: cfg.Clock}
-	for _, key := range cfg.Keys {
-		k.keys[key.ID] = key
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(cfg.Keys) == 1 {
-		key := cfg.Keys[0]
-		k.only = &key
+	k := &Keyring{static: append([]Key(nil), cfg.Keys...), clock: cfg.Clock}
+	k.set.Store(newKeySet(k.static, 0))
+	if cfg.JWKS.URL != "" {
+		k.remote = newRemote(cfg.JWKS, k.replace, cfg.Logger)
+	}
+	if cfg.Cached > 0 {
+		k.cache = newCache(cfg.Cached)
 	}
 	k.parser = jwt.NewParser(
-		jwt.WithValidMethods([]string{EdDSA, HS256}),
+		jwt.WithValidMethods(algorithms),
 		jwt.WithIssuer(cfg.Issuer),
 		jwt.WithAudience(cfg.Audience),
 		jwt.WithExpirationRequired(),
@@ -101,12 +96,17 @@ func NewKeyring(cfg Config) (*Keyring, error) {
 
 func (cfg *Config) validate() error {
 	switch {
-	case len(cfg.Keys) == 0:
+	case len(cfg.Keys) == 0 && cfg.JWKS.URL == "":
 		return errors.New("auth: no key is given, so no token could be accepted")
 	case cfg.Issuer == "":
 		return errors.New("auth: issuer is empty; name the iss that tokens carry")
 	case cfg.Audience == "":
 		return errors.New("auth: audience is empty; name the aud that tokens carry")
+	case cfg.Cached < 0:
+		return errors.New("auth: the number of cached tokens is negative")
+	}
+	if err := cfg.JWKS.validate(); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for i := range cfg.Keys {
@@ -114,7 +114,7 @@ func (cfg *Config) validate() error {
 		if err := key.validate(); err != nil {
 			return fmt.Errorf("auth: key %d (kid %q): %w", i+1, key.ID, err)
 		}
-		if key.ID == "" && len(cfg.Keys) > 1 {
+		if key.ID == "" && (len(cfg.Keys) > 1 || cfg.JWKS.URL != "") {
 			return fmt.Errorf("auth: key %d has no kid; with several keys each needs one", i+1)
 		}
 		if seen[key.ID] {
@@ -125,72 +125,154 @@ func (cfg *Config) validate() error {
 	return nil
 }
 
-func (key *Key) validate() error {
-	if len(key.ID) > keyIDBytesMax {
-		return fmt.Errorf("kid is longer than %d bytes", keyIDBytesMax)
+// Start reads the JWKS address, if there is one, and from then on again and
+// again in the background until Close. It fails if that first attempt does and
+// no key was configured otherwise: such a server could believe nobody.
+func (k *Keyring) Start(ctx context.Context) error {
+	if k.remote == nil {
+		return nil
 	}
-	switch key.Algorithm {
-	case EdDSA:
-		if len(key.Public) != ed25519.PublicKeySize || key.Secret != nil {
-			return fmt.Errorf("EdDSA needs an Ed25519 public key of %d bytes", ed25519.PublicKeySize)
-		}
-	case HS256:
-		if len(key.Secret) < secretBytesMin || key.Public != nil {
-			return fmt.Errorf("HS256 needs a secret of at least %d bytes", secretBytesMin)
-		}
-	default:
-		return fmt.Errorf("alg is %q; it must be EdDSA or HS256", key.Algorithm)
+	return k.remote.start(ctx, len(k.static) > 0)
+}
+
+// Close ends what Start began and returns when it has ended. Verify goes on to
+// work with the keys of that moment. Close is idempotent.
+func (k *Keyring) Close() {
+	if k.remote != nil {
+		k.remote.stop()
 	}
-	return nil
+}
+
+// replace makes these the keys beside the configured ones, which win where both
+// have a kid. The goroutine of remote calls it.
+func (k *Keyring) replace(keys []Key) (changed bool, notes []string) {
+	old, own := k.set.Load(), newKeySet(k.static, 0)
+	all := append([]Key(nil), k.static...)
+	for _, key := range keys {
+		switch {
+		case own.has(key.ID):
+			notes = append(notes, fmt.Sprintf("key %q: the keys file has one of that kid, which counts", key.ID))
+		case key.ID == "" && len(k.static) > 0:
+			notes = append(notes, "a key without kid beside those of the keys file")
+		default:
+			all = append(all, key)
+		}
+	}
+	set := newKeySet(all, old.generation+1)
+	if set.equal(old) {
+		return false, notes
+	}
+	k.set.Store(set)
+	return true, notes
 }
 
 // Verify returns the user a token speaks for and the moment (ms since the Unix
-// epoch) when this server stops to believe it. Safe for concurrent use.
+// epoch) when this server stops to believe it. A token of an unknown kid may
+// wait up to 2 s for the keys to be read anew; nothing else blocks.
 func (k *Keyring) Verify(token []byte) (user godwit.UserID, expires int64, err error) {
 	if len(token) == 0 || len(token) > TokenBytesMax {
 		return "", 0, ErrTokenSize
 	}
+	if k.cache == nil {
+		user, expires, _, err = k.verify(token)
+		return user, k.until(expires), err
+	}
+	digest := sha256.Sum256(token)
+	user, expires, ok := k.cache.get(digest, k.set.Load().generation)
+	if ok && k.clock().UnixMilli() < expires+Leeway.Milliseconds() {
+		return user, k.until(expires), nil
+	}
+	user, expires, generation, err := k.verify(token)
+	if err == nil {
+		k.cache.put(digest, generation, user, expires)
+	}
+	return user, k.until(expires), err
+}
+
+// until is when the session of an accepted token ends: a token accepted late,
+// within the leeway, must not end its session at once.
+func (k *Keyring) until(expires int64) int64 {
+	if expires > 0 && expires <= k.clock().UnixMilli() {
+		expires += Leeway.Milliseconds()
+	}
+	return expires
+}
+
+// verify returns what the token says and which generation of keys believed it.
+func (k *Keyring) verify(token []byte) (user godwit.UserID, expires int64, generation uint64, err error) {
 	if bytes.ContainsAny(token, "\r\n") {
-		return "", 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
+		return "", 0, 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
 	}
 	var claims jwt.RegisteredClaims
-	if _, err := k.parser.ParseWithClaims(string(token), &claims, k.key); err != nil {
-		return "", 0, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)
+	_, err = k.parser.ParseWithClaims(string(token), &claims, func(t *jwt.Token) (any, error) {
+		key, of, err := k.key(t)
+		generation = of
+		return key.material(), err
+	})
+	if err != nil {
+		return "", 0, 0, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)
 	}
 	if user, err = godwit.ParseUserID(claims.Subject); err != nil {
-		return "", 0, ErrTokenSubject
+		return "", 0, 0, ErrTokenSubject
 	}
 	// exp is a float on the wire: beyond the clients' integers it means nothing.
 	if s := claims.ExpiresAt.Unix(); s <= 0 || s > int64(godwit.SeqMax)/1000 {
-		return "", 0, ErrTokenExpiry
+		return "", 0, 0, ErrTokenExpiry
 	}
-	expires = claims.ExpiresAt.UnixMilli()
-	if expires <= k.clock().UnixMilli() {
-		expires += Leeway.Milliseconds() // accepted late: the session must not end at once
-	}
-	return user, expires, nil
+	return user, claims.ExpiresAt.UnixMilli(), generation, nil
 }
 
 // key picks the key a parsed, not yet verified token asks for. The algorithm
 // is the key's: the token's header only has to agree with it.
-func (k *Keyring) key(token *jwt.Token) (any, error) {
+func (k *Keyring) key(token *jwt.Token) (key Key, generation uint64, err error) {
 	if _, has := token.Header["crit"]; has {
-		return nil, ErrTokenCrit // RFC 7515 §4.1.11
+		return Key{}, 0, ErrTokenCrit // RFC 7515 §4.1.11
 	}
+	set := k.set.Load()
 	id, has := token.Header["kid"]
 	name, isString := id.(string)
-	key, known := k.keys[name]
 	switch {
-	case !has && k.only != nil:
-		key = *k.only
-	case !has || !isString || !known:
-		return nil, ErrTokenKey
+	case !has && set.only != nil:
+		key = *set.only
+	case !has || !isString:
+		return Key{}, 0, ErrTokenKey
+	default:
+		if set = k.setWith(name, set); set == nil {
+			return Key{}, 0, ErrTokenKey
+		}
+		key = set.keys[name]
 	}
 	if token.Method.Alg() != key.Algorithm {
-		return nil, ErrTokenKey
+		return Key{}, 0, ErrTokenKey
 	}
-	if key.Algorithm == EdDSA {
-		return key.Public, nil
+	return key, set.generation, nil
+}
+
+// setWith returns a set that has the kid, nil if there is none. For an unknown
+// kid it waits for the keys to be read anew: a rotation must not refuse the
+// first tokens of the new key. Two rounds, because what is being read at this
+// moment may have been asked for before the rotation.
+func (k *Keyring) setWith(kid string, set *keySet) *keySet {
+	if set.has(kid) {
+		return set
 	}
-	return key.Secret, nil
+	if k.remote == nil || kid == "" || len(kid) > keyIDBytesMax {
+		return nil
+	}
+	deadline := time.NewTimer(unknownWait)
+	defer deadline.Stop()
+	for range 2 {
+		if !k.remote.await(deadline.C) {
+			return nil
+		}
+		if set = k.set.Load(); set.has(kid) {
+			return set
+		}
+	}
+	return nil
+}
+
+func (s *keySet) has(kid string) bool {
+	_, ok := s.keys[kid]
+	return ok
 }

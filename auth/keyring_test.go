@@ -1,12 +1,21 @@
 package auth
 
 import (
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,10 +33,21 @@ var (
 	private    = ed25519.NewKeyFromSeed(seed)
 	public     = private.Public().(ed25519.PublicKey)
 	secret     = []byte("a secret with at least thirty-two bytes in it")
+	curveKey   = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	modulusKey = must(rsa.GenerateKey(rand.Reader, 2048))
+	ecdsaKey   = Key{ID: "es", Algorithm: ES256, Public: &curveKey.PublicKey}
+	rsaKey     = Key{ID: "rs", Algorithm: RS256, Public: &modulusKey.PublicKey}
 	eddsaKey   = Key{ID: "ed", Algorithm: EdDSA, Public: public}
 	secretKey  = Key{ID: "hs", Algorithm: HS256, Secret: secret}
 	goodClaims = jwt.MapClaims{"iss": "issuer", "aud": "godwit", "sub": "alice", "exp": start.Add(time.Hour).Unix()}
 )
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 func keyring(t testing.TB, keys ...Key) *Keyring {
 	t.Helper()
@@ -74,6 +94,16 @@ func sign(t testing.TB, header map[string]any, claims jwt.MapClaims, signer any)
 		mac := hmac.New(sha256.New, signer)
 		mac.Write([]byte(text))
 		signature = mac.Sum(nil)
+	case *ecdsa.PrivateKey:
+		sum := sha256.Sum256([]byte(text))
+		r, s, err := ecdsa.Sign(rand.Reader, signer, sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		signature = append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	case *rsa.PrivateKey:
+		sum := sha256.Sum256([]byte(text))
+		signature = must(rsa.SignPKCS1v15(rand.Reader, signer, crypto.SHA256, sum[:]))
 	}
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
@@ -86,8 +116,8 @@ func head(alg string, kid any) map[string]any {
 	return h
 }
 
-func TestVerifyAcceptsBothAlgorithms(t *testing.T) {
-	both, one := keyring(t, eddsaKey, secretKey), keyring(t, eddsaKey)
+func TestVerifyAcceptsEveryAlgorithm(t *testing.T) {
+	both, one := keyring(t, eddsaKey, secretKey, ecdsaKey, rsaKey), keyring(t, eddsaKey)
 	f := func(k *Keyring, token string) {
 		t.Helper()
 		user, expires, err := k.Verify([]byte(token))
@@ -97,6 +127,8 @@ func TestVerifyAcceptsBothAlgorithms(t *testing.T) {
 	}
 	f(both, sign(t, head("EdDSA", "ed"), claims(), private))
 	f(both, sign(t, head("HS256", "hs"), claims(), secret))
+	f(both, sign(t, head("ES256", "es"), claims(), curveKey))
+	f(both, sign(t, head("RS256", "rs"), claims(), modulusKey))
 	f(one, sign(t, head("EdDSA", "ed"), claims(), private))
 	f(one, sign(t, head("EdDSA", nil), claims(), private))
 	f(both, sign(t, head("HS256", "hs"), claims("aud", []string{"other", "godwit"}), secret))
@@ -127,7 +159,8 @@ func TestVerifyRefuses(t *testing.T) {
 	f("public key as HS256 secret", one, sign(t, head("HS256", "ed"), claims(), []byte(public)), ErrTokenKey)
 	f("public key as HS256 secret, no kid", one, sign(t, head("HS256", nil), claims(), []byte(public)), ErrTokenKey)
 	f("EdDSA under the HS256 kid", both, sign(t, head("EdDSA", "hs"), claims(), private), ErrTokenKey)
-	f("RS256", one, sign(t, head("RS256", "ed"), claims(), private), jwt.ErrTokenSignatureInvalid)
+	f("RS256 under the EdDSA kid", one, sign(t, head("RS256", "ed"), claims(), modulusKey), ErrTokenKey)
+	f("another algorithm", one, sign(t, head("RS512", "ed"), claims(), modulusKey), jwt.ErrTokenSignatureInvalid)
 	f("kid missing with two keys", both, sign(t, head("EdDSA", nil), claims(), private), ErrTokenKey)
 	f("kid unknown", one, sign(t, head("EdDSA", "who"), claims(), private), ErrTokenKey)
 	f("kid not a string", one, sign(t, head("EdDSA", 7), claims(), private), ErrTokenKey)
@@ -147,15 +180,105 @@ func TestVerifyRefuses(t *testing.T) {
 	f("subject is no user id", one, sign(t, head("EdDSA", "ed"), claims("sub", "alice smith"), private), ErrTokenSubject)
 }
 
+// TestVerifyPinsEveryKeyToItsAlgorithm tries every key under every other
+// algorithm's name, signed with what a forger knows: the public key as a secret
+// in every spelling, keys of his own, nothing at all.
+func TestVerifyPinsEveryKeyToItsAlgorithm(t *testing.T) {
+	keys := []Key{eddsaKey, ecdsaKey, rsaKey, secretKey}
+	all := keyring(t, keys...)
+	_, foreign, _ := ed25519.GenerateKey(nil)
+	forgers := map[string][]any{
+		"EdDSA": {foreign}, "ES256": {must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))},
+		"RS256": {must(rsa.GenerateKey(rand.Reader, 2048))}, "HS256": {[]byte("")}, "none": {nil},
+	}
+	for _, key := range keys[:3] {
+		der := must(x509.MarshalPKIXPublicKey(key.Public))
+		forgers["HS256"] = append(forgers["HS256"], der, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	}
+	forgers["HS256"] = append(forgers["HS256"], []byte(public), modulusKey.N.Bytes())
+	forgers["EdDSA"] = append(forgers["EdDSA"], private) // good under its own kid alone
+	forgers["ES256"] = append(forgers["ES256"], curveKey)
+	forgers["RS256"] = append(forgers["RS256"], modulusKey)
+	tried := 0
+	for _, key := range keys {
+		alone := key
+		for alg, signers := range forgers {
+			for i, signer := range signers {
+				if alg == key.Algorithm && i > 0 && alg != "HS256" {
+					continue // the key's own
+				}
+				for _, kid := range []any{key.ID, nil} {
+					token, k := sign(t, head(alg, kid), claims(), signer), all
+					if kid == nil {
+						k = keyring(t, alone)
+					}
+					if user, _, err := k.Verify([]byte(token)); err == nil {
+						t.Errorf("%s key, token of %s, kid %v, forger %d: accepted as %s", key.Algorithm, alg, kid, i, user)
+					}
+					tried++
+				}
+			}
+		}
+	}
+	if tried < 80 {
+		t.Errorf("only %d forgeries were tried", tried)
+	}
+}
+
+func TestVerifyRefusesOtherFormsOfSignatures(t *testing.T) {
+	k := keyring(t, ecdsaKey, rsaKey)
+	f := func(name, token string, change func(signature []byte) []byte) {
+		t.Helper()
+		text, encoded, _ := cutLast(token)
+		signature := must(base64.RawURLEncoding.DecodeString(encoded))
+		if user, _, err := k.Verify([]byte(text + "." + base64.RawURLEncoding.EncodeToString(change(signature)))); err == nil {
+			t.Errorf("%s: accepted as %s", name, user)
+		}
+	}
+	es, rs := sign(t, head("ES256", "es"), claims(), curveKey), sign(t, head("RS256", "rs"), claims(), modulusKey)
+	f("ES256 in ASN.1", es, func([]byte) []byte {
+		text, _, _ := cutLast(es)
+		sum := sha256.Sum256([]byte(text))
+		return must(ecdsa.SignASN1(rand.Reader, curveKey, sum[:]))
+	})
+	f("ES256 of zeros", es, func(s []byte) []byte { return make([]byte, len(s)) })
+	f("ES256 with r zero", es, func(s []byte) []byte { return append(make([]byte, 32), s[32:]...) })
+	f("ES256 plus the order", es, func(s []byte) []byte {
+		r := new(big.Int).SetBytes(s[:32])
+		return append(r.Add(r, elliptic.P256().Params().N).Bytes(), s[32:]...)
+	})
+	f("ES256 longer", es, func(s []byte) []byte { return append(append([]byte{0}, s[:32]...), append([]byte{0}, s[32:]...)...) })
+	f("RS256 longer", rs, func(s []byte) []byte { return append([]byte{0}, s...) })
+	f("RS256 shorter", rs, func(s []byte) []byte { return s[1:] })
+	f("RS256 with PSS", rs, func([]byte) []byte {
+		text, _, _ := cutLast(rs)
+		sum := sha256.Sum256([]byte(text))
+		return must(rsa.SignPSS(rand.Reader, modulusKey, crypto.SHA256, sum[:], nil))
+	})
+}
+
+func cutLast(token string) (text, signature string, ok bool) {
+	i := strings.LastIndexByte(token, '.')
+	return token[:i], token[i+1:], i > 0
+}
+
 func TestVerifyRefusesEveryFlippedBit(t *testing.T) {
-	k := keyring(t, eddsaKey)
-	good := []byte(sign(t, head("EdDSA", "ed"), claims(), private))
-	for i := range good {
-		for bit := range 8 {
-			bad := append([]byte(nil), good...)
-			bad[i] ^= 1 << bit
-			if user, _, err := k.Verify(bad); err == nil {
-				t.Fatalf("byte %d, bit %d flipped: accepted as %s", i, bit, user)
+	k := keyring(t, eddsaKey, secretKey, ecdsaKey, rsaKey)
+	for _, token := range []string{
+		sign(t, head("EdDSA", "ed"), claims(), private), sign(t, head("HS256", "hs"), claims(), secret),
+		sign(t, head("ES256", "es"), claims(), curveKey), sign(t, head("RS256", "rs"), claims(), modulusKey),
+	} {
+		if _, _, err := k.Verify([]byte(token)); err != nil {
+			t.Fatal(err)
+		}
+		bad := []byte(token)
+		for i := range bad {
+			for bit := range 8 {
+				bad[i] ^= 1 << bit
+				if user, _, err := k.Verify(bad); err == nil {
+					t.Fatalf("byte %d, bit %d flipped: %s accepted as %s", i, bit, bad, user)
+				}
+				bad[i] ^= 1 << bit
 			}
 		}
 	}
@@ -188,28 +311,60 @@ func TestNewKeyringRefuses(t *testing.T) {
 	f("two keys have the kid", func(c *Config) { c.Keys[1].ID = "ed" })
 	f("no kid", func(c *Config) { c.Keys[0].ID = "" })
 	f("longer than", func(c *Config) { c.Keys[0].ID = strings.Repeat("k", 129) })
-	f("must be EdDSA or HS256", func(c *Config) { c.Keys[0].Algorithm = "none" })
+	f("must be EdDSA, ES256, RS256, HS256", func(c *Config) { c.Keys[0].Algorithm = "none" })
+	f("not a secret", func(c *Config) { c.Keys[0].Secret = secret })
+	f("public key of 32 bytes", func(c *Config) { c.Keys[0].Public = &curveKey.PublicKey })
+	f("public key of 32 bytes", func(c *Config) { c.Keys[0].Public = nil })
+	f("on P-256", func(c *Config) { c.Keys[0] = Key{"x", ES256, &modulusKey.PublicKey, nil} })
+	f("on P-256", func(c *Config) { c.Keys[0] = Key{"x", ES256, (*ecdsa.PublicKey)(nil), nil} })
+	f("on P-256", func(c *Config) {
+		c.Keys[0] = Key{"x", ES256, &must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)).PublicKey, nil}
+	})
+	f("not a point", func(c *Config) {
+		//lint:ignore SA1019 an invalid key can be made in no other way
+		c.Keys[0] = Key{"x", ES256, &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, nil}
+	})
+	modulus := func(n *big.Int, e int) func(c *Config) {
+		return func(c *Config) { c.Keys[0] = Key{"x", RS256, &rsa.PublicKey{N: n, E: e}, nil} }
+	}
+	bits := func(n uint) *big.Int { return new(big.Int).SetBit(big.NewInt(1), int(n)-1, 1) }
+	f("an RSA public key", func(c *Config) { c.Keys[0] = Key{"x", RS256, public, nil} })
+	f("an RSA public key", modulus(nil, 65537))
+	f("has 2047 bits", modulus(bits(2047), 65537))
+	f("has 8193 bits", modulus(bits(8193), 65537))
+	f("odd modulus", modulus(new(big.Int).Lsh(big.NewInt(1), 2047), 65537))
+	f("exponent", modulus(modulusKey.N, 1))
+	f("exponent", modulus(modulusKey.N, 65536))
+	f("https://", func(c *Config) { c.JWKS.URL = "http://id.example/jwks" })
+	f("no kid", func(c *Config) { c.JWKS.URL, c.Keys = "https://id.example/jwks", []Key{{"", EdDSA, public, nil}} })
+	f("refresh", func(c *Config) { c.JWKS = JWKSConfig{URL: "https://id.example/jwks", Refresh: time.Second} })
+	f("negative", func(c *Config) { c.Cached = -1 })
 	f("public key of 32 bytes", func(c *Config) { c.Keys[0].Public = public[:31] })
 	f("secret of at least 32 bytes", func(c *Config) { c.Keys[1].Secret = secret[:31] })
 	f("secret of at least 32 bytes", func(c *Config) { c.Keys[1].Public = public })
 }
 
 func FuzzVerify(f *testing.F) {
-	k := keyring(f, eddsaKey, secretKey)
-	for _, kid := range []any{"ed", "hs", nil, 7, map[string]any{}} {
-		for _, alg := range []string{"EdDSA", "HS256", "none", ""} {
+	k := keyring(f, eddsaKey, secretKey, ecdsaKey, rsaKey)
+	for _, kid := range []any{"ed", "hs", "es", "rs", nil, 7, map[string]any{}} {
+		for _, alg := range []string{"EdDSA", "HS256", "ES256", "RS256", "PS256", "none", ""} {
 			f.Add([]byte(sign(f, head(alg, kid), claims(), nil)))
 		}
 	}
 	f.Add([]byte(sign(f, head("EdDSA", "ed"), claims("exp", 1e300, "aud", []any{1, nil}), private)))
-	good := sign(f, head("EdDSA", "ed"), claims(), private)
-	mac := sign(f, head("HS256", "hs"), claims(), secret)
-	f.Add([]byte(good))
-	f.Add([]byte(good[:len(good)-9] + "\n\r\n" + good[len(good)-9:]))
+	// ES256 is left out: whoever has one signature can write its mirror image.
+	good := []string{
+		sign(f, head("EdDSA", "ed"), claims(), private), sign(f, head("HS256", "hs"), claims(), secret),
+		sign(f, head("RS256", "rs"), claims(), modulusKey),
+	}
+	for _, token := range good {
+		f.Add([]byte(token))
+		f.Add([]byte(token[:len(token)-9] + "\n\r\n" + token[len(token)-9:]))
+	}
 	f.Fuzz(func(t *testing.T, token []byte) {
-		// Nothing but the two tokens signed here can be valid: a forgery is a find.
+		// Nothing but the tokens signed here can be valid: a forgery is a find.
 		user, _, err := k.Verify(token)
-		if err == nil && (user != "alice" || string(token) != good && string(token) != mac) {
+		if err == nil && (user != "alice" || !slices.Contains(good, string(token))) {
 			t.Fatalf("accepted %q as %q", token, user)
 		}
 		if err != nil && !errors.Is(err, godwit.ErrUnauthorized) {
@@ -218,18 +373,31 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// BenchmarkVerify shows what remembering verified tokens saves: the same token
+// is verified again and again, as long-polling does.
 func BenchmarkVerify(b *testing.B) {
-	k := keyring(b, eddsaKey, secretKey)
-	f := func(name, token string) {
+	keys := []Key{eddsaKey, secretKey, ecdsaKey, rsaKey}
+	plain := keyring(b, keys...)
+	caching, err := NewKeyring(Config{Keys: keys, Issuer: "issuer", Audience: "godwit", Cached: 1 << 16, Clock: plain.clock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := func(name string, k *Keyring, token []byte) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := k.Verify([]byte(token)); err != nil {
+				if _, _, err := k.Verify(token); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	}
-	f("EdDSA", sign(b, head("EdDSA", "ed"), claims(), private))
-	f("HS256", sign(b, head("HS256", "hs"), claims(), secret))
+	for _, key := range []struct {
+		id, alg string
+		signer  any
+	}{{"ed", EdDSA, private}, {"es", ES256, curveKey}, {"rs", RS256, modulusKey}, {"hs", HS256, secret}} {
+		token := []byte(sign(b, head(key.alg, key.id), claims(), key.signer))
+		f(key.alg, plain, token)
+		f(key.alg+"/cached", caching, token)
+	}
 }

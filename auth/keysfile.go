@@ -2,9 +2,11 @@ package auth
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,17 +24,57 @@ const keysFileBytesMax = 1 << 20
 //
 //	keys:
 //	  - kid: main
-//	    alg: EdDSA
-//	    key: MCowBQYDK2VwAyEA…      # 32 bytes or SPKI in base64, or PEM "PUBLIC KEY"
+//	    alg: EdDSA                  # or ES256, RS256
+//	    key: MCowBQYDK2VwAyEA…      # SPKI in base64 or PEM "PUBLIC KEY"; EdDSA: or the bare 32 bytes
 //	  - kid: backend
 //	    alg: HS256
 //	    key: c2VjcmV0…              # the secret in base64, at least 32 bytes
+//	  - {kid: web, kty: EC, crv: P-256, x: f83OJ3D2…, y: x_FEzRu9…} # a JWK; kty tells it apart
+//
+// So a JWK Set is a keys file, too.
 type keysFile struct {
-	Keys []struct {
-		ID        string `yaml:"kid"`
-		Algorithm string `yaml:"alg"`
-		Key       string `yaml:"key"`
-	} `yaml:"keys"`
+	Keys []keysEntry `yaml:"keys"`
+}
+
+// keysEntry is one key in either form.
+type keysEntry struct {
+	ID        string `yaml:"kid"`
+	Algorithm string `yaml:"alg"`
+	Key       string `yaml:"key"`
+	jwk       []byte // JSON; nil in the other form
+}
+
+// UnmarshalYAML tells the two forms apart. Its errors never reach the user.
+func (e *keysEntry) UnmarshalYAML(node *yaml.Node) error {
+	var fields map[string]yaml.Node
+	if err := node.Decode(&fields); err != nil {
+		return err
+	}
+	if _, isJWK := fields["kty"]; !isJWK {
+		for name := range fields {
+			if name != "kid" && name != "alg" && name != "key" {
+				return errors.New("unknown field") // KnownFields does not reach below an Unmarshaler
+			}
+		}
+		type plain keysEntry
+		return node.Decode((*plain)(e))
+	}
+	members := map[string]any{}
+	for name, field := range fields {
+		if field.Kind == yaml.ScalarNode {
+			members[name] = field.Value // a kid of digits is text all the same
+			continue
+		}
+		var value any
+		if err := field.Decode(&value); err != nil {
+			return err
+		}
+		members[name] = value
+	}
+	var err error
+	e.jwk, err = json.Marshal(members)
+	e.ID, _ = members["kid"].(string)
+	return err
 }
 
 // LoadKeys reads a keys file. Errors never quote a key.
@@ -61,21 +103,12 @@ func parseKeys(data []byte) ([]Key, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&file); err != nil {
-		return nil, errors.New("not of the form {keys: [{kid, alg, key}]}") // yaml's error may quote a key
+		return nil, errors.New("not of the form {keys: [{kid, alg, key}]}, nor a JWK Set") // yaml's error may quote a key
 	}
 	var keys []Key
-	for i, entry := range file.Keys {
-		key := Key{ID: entry.ID, Algorithm: entry.Algorithm}
-		var err error
-		switch entry.Algorithm {
-		case EdDSA:
-			key.Public, err = parsePublic(entry.Key)
-		case HS256:
-			key.Secret, err = decodeBase64(entry.Key)
-		}
-		if err == nil {
-			err = key.validate()
-		}
+	for i := range file.Keys {
+		entry := &file.Keys[i]
+		key, err := entry.parse()
 		if err != nil {
 			return nil, fmt.Errorf("key %d (kid %q): %w", i+1, entry.ID, err)
 		}
@@ -84,9 +117,27 @@ func parseKeys(data []byte) ([]Key, error) {
 	return keys, nil
 }
 
-// parsePublic accepts an Ed25519 public key as PEM, or as SPKI or its bare 32
-// bytes in base64.
-func parsePublic(text string) (ed25519.PublicKey, error) {
+func (e *keysEntry) parse() (key Key, err error) {
+	if e.jwk != nil {
+		return parseJWK(e.jwk)
+	}
+	key = Key{ID: e.ID, Algorithm: e.Algorithm}
+	switch e.Algorithm {
+	case EdDSA, ES256, RS256:
+		key.Public, err = parsePublic(e.Key)
+	case HS256:
+		key.Secret, err = decodeBase64(e.Key)
+	}
+	if err == nil {
+		err = key.validate()
+	}
+	return key, err
+}
+
+// parsePublic accepts a public key as PEM or as SPKI in base64, and an Ed25519
+// key also as its bare 32 bytes. Whether it fits its algorithm is not its
+// business.
+func parsePublic(text string) (crypto.PublicKey, error) {
 	var der []byte
 	if block, _ := pem.Decode([]byte(text)); block != nil {
 		if block.Type != "PUBLIC KEY" {
@@ -106,10 +157,7 @@ func parsePublic(text string) (ed25519.PublicKey, error) {
 	if err != nil {
 		return nil, errors.New("key is neither 32 bytes nor a public key in SPKI form")
 	}
-	if ed, ok := public.(ed25519.PublicKey); ok {
-		return ed, nil
-	}
-	return nil, errors.New("the public key is not of type Ed25519")
+	return public, nil
 }
 
 // decodeBase64 accepts both alphabets, with or without padding.
