@@ -75,6 +75,7 @@ var foreignTable = map[string][]string{
 	"github.com/klauspost/compress":        {"engine/segment"},
 	"github.com/maypok86/otter":            {"engine/segment"},
 	"github.com/panjf2000/gnet":            {"edge", "harness/load"},
+	"github.com/pires/go-proxyproto":       {"edge"},
 	"github.com/valyala/fasthttp":          {"edge"},
 	"google.golang.org/grpc":               {"node"},
 	"github.com/prometheus/client_golang":  {"node"},

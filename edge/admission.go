@@ -56,7 +56,7 @@ func turnAway(status int, reason string) []byte {
 // addrOf is the address of a peer; the zero Addr for what is no internet address.
 func addrOf(remote net.Addr) netip.Addr {
 	if tcp, ok := remote.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr()
+		return tcp.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
 }

@@ -134,6 +134,9 @@ func (l *loop) closed(s *session) {
 		s.lent = nil
 	}
 	l.forgetSource(s)
+	if t, ok := s.conn.(*tunnel); ok {
+		t.end()
+	}
 	l.wheel.cancel(s.slot)
 	s.conn = nil
 	l.stats.connections.Add(-1)

@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"time"
@@ -16,6 +18,14 @@ import (
 type Config struct {
 	// Listen is host:port; port 0 takes a free one, see Edge.Addr.
 	Listen string
+	// TLS makes the edge terminate TLS on TLSListen, host:port, beside Listen. It
+	// must give certificates; versions below 1.2 and protocols other than
+	// HTTP/1.1 are never agreed on.
+	TLS       *tls.Config
+	TLSListen string
+	// TrustedProxies lists the addresses whose connections must begin with a
+	// PROXY protocol header of version 2, and count as the client it names.
+	TrustedProxies []netip.Prefix
 	// Loops is the number of event loops, 1 to 64; each occupies a P while it
 	// waits, so keep it below GOMAXPROCS. Default max(1, GOMAXPROCS-1).
 	Loops int
@@ -158,6 +168,14 @@ func (c *Config) validate() error {
 func (c *Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("edge: listen address %q must be host:port: %w", c.Listen, err)
+	}
+	if c.TLS != nil {
+		if _, _, err := net.SplitHostPort(c.TLSListen); err != nil {
+			return fmt.Errorf("edge: TLS listen address %q must be host:port: %w", c.TLSListen, err)
+		}
+		if c.TLSListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
+			return errors.New("edge: Listen and TLSListen must differ")
+		}
 	}
 	switch {
 	case c.Chat == nil || c.Verifier == nil:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -13,7 +14,11 @@ import (
 // dialEcho upgrades at the echo endpoint.
 func dialEcho(t testing.TB, e *Edge) *client {
 	t.Helper()
-	conn := dialRaw(t, e)
+	return upgradeEcho(t, dialRaw(t, e))
+}
+
+func upgradeEcho(t testing.TB, conn net.Conn) *client {
+	t.Helper()
 	_, _ = io.WriteString(conn, strings.Replace(upgradeHead, SocketPath, "/echo", 1)+"\r\n")
 	r := bufio.NewReader(conn)
 	for line := ""; line != "\r\n"; {

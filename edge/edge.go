@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -33,6 +34,11 @@ type Edge struct {
 	connectionsMax int
 	engine         gnet.Engine
 	addr           string
+	tls            *tls.Config
+	tlsAddr        *net.TCPAddr  // nil: no TLS
+	shakeCPU       chan struct{} // handshakes that compute; see shakeCores
+	shakes         sync.WaitGroup
+	proxyWarned    atomic.Uint32 // tick of the last warning about a proxy; 0: none
 
 	tick     atomic.Uint32 // monotonic time in ticks
 	open     atomic.Int64  // sockets, counted by all loops
@@ -130,6 +136,11 @@ func (e *Edge) Start() error {
 		return fmt.Errorf("edge: listen on %s: %w", e.cfg.Listen, err)
 	}
 	e.addr = addr
+	if e.cfg.TLS != nil {
+		if err := e.listenTLS(); err != nil {
+			return err
+		}
+	}
 	e.phase = phaseRunning
 	e.verify.start(verifyWorkers, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
 		e.boxOf(s).note(item{kind: itemVerified, session: s}, v)
@@ -170,7 +181,11 @@ func (e *Edge) run() {
 		defer looks.Stop()
 		watch.Go(func() { e.watchMemory(looks.C, unwatch) })
 	}
-	err := gnet.Run(handler{e}, "tcp://"+e.addr,
+	addrs := []string{"tcp://" + e.addr}
+	if e.tlsAddr != nil {
+		addrs = append(addrs, "tcp://"+e.tlsAddr.String())
+	}
+	err := gnet.Rotate(handler{e}, addrs,
 		gnet.WithNumEventLoop(e.cfg.Loops), gnet.WithReusePort(true), gnet.WithReuseAddr(true),
 		gnet.WithTicker(true), gnet.WithTCPNoDelay(gnet.TCPNoDelay), gnet.WithLogger(gnetLogger{e.cfg.Logger}))
 	for _, l := range e.loops {
@@ -178,6 +193,7 @@ func (e *Edge) run() {
 	}
 	close(unwatch)
 	watch.Wait()
+	e.shakes.Wait() // their connections are closed
 	close(e.yielded)
 	yields.Wait()
 	e.verify.stop()
@@ -193,6 +209,16 @@ func (e *Edge) Addr() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.addr
+}
+
+// TLSAddr is the address of the TLS listener, after Start; empty: there is none.
+func (e *Edge) TLSAddr() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tlsAddr == nil {
+		return ""
+	}
+	return e.tlsAddr.String()
 }
 
 // Done is closed when the edge has ended: by Stop, or because the engine gave

@@ -177,7 +177,11 @@ func dialRaw(t testing.TB, e *Edge) net.Conn {
 // dial upgrades; extra are further header fields.
 func dial(t testing.TB, e *Edge, enc godwit.Encoding, extra ...string) *client {
 	t.Helper()
-	conn := dialRaw(t, e)
+	return upgrade(t, dialRaw(t, e), enc, extra...)
+}
+
+func upgrade(t testing.TB, conn net.Conn, enc godwit.Encoding, extra ...string) *client {
+	t.Helper()
 	head := upgradeHead + "Sec-WebSocket-Protocol: " + enc.Subprotocol() + "\r\n" + strings.Join(extra, "") + "\r\n"
 	if _, err := io.WriteString(conn, head); err != nil {
 		t.Fatal(err)
@@ -203,7 +207,11 @@ func dial(t testing.TB, e *Edge, enc godwit.Encoding, extra ...string) *client {
 // connect opens a session and returns its reply.
 func connect(t testing.TB, e *Edge, enc godwit.Encoding, user string) *client {
 	t.Helper()
-	c := dial(t, e, enc)
+	return open(t, dial(t, e, enc), user)
+}
+
+func open(t testing.TB, c *client, user string) *client {
+	t.Helper()
 	c.send(&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{Token: []byte("user:" + user), Device: []byte("dev")}})
 	if f := c.next(); f.Kind != godwit.KindConnect || f.ID != 1 {
 		t.Fatalf("connect answered by %+v", f)

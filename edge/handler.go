@@ -43,23 +43,27 @@ func (h handler) OnOpen(c gnet.Conn) ([]byte, gnet.Action) {
 	e := h.e
 	if e.open.Add(1) > int64(e.connectionsMax) || e.admission.memory.spent() {
 		e.overload.Add(1)
-		return turnAway(503, "Service Unavailable"), gnet.Close
+		return e.turnAway(c, 503, "Service Unavailable"), gnet.Close
 	}
-	from := sourceOf(addrOf(c.RemoteAddr()))
+	var from source
+	trusted := e.trusts(c)
+	if !trusted { // else its client is counted, once it is known
+		from = sourceOf(addrOf(c.RemoteAddr()))
+	}
 	if !e.admission.sources.enter(from) {
 		e.crowded.Add(1)
-		return turnAway(429, "Too Many Requests"), gnet.Close
+		return e.turnAway(c, 429, "Too Many Requests"), gnet.Close
 	}
 	l := e.loopOf(c.EventLoop())
 	s, slots := l.sessions.take()
 	if s == nil {
 		e.admission.sources.leave(from)
 		e.overload.Add(1)
-		return turnAway(503, "Service Unavailable"), gnet.Close
+		return e.turnAway(c, 503, "Service Unavailable"), gnet.Close
 	}
 	s.source = from
 	l.wheel.grow(slots)
-	s.conn, s.loop = c, uint8(l.index)
+	s.conn, s.loop = l.streamOf(c, trusted), uint8(l.index)
 	s.heardAt = l.now
 	s.deadline = l.now + e.ticks.head
 	l.arm(s)
@@ -95,7 +99,7 @@ func (h handler) OnTraffic(c gnet.Conn) gnet.Action {
 	l.catchUp()
 	if s.conn != nil {
 		s.heardAt = l.now
-		l.read(s)
+		l.receive(s)
 	}
 	l.drain()
 	l.settle(awake)

@@ -26,8 +26,12 @@ type loop struct {
 	codec    codec
 	request  http1.Request
 	frame    godwit.ClientFrame
-	spare    []byte // lent to messages that come in parts within one callback
-	pong     []byte // payload of the last unanswered ping of this callback
+	spare    []byte             // lent to messages that come in parts within one callback
+	plain    []byte             // what a tunnel decrypts within one callback
+	sealed   []byte             // what a tunnel encrypts for one write
+	shaking  int                // TLS handshakes under way
+	queued   []godwit.SessionID // handshakes that wait for their turn; some may be gone
+	pong     []byte             // payload of the last unanswered ping of this callback
 	pinged   bool
 }
 
@@ -91,8 +95,12 @@ func (l *loop) handle(it *item) {
 		return
 	}
 	s := l.sessions.find(it.session)
-	if it.kind == itemFetched {
+	switch it.kind {
+	case itemFetched:
 		l.fetched(s, it)
+		return
+	case itemShake:
+		l.shook(s, it.extra != 0)
 		return
 	}
 	if s == nil {

@@ -20,6 +20,7 @@ const (
 	itemGoaway                    // the frames of notes[extra] to every live session
 	itemCloseAll                  // close code extra to every connection
 	itemShed                      // free seq bytes of unread output
+	itemShake                     // a TLS handshake has output; extra != 0: it is over
 )
 
 // item is one thing another goroutine wants of a loop. off and size point into

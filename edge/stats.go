@@ -31,6 +31,11 @@ type Stats struct {
 	MemoryUsed  uint64 // gauge: bytes in use by the last reading; 0 without a budget
 	MemoryMax   uint64 // gauge: the budget
 	Shed        uint64 // sessions closed for their unread output while memory was short
+
+	TLSHandshakes    uint64 // done
+	TLSFailed        uint64 // broken off, or nothing of TLS
+	Forwarded        uint64 // connections that a trusted proxy named the client of
+	ProxyRefused     uint64 // connections of trusted proxies without a good header
 }
 
 // counters belong to one loop, which adds to them; anyone reads.
@@ -40,6 +45,8 @@ type counters struct {
 	framesIn, framesOut, bytesIn, bytesOut atomic.Uint64
 	events, fetches                        atomic.Uint64
 	hintsLost, repliesLost                 atomic.Uint64
+	shakes, shakesFailed                   atomic.Uint64
+	forwarded, proxyRefused                atomic.Uint64
 	refused                                [200]atomic.Uint64 // by status, from 400 on
 	closes                                 [closeCodes]atomic.Uint64
 }
@@ -80,6 +87,10 @@ func (e *Edge) Stats() Stats {
 		sum.HintsLost += c.hintsLost.Load()
 		sum.RepliesLost += c.repliesLost.Load()
 		sum.Fetches += c.fetches.Load()
+		sum.TLSHandshakes += c.shakes.Load()
+		sum.TLSFailed += c.shakesFailed.Load()
+		sum.Forwarded += c.forwarded.Load()
+		sum.ProxyRefused += c.proxyRefused.Load()
 		items, bytes := l.box.queued()
 		sum.QueueItems += uint64(items)
 		sum.QueueBytes += uint64(bytes)

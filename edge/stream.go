@@ -22,10 +22,51 @@ type stream interface {
 	RemoteAddr() net.Addr
 }
 
+// streamOf is the stream of a connection just accepted; one of a trusted proxy
+// begins with a header.
+func (l *loop) streamOf(c gnet.Conn, trusted bool) stream {
+	switch {
+	case l.edge.behindTLS(c):
+		t := &tunnel{socket: c, loop: l, phase: tunnelHello}
+		if trusted {
+			t.phase = tunnelProxy
+		}
+		return t
+	case trusted:
+		return &forwarded{Conn: c}
+	}
+	return c
+}
+
+// receive goes on with what a session's socket has received.
+func (l *loop) receive(s *session) {
+	switch c := s.conn.(type) {
+	case *tunnel:
+		if c.phase == tunnelProxy {
+			if !l.readProxy(s, c.socket, &c.remote) {
+				return
+			}
+			c.phase = tunnelHello
+		}
+		l.pump(s, c)
+	case *forwarded:
+		if c.known = c.known || l.readProxy(s, c.Conn, &c.remote); c.known {
+			l.read(s)
+		}
+	default:
+		l.read(s)
+	}
+}
+
 // drop closes the connection at once; OnClose runs before it returns.
 func (l *loop) drop(s *session) {
 	switch c := s.conn.(type) {
 	case nil:
+	case *tunnel:
+		c.bye()
+		_ = l.events.Close(c.socket)
+	case *forwarded:
+		_ = l.events.Close(c.Conn)
 	case gnet.Conn:
 		_ = l.events.Close(c)
 	default:
@@ -37,6 +78,12 @@ func (l *loop) drop(s *session) {
 // was written and may go on sending.
 func (l *loop) shutWrite(s *session) {
 	switch c := s.conn.(type) {
+	case *tunnel:
+		if c.phase < tunnelOpen {
+			l.drop(s) // nothing was said to it that it might have to read
+			return
+		}
+		c.shutWrite()
 	case gnet.Conn:
 		_ = syscall.Shutdown(c.Fd(), syscall.SHUT_WR)
 	default:

@@ -1,0 +1,362 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/ws"
+)
+
+// newCertificate makes a certificate for 127.0.0.1 that is its own authority.
+func newCertificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(parsed)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+}
+
+// newTLSEdge starts an edge with both listeners; config is for its clients.
+func newTLSEdge(t testing.TB, chat *fakeChat, change func(*Config)) (e *Edge, config *tls.Config) {
+	t.Helper()
+	certificate, pool := newCertificate(t)
+	e = newEdge(t, chat, func(c *Config) {
+		c.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		c.TLSListen = "127.0.0.1:0"
+		if change != nil {
+			change(c)
+		}
+	})
+	return e, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: []string{"http/1.1"}}
+}
+
+// dialPort opens a TCP connection to the TLS port.
+func dialPort(t testing.TB, e *Edge) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", e.TLSAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(waitMax))
+	return conn
+}
+
+func dialTLS(t testing.TB, e *Edge, config *tls.Config) *tls.Conn {
+	t.Helper()
+	conn := tls.Client(dialPort(t, e), config)
+	if err := conn.Handshake(); err != nil {
+		t.Fatalf("handshake: %v", err)
+	}
+	return conn
+}
+
+func TestSessionsLiveBehindTLS(t *testing.T) {
+	chat := &fakeChat{}
+	e, config := newTLSEdge(t, chat, nil)
+	encodings(t, func(t *testing.T, enc godwit.Encoding) {
+		conn := dialTLS(t, e, config)
+		if p := conn.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
+			t.Errorf("protocol %q was agreed on", p)
+		}
+		c := open(t, upgrade(t, conn, enc), "alice")
+		c.send(sendFrame(2, "hi"))
+		if f := c.next(); f.Kind != godwit.KindSend || f.ID != 2 || f.Send.Seq != 7 {
+			t.Fatalf("send answered by %+v", f)
+		}
+		e.Close(onlySession(t, chat), godwit.CloseDrain, "over")
+		c.wantClose(godwit.CloseDrain)
+		waitFor(t, func() bool { return e.Stats().Connections == 0 })
+	})
+	// The plain listener is as it was.
+	connect(t, e, godwit.EncodingJSON, "bob")
+}
+
+// TestTLSStaysWithinItsBounds: versions, protocols, and what is not TLS.
+func TestTLSRefusesWhatIsNotTLS(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, nil)
+	old := config.Clone()
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	if err := tls.Client(dialPort(t, e), old).Handshake(); err == nil {
+		t.Error("TLS 1.1 was agreed on")
+	}
+	only12 := config.Clone()
+	only12.MaxVersion = tls.VersionTLS12
+	connect12 := open(t, upgrade(t, dialTLS(t, e, only12), godwit.EncodingJSON), "alice")
+	if v := connect12.conn.(*tls.Conn).ConnectionState().Version; v != tls.VersionTLS12 {
+		t.Errorf("version %x", v)
+	}
+
+	conn := dialPort(t, e)
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+	if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 400 ") || !strings.Contains(string(got), "https://") {
+		t.Errorf("plain HTTP answered %q, %v", got, err)
+	}
+	for _, garbage := range []string{"\x00", "\x16\x02\x00\x00\x05hello", "\x16\x03\x01\xff\xffxxxxx", "\x16\x03\x01\x00\x00", strings.Repeat("\xff", 100<<10)} {
+		conn := dialPort(t, e)
+		go func() { _, _ = io.WriteString(conn, garbage) }()
+		_, err := io.ReadAll(conn)
+		if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+			t.Errorf("%.10q: the connection stays open", garbage)
+		}
+	}
+	// A record that begins well and is no hello gets an alert.
+	conn = dialPort(t, e)
+	_, _ = io.WriteString(conn, "\x16\x03\x01\x00\x05hello")
+	if got, err := io.ReadAll(conn); err != nil || len(got) != 7 || got[0] != 21 {
+		t.Errorf("a broken hello was answered by %q, %v", got, err)
+	}
+	// TLS on the plain port is malformed HTTP.
+	plain := tls.Client(dialRaw(t, e), config)
+	if err := plain.Handshake(); err == nil {
+		t.Error("the plain port speaks TLS")
+	}
+}
+
+func TestBrokenRecordEndsTheSession(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, nil)
+	raw := dialPort(t, e)
+	conn := tls.Client(raw, config)
+	open(t, upgrade(t, conn, godwit.EncodingJSON), "alice")
+	_, _ = raw.Write(append([]byte{23, 3, 3, 0, 32}, make([]byte, 32)...))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+		t.Errorf("got %v, want an alert", err)
+	}
+	_ = raw.Close()
+	waitFor(t, func() bool { return e.Stats().Connections == 0 })
+}
+
+func TestEchoBehindTLSOfEverySize(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) { c.EchoPath = "/echo" })
+	conn := dialTLS(t, e, config)
+	c := upgradeEcho(t, conn)
+	random := make([]byte, 5<<20)
+	_, _ = rand.Read(random)
+	sizes := []int{0, 1, 125, 126, 16<<10 - 14, 16 << 10, 16<<10 + 1, 65535, 65536, 1 << 20, len(random)}
+	go func() { // all at once, in pieces that fit nothing
+		var all []byte
+		for _, n := range sizes {
+			all = ws.AppendMasked(all, true, ws.Binary, 0xA1B2C3D4, random[:n])
+		}
+		for len(all) > 0 {
+			n := min(len(all), 10007)
+			if _, err := conn.Write(all[:n]); err != nil {
+				return
+			}
+			all = all[n:]
+		}
+	}()
+	for _, n := range sizes {
+		if ev, ok := c.event(); !ok || !bytes.Equal(ev.Payload, random[:n]) {
+			t.Fatalf("%d bytes came back as %d", n, len(ev.Payload))
+		}
+	}
+	_ = conn.Close()
+	waitFor(t, func() bool { return e.Stats().Connections == 0 })
+}
+
+func TestRequestBehindTLSMayComeWithTheHandshake(t *testing.T) {
+	page := bytes.Repeat([]byte("x"), 100<<10)
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) {
+		c.Static = func(string) (string, []byte, bool) { return "text/plain", page, true }
+	})
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	for i := range 3 {
+		raw := dialPort(t, e)
+		held := &holdingConn{Conn: raw}
+		conn := tls.Client(held, config)
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		held.release = true // the client's last flight goes with the request
+		_, _ = io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+		got, err := io.ReadAll(conn)
+		if err != nil || !bytes.HasSuffix(got, page) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+		if resumed := conn.ConnectionState().DidResume; resumed != (i > 0) {
+			t.Errorf("connection %d: resumed is %v", i, resumed)
+		}
+		_ = conn.Close()
+	}
+}
+
+// holdingConn keeps what is written after the first write until release.
+type holdingConn struct {
+	net.Conn
+	writes  int
+	held    []byte
+	release bool
+}
+
+func (c *holdingConn) Write(b []byte) (int, error) {
+	if c.writes++; c.writes == 1 {
+		return c.Conn.Write(b)
+	}
+	c.held = append(c.held, b...)
+	if c.release {
+		_, err := c.Conn.Write(c.held)
+		c.held = nil
+		return len(b), err
+	}
+	return len(b), nil
+}
+
+func TestSlowReaderBehindTLSIsBounded(t *testing.T) {
+	chat := &fakeChat{}
+	e, config := newTLSEdge(t, chat, func(c *Config) {
+		c.OutboundBytesMax = 256 << 10
+		c.Limits.Window, c.WindowBytesMax = 1<<20, 1<<30
+	})
+	c := open(t, upgrade(t, dialTLS(t, e, config), godwit.EncodingProto), "alice")
+	id := onlySession(t, chat)
+	body := strings.Repeat("slow", 4<<10)
+	entry := entryOf(1, body)
+	for seq := godwit.Seq(1); ; seq++ {
+		entry.Seq = seq
+		e.Deliver([]godwit.SessionID{id}, &entry)
+		if e.Stats().Closes[godwit.CloseSlowConsumer] > 0 {
+			break
+		}
+		if e.Stats().BytesOut > 64<<20 {
+			t.Fatal("64 MiB wait for a client that does not read")
+		}
+	}
+	c.wantClose(godwit.CloseSlowConsumer)
+}
+
+func TestHalfClosedClientBehindTLSIsCleanedUp(t *testing.T) {
+	chat := &fakeChat{}
+	e, config := newTLSEdge(t, chat, nil)
+	// The end of the TLS stream, with the TCP stream still open.
+	conn := dialTLS(t, e, config)
+	open(t, upgrade(t, conn, godwit.EncodingJSON), "alice")
+	_ = conn.CloseWrite()
+	waitFor(t, func() bool { return e.Stats().Connections == 0 })
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want the server's close_notify", err)
+	}
+	// The end of the TCP stream without one of TLS.
+	raw := dialPort(t, e)
+	open(t, upgrade(t, tls.Client(raw, config), godwit.EncodingJSON), "bob")
+	_ = raw.(*net.TCPConn).CloseWrite()
+	waitFor(t, func() bool { return e.Stats().Connections == 0 })
+	waitFor(t, func() bool { return chat.open() == 0 })
+}
+
+func TestManyHandshakesAtOnce(t *testing.T) {
+	chat := &fakeChat{}
+	e, config := newTLSEdge(t, chat, func(c *Config) { c.Loops = 2; c.HeadTimeout = 30 * time.Second })
+	const n = 300
+	var all sync.WaitGroup
+	gate := make(chan struct{})
+	for range n {
+		all.Go(func() {
+			<-gate
+			c := upgrade(t, dialTLS(t, e, config), godwit.EncodingProto)
+			c.send(&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{Token: []byte("user:u"), Device: []byte("dev")}})
+			if f := c.next(); f.Kind != godwit.KindConnect {
+				t.Errorf("connect answered by %+v", f)
+			}
+		})
+	}
+	close(gate)
+	all.Wait()
+	if s := e.Stats(); s.TLSHandshakes != n || s.Sessions != n || s.TLSFailed != 0 {
+		t.Errorf("%d handshakes, %d failed, %d sessions", s.TLSHandshakes, s.TLSFailed, s.Sessions)
+	}
+}
+
+// TestSilentHandshakesDelayNobodyForLong: clients that stop half-way give their
+// places up at the deadline, and those who wait get them.
+func TestSilentHandshakesAreGivenUp(t *testing.T) {
+	var now clock
+	e, config := newTLSEdge(t, &fakeChat{}, now.set)
+	var hello captureConn
+	_ = tls.Client(&hello, config).Handshake()
+	silent := make([]net.Conn, 20)
+	for i := range silent {
+		silent[i] = dialPort(t, e)
+		switch i % 4 {
+		case 0: // nothing
+		case 1: // a part of a hello
+			_, _ = silent[i].Write(hello.sent[:20])
+		default: // all of it, and no answer to ours
+			_, _ = silent[i].Write(hello.sent)
+			if _, err := io.ReadFull(silent[i], make([]byte, 5)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	open(t, upgrade(t, dialTLS(t, e, config), godwit.EncodingJSON), "alice")
+	waitFor(t, func() bool { return e.Stats().Accepted == 21 })
+	now.pass(6 * time.Second)
+	waitFor(t, func() bool { return e.Stats().Connections == 1 })
+	for _, conn := range silent {
+		if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
+			t.Errorf("a silent client was left with %v", err)
+		}
+	}
+}
+
+// captureConn keeps what is written and has nothing to read.
+type captureConn struct {
+	net.Conn
+	sent []byte
+}
+
+func (c *captureConn) Write(b []byte) (int, error) { c.sent = append(c.sent, b...); return len(b), nil }
+func (c *captureConn) Read([]byte) (int, error)    { return 0, io.EOF }
+func (c *captureConn) Close() error                { return nil }
+
+// TestStopEndsHandshakes: goroutines that wait for a client end with the edge.
+// goleak looks after the last test.
+func TestStopEndsHandshakes(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, nil)
+	var hello captureConn
+	_ = tls.Client(&hello, config).Handshake()
+	for range 10 {
+		conn := dialPort(t, e)
+		_, _ = conn.Write(hello.sent)
+		if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), waitMax)
+	defer cancel()
+	if err := e.Stop(ctx); err != nil {
+		t.Fatal(err)
+	}
+	e.shakes.Wait() // and so it returned after them
+}
