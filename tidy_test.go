@@ -72,7 +72,7 @@ var foreignTable = map[string][]string{
 	"go.etcd.io/raft":                      {"engine"},
 	"github.com/cockroachdb/pebble":        {"engine/rows"},
 	"github.com/cockroachdb/pebble/v2/vfs": {"engine", "engine/rows", "engine/segment", "engine/wal"},
-	"github.com/klauspost/compress":        {"engine/segment"},
+	"github.com/klauspost/compress":        {"edge/ws", "engine/segment"},
 	"github.com/maypok86/otter":            {"engine/segment"},
 	"github.com/panjf2000/gnet":            {"edge", "harness/load"},
 	"github.com/pires/go-proxyproto":       {"edge"},

@@ -29,7 +29,7 @@ func BenchmarkRequestReply(b *testing.B) {
 			}
 			reply.ID = 1000
 			var codec codec
-			answer := make([]byte, pipelined*len(codec.appendFrame(nil, enc, &reply)))
+			answer := make([]byte, pipelined*len(codec.appendFrame(nil, formOf(enc), &reply)))
 			b.ReportAllocs()
 			b.ResetTimer()
 			for n := 0; n < b.N; n += pipelined {
@@ -80,7 +80,7 @@ func BenchmarkDeliver(b *testing.B) {
 		for n := 0; n < b.N; n += count {
 			entry.Seq++
 			e.Deliver(ids, &entry)
-			size := len(codec.appendEvent(codec.framed[:0], godwit.EncodingProto, &entry))
+			size := len(codec.appendEvent(codec.framed[:0], formOf(godwit.EncodingProto), &entry))
 			for _, c := range clients {
 				_ = c.conn.SetDeadline(time.Time{})
 				if _, err := io.ReadFull(c.conn, scratch[:size]); err != nil {

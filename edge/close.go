@@ -130,9 +130,7 @@ func (l *loop) finish(s *session) {
 // closed is OnClose: the connection is gone, whoever ended it.
 func (l *loop) closed(s *session) {
 	l.part(s)
-	if s.lent != nil {
-		s.lent = nil
-	}
+	s.lent = nil
 	l.forgetSource(s)
 	if t, ok := s.conn.(*tunnel); ok {
 		t.end()

@@ -10,6 +10,7 @@ import (
 // codec is scratch for encoding: a godwit message, then that in a WebSocket
 // frame. What its methods return dies with the next call.
 type codec struct {
+	deflater        *ws.Deflater // nil: nothing is compressed
 	message, framed []byte
 	marks           []mark // of the entries of a fetch
 }
@@ -28,27 +29,37 @@ func opcode(enc godwit.Encoding) ws.Opcode {
 }
 
 // appendFrame adds a server frame as a whole WebSocket frame.
-func (c *codec) appendFrame(dst []byte, enc godwit.Encoding, f *godwit.ServerFrame) []byte {
-	c.message = f.AppendFrameTo(c.message[:0], enc)
-	return ws.AppendFrame(dst, opcode(enc), c.message)
+func (c *codec) appendFrame(dst []byte, to form, f *godwit.ServerFrame) []byte {
+	c.message = f.AppendFrameTo(c.message[:0], to.encoding())
+	return c.frame(dst, to)
 }
 
 // appendEvent adds an entry's ev or skip frame as a whole WebSocket frame.
-func (c *codec) appendEvent(dst []byte, enc godwit.Encoding, e *godwit.Entry) []byte {
-	c.message = godwit.AppendEventFrame(c.message[:0], enc, e)
-	return ws.AppendFrame(dst, opcode(enc), c.message)
+func (c *codec) appendEvent(dst []byte, to form, e *godwit.Entry) []byte {
+	c.message = godwit.AppendEventFrame(c.message[:0], to.encoding(), e)
+	return c.frame(dst, to)
+}
+
+func (c *codec) frame(dst []byte, to form) []byte {
+	if to&formDeflate != 0 && c.deflater != nil {
+		return c.deflater.AppendFrame(dst, opcode(to.encoding()), c.message, ws.WindowBitsMax)
+	}
+	return ws.AppendFrame(dst, opcode(to.encoding()), c.message)
 }
 
 const codecKeepBytes = 1 << 20
 
 // codecs lends a codec to each call from another goroutine.
-type codecs struct{ pool sync.Pool }
+type codecs struct {
+	deflater *ws.Deflater
+	pool     sync.Pool
+}
 
 func (cs *codecs) get() *codec {
 	if c, ok := cs.pool.Get().(*codec); ok {
 		return c
 	}
-	return new(codec)
+	return &codec{deflater: cs.deflater}
 }
 
 func (cs *codecs) put(c *codec) {

@@ -73,6 +73,9 @@ type Config struct {
 	// EchoPath serves a WebSocket echo without access control, for conformance
 	// suites and benchmarks. Empty: none.
 	EchoPath string
+	// Deflate compresses messages (permessage-deflate, RFC 7692) with clients
+	// that offer it. Default: off.
+	Deflate DeflateConfig
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier
@@ -100,6 +103,16 @@ type Config struct {
 	// tests: what memory is in use, and how often it is looked at.
 	readMemory func() int64
 	lookEvery  time.Duration
+}
+
+// DeflateConfig says what is compressed. Nothing is remembered between messages,
+// so an idle connection costs no more; a message costs CPU on both sides.
+type DeflateConfig struct {
+	Enabled bool
+	// MinBytes: smaller messages are sent as they are. Default 128.
+	MinBytes int
+	// Level is 1 (fast) to 9 (small). Default 1.
+	Level int
 }
 
 const (
@@ -147,6 +160,8 @@ func (c *Config) validate() error {
 	defaulted(&c.VerifyQueueMax, 4096)
 	defaulted(&c.PerSourceMax, 1024)
 	defaulted(&c.HandshakesMax, 1024)
+	defaulted(&c.Deflate.MinBytes, 128)
+	defaulted(&c.Deflate.Level, 1)
 	defaulted(&c.tickEvery, tickMS*time.Millisecond)
 	defaulted(&c.lookEvery, memoryEvery)
 	if c.Clock == nil {
@@ -196,6 +211,8 @@ func (c *Config) check() error {
 		return errors.New("edge: the memory budget must be 0 or at least 32 MiB")
 	case c.Limits.FramesPerS > 1<<20:
 		return errors.New("edge: limits.frames_per_s is out of range")
+	case c.Deflate.MinBytes < 1 || c.Deflate.Level < 1 || c.Deflate.Level > 9:
+		return errors.New("edge: deflate.min_bytes must be positive, deflate.level 1 to 9")
 	case c.FilesReserved < filesReserved:
 		return fmt.Errorf("edge: at least %d files must be reserved", filesReserved)
 	case c.ConnectionsMax < 0:

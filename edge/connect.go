@@ -118,7 +118,7 @@ func (l *loop) connected(s *session, w godwit.Welcome) {
 	l.arm(s)
 	l.follow(s, s.flow.opened(l.edge.window, w.Start, w.Head, w.Resumed), nil)
 	if g := l.edge.goaway.Load(); g != nil {
-		l.emit(s, g.framed[encodingBit(s.encoding)])
+		l.emit(s, g.framed[formOf(s.encoding)])
 	}
 	l.message(s, opening.ahead)
 	l.read(s)

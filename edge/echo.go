@@ -22,14 +22,12 @@ func (l *loop) upgradeEcho(s *session, headBytes int) {
 		l.refuseHTTP(s, err)
 		return
 	}
-	dst, start := l.out.begin()
-	l.out.end(s, http1.AppendUpgradeResponse(dst, &handshake), start)
-	s.upgraded = true
+	l.switchProtocol(s, &handshake)
+	s.echoes = true
 	l.forgetSource(s)
 	s.state = stateEcho
 	l.keepEcho(s)
 	l.arm(s)
-	l.stats.upgrades.Add(1)
 	l.discard(s, headBytes)
 }
 
@@ -41,13 +39,27 @@ func (l *loop) echo(s *session, op ws.Opcode, payload []byte) {
 	l.stats.framesIn.Add(1)
 	l.stats.framesOut.Add(1)
 	dst, start := l.out.begin()
-	l.out.end(s, ws.AppendFrame(dst, op, payload), start)
+	if s.window != 0 {
+		dst = l.edge.deflater.AppendFrame(dst, op, payload, int(s.window))
+	} else {
+		dst = ws.AppendFrame(dst, op, payload)
+	}
+	l.out.end(s, dst, start)
 }
 
 // wsConfig is what the session's messages are held to.
 func (l *loop) wsConfig(s *session) *ws.Config {
-	if s.state == stateEcho {
-		return &l.edge.echoWS
+	deflate := min(s.window, 1)
+	if s.echoes {
+		return &l.edge.echoWS[deflate]
 	}
-	return &l.edge.ws
+	return &l.edge.ws[deflate]
+}
+
+// outboundBytesMax is what may wait for the session to read it.
+func (l *loop) outboundBytesMax(s *session) int {
+	if s.echoes {
+		return max(l.edge.cfg.OutboundBytesMax, 2*echoBytesMax)
+	}
+	return l.edge.cfg.OutboundBytesMax
 }

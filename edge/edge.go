@@ -25,8 +25,9 @@ type Edge struct {
 	cfg            Config
 	ticks          tickCounts
 	window         window
-	ws, echoWS     ws.Config
-	pings          [2][]byte // the ping frame, by encoding bit
+	ws, echoWS     [2]ws.Config // [1]: with permessage-deflate
+	deflater       *ws.Deflater // nil: not configured
+	pings          [2][]byte    // the ping frame, by encoding bit
 	loops          []*loop
 	verify         verifiers
 	codecs         codecs
@@ -83,14 +84,18 @@ func New(cfg Config) (*Edge, error) {
 		cfg:            cfg,
 		ticks:          newTickCounts(&cfg),
 		window:         window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
-		ws:             ws.Config{MessageMaxBytes: int(cfg.Limits.Frame), FragmentsMax: fragmentsMax},
-		echoWS:         ws.Config{MessageMaxBytes: echoBytesMax, FragmentsMax: echoFragmentsMax},
+		ws:             wsConfigs(int(cfg.Limits.Frame), fragmentsMax),
+		echoWS:         wsConfigs(echoBytesMax, echoFragmentsMax),
 		connectionsMax: room,
 		yielded:        make(chan *loop, cfg.Loops),
 		empty:          make(chan struct{}, 1),
 		started:        make(chan struct{}),
 		done:           make(chan struct{}),
 		byLoop:         map[gnet.EventLoop]*loop{},
+	}
+	if cfg.Deflate.Enabled {
+		e.deflater = ws.NewDeflater(cfg.Deflate.MinBytes, cfg.Deflate.Level)
+		e.codecs.deflater = e.deflater
 	}
 	e.verify.jobs = make(chan verifyJob, cfg.VerifyQueueMax)
 	e.admission.sources.max = uint32(cfg.PerSourceMax)
@@ -101,14 +106,22 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.tick.Store(uint32(cfg.monotonic() / tickMS))
 	for i := range cfg.Loops {
-		e.loops = append(e.loops, &loop{edge: e, index: i, now: e.tick.Load()})
+		e.loops = append(e.loops, &loop{edge: e, index: i, now: e.tick.Load(), codec: codec{deflater: e.deflater}})
 		e.loops[i].wheel.now = e.tick.Load()
 	}
 	var c codec
 	for _, enc := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
-		e.pings[encodingBit(enc)] = c.appendFrame(nil, enc, &godwit.ServerFrame{Kind: godwit.KindPing})
+		e.pings[formOf(enc)] = c.appendFrame(nil, formOf(enc), &godwit.ServerFrame{Kind: godwit.KindPing})
 	}
 	return e, nil
+}
+
+// wsConfigs is what messages are held to without and with permessage-deflate.
+func wsConfigs(messageMaxBytes, fragmentsMax int) [2]ws.Config {
+	plain := ws.Config{MessageMaxBytes: messageMaxBytes, FragmentsMax: fragmentsMax}
+	deflate := plain
+	deflate.Deflate = true
+	return [2]ws.Config{plain, deflate}
 }
 
 // connectionsRoom is what RLIMIT_NOFILE leaves for connections.
@@ -236,7 +249,7 @@ func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
 	g := new(goaway)
 	var c codec
 	for _, enc := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
-		g.framed[encodingBit(enc)] = c.appendFrame(nil, enc, frame)
+		g.framed[formOf(enc)] = c.appendFrame(nil, formOf(enc), frame)
 	}
 	e.goaway.Store(g) // for sessions that become live from here on
 	for _, l := range e.loops {

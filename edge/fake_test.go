@@ -150,7 +150,7 @@ type client struct {
 	reader ws.Reader
 	window []byte
 	used   int
-	buf    []byte
+	buf    ws.Buffer
 	frames [][]byte // of the last message, not yet returned
 	parsed godwit.ServerFrame
 	code   ws.CloseCode

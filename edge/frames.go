@@ -31,7 +31,6 @@ func (l *loop) readFrames(s *session) {
 		}
 		l.event(s, ev)
 	}
-	l.answerPing(s)
 	l.keepPartial(s)
 	l.discard(s, used)
 }
@@ -41,14 +40,12 @@ func (l *loop) readFrames(s *session) {
 func (l *loop) keepPartial(s *session) {
 	switch partial := s.reader.Partial(); {
 	case partial && s.lent == nil:
-		taken := l.spare
-		s.lent, l.spare = &taken, nil
+		s.lent = l.spare.Lend(&s.reader)
 	case !partial && s.lent != nil:
-		if cap(*s.lent) > cap(l.spare) && cap(*s.lent) <= spareKeepBytes {
-			l.spare = *s.lent
-		}
+		l.spare.Reclaim(s.lent, spareKeepBytes)
 		s.lent = nil
 	}
+	l.spare.Trim(spareKeepBytes)
 }
 
 // brokenWS answers a breach of RFC 6455 or of the size limit, after which the
@@ -70,8 +67,8 @@ func (l *loop) event(s *session, ev ws.Event) {
 	case ws.Close:
 		l.answerClose(s, ev.Code)
 	case ws.Ping:
-		l.pong, l.pinged = append(l.pong[:0], ev.Payload...), true
 		l.countControl(s)
+		l.answerPing(s, ev.Payload)
 	case ws.Pong:
 		l.countControl(s)
 	default:
@@ -97,14 +94,12 @@ func (l *loop) countControl(s *session) {
 	}
 }
 
-// answerPing answers the last ping of a callback, which answers those before it
-// too (RFC 6455 section 5.5.3).
-func (l *loop) answerPing(s *session) {
-	if l.pinged && s.state != stateClosing {
+// answerPing answers every ping by itself (RFC 6455 section 5.5.3).
+func (l *loop) answerPing(s *session, payload []byte) {
+	if s.state != stateClosing {
 		dst, start := l.out.begin()
-		l.out.end(s, ws.AppendFrame(dst, ws.Pong, l.pong), start)
+		l.out.end(s, ws.AppendFrame(dst, ws.Pong, payload), start)
 	}
-	l.pinged = false
 }
 
 // message takes the godwit frames of one WebSocket message. It aliases the

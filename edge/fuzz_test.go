@@ -206,7 +206,7 @@ func (h *harness) checkOutput(enc godwit.Encoding) {
 		enc = godwit.EncodingProto
 	}
 	var r ws.Reader
-	var buf []byte
+	var buf ws.Buffer
 	var seq godwit.Seq
 	for len(body) > 0 {
 		ev, n, need, err := r.Message(&clientWS, body, &buf)

@@ -72,15 +72,25 @@ func (l *loop) upgrade(s *session, headBytes int) {
 		l.refuse(s, 503, "Too many sessions are being opened; come back a little later.")
 		return
 	}
-	dst, start := l.out.begin()
-	l.out.end(s, http1.AppendUpgradeResponse(dst, &handshake), start)
+	l.switchProtocol(s, &handshake)
 	s.encoding, _ = godwit.EncodingOf(handshake.Subprotocol) // none: JSON
-	s.upgraded = true
 	s.state = stateFirst
 	s.deadline = l.now + l.edge.ticks.token
 	l.arm(s)
-	l.stats.upgrades.Add(1)
 	l.discard(s, headBytes)
+}
+
+// switchProtocol answers the upgrade: frames follow, compressed ones too if both
+// sides want that.
+func (l *loop) switchProtocol(s *session, handshake *http1.Handshake) {
+	if l.edge.deflater != nil && handshake.Deflate.WindowBits != 0 {
+		handshake.Deflate.Agreed = true
+		s.window = uint8(handshake.Deflate.WindowBits)
+	}
+	dst, start := l.out.begin()
+	l.out.end(s, http1.AppendUpgradeResponse(dst, handshake), start)
+	s.upgraded = true
+	l.stats.upgrades.Add(1)
 }
 
 func (l *loop) verifyBearer(s *session) {

@@ -29,7 +29,7 @@ func (e *Edge) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 	defer e.codecs.put(c)
 	c.framed = c.framed[:0]
 	if f.ID != 0 || f.Kind == godwit.KindError {
-		c.framed = c.appendFrame(c.framed, idEncoding(s), f)
+		c.framed = c.appendFrame(c.framed, idForm(s), f)
 	}
 	if !box.lock() {
 		return
@@ -44,31 +44,32 @@ func (e *Edge) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 }
 
 // Deliver shows one entry to the sessions of one user. It is a hint: a session
-// that cannot use it fetches. The entry is encoded at most once per encoding.
+// that cannot use it fetches. The entry is encoded at most once per
+// form, and so is it compressed.
 func (e *Edge) Deliver(sessions []godwit.SessionID, entry *godwit.Entry) {
-	var loops [2][loopsMax / 64]uint64 // by encoding bit: the loops that hold a session
+	var loops [forms][loopsMax / 64]uint64 // by form: the loops that hold a session
 	for _, id := range sessions {
 		if i := idLoop(id); i < len(e.loops) {
-			loops[id&1][i/64] |= 1 << (i % 64)
+			loops[idForm(id)][i/64] |= 1 << (i % 64)
 		}
 	}
 	c := e.codecs.get()
 	defer e.codecs.put(c)
-	for enc := range loops {
+	for to := range form(forms) {
 		c.framed = c.framed[:0]
-		for word, set := range loops[enc] {
+		for word, set := range loops[to] {
 			for ; set != 0; set &= set - 1 {
 				if len(c.framed) == 0 {
-					c.framed = c.appendEvent(c.framed, idEncoding(godwit.SessionID(enc)), entry)
+					c.framed = c.appendEvent(c.framed, to, entry)
 				}
-				e.hint(word*64+bits.TrailingZeros64(set), enc, sessions, entry, c.framed)
+				e.hint(word*64+bits.TrailingZeros64(set), to, sessions, entry, c.framed)
 			}
 		}
 	}
 }
 
-// hint puts one entry into one loop's mailbox for its sessions of one encoding.
-func (e *Edge) hint(loop, enc int, sessions []godwit.SessionID, entry *godwit.Entry, framed []byte) {
+// hint puts one entry into one loop's mailbox for its sessions of one form.
+func (e *Edge) hint(loop int, to form, sessions []godwit.SessionID, entry *godwit.Entry, framed []byte) {
 	box := &e.loops[loop].box
 	lost := &e.loops[loop].stats.hintsLost
 	if !box.lock() {
@@ -81,7 +82,7 @@ func (e *Edge) hint(loop, enc int, sessions []godwit.SessionID, entry *godwit.En
 	}
 	first := true
 	for _, id := range sessions {
-		if idLoop(id) != loop || int(id&1) != enc {
+		if idLoop(id) != loop || idForm(id) != to {
 			continue
 		}
 		if len(box.in.items) >= hintsMax {
@@ -110,7 +111,7 @@ func (e *Edge) Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.S
 	c.framed, c.marks = c.framed[:0], c.marks[:0]
 	if err == nil {
 		for i := range entries {
-			c.framed = c.appendEvent(c.framed, idEncoding(s), &entries[i])
+			c.framed = c.appendEvent(c.framed, idForm(s), &entries[i])
 			c.marks = append(c.marks, mark{entries[i].Seq, last(&entries[i]), len(c.framed)})
 		}
 	}

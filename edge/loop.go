@@ -7,6 +7,7 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge/http1"
+	"github.com/godwit-im/godwit/edge/ws"
 	"github.com/panjf2000/gnet/v2"
 )
 
@@ -26,18 +27,16 @@ type loop struct {
 	codec    codec
 	request  http1.Request
 	frame    godwit.ClientFrame
-	spare    []byte             // lent to messages that come in parts within one callback
+	spare    ws.Buffer          // lent to messages that come in parts or compressed
 	plain    []byte             // what a tunnel decrypts within one callback
 	sealed   []byte             // what a tunnel encrypts for one write
 	shaking  int                // TLS handshakes under way
 	queued   []godwit.SessionID // handshakes that wait for their turn; some may be gone
-	pong     []byte             // payload of the last unanswered ping of this callback
-	pinged   bool
 }
 
 const spareKeepBytes = 128 << 10
 
-func (l *loop) id(s *session) godwit.SessionID { return makeID(s.encoding, l.index, s.slot, s.gen) }
+func (l *loop) id(s *session) godwit.SessionID { return makeID(s.form(), l.index, s.slot, s.gen) }
 
 // adopt ties the loop to gnet's; from here on its mailbox can wake it.
 func (l *loop) adopt(events gnet.EventLoop) {
@@ -139,7 +138,7 @@ func (l *loop) emit(s *session, b []byte) {
 func (l *loop) emitFrame(s *session, f *godwit.ServerFrame) {
 	dst, start := l.out.begin()
 	l.stats.framesOut.Add(1)
-	l.out.end(s, l.codec.appendFrame(dst, s.encoding, f), start)
+	l.out.end(s, l.codec.appendFrame(dst, s.form(), f), start)
 }
 
 func (l *loop) hint(s *session, it *item) {
@@ -190,7 +189,7 @@ type goaway struct{ framed [2][]byte }
 func (l *loop) goaway(g *goaway) {
 	l.sessions.each(func(s *session) {
 		if s.state == stateLive {
-			l.emit(s, g.framed[encodingBit(s.encoding)])
+			l.emit(s, g.framed[formOf(s.encoding)])
 		}
 	})
 }
@@ -307,7 +306,7 @@ func (l *loop) liveTimer(s *session) {
 	}
 	if l.reached(s.pingAt) {
 		s.pingAt = l.now + jitter(t.ping)
-		l.emit(s, l.edge.pings[encodingBit(s.encoding)])
+		l.emit(s, l.edge.pings[formOf(s.encoding)])
 	}
 	if l.reached(s.checkAt) {
 		s.checkAt = l.now + compareIn(t.compare)

@@ -117,7 +117,7 @@ func idle(t testing.TB) *Edge {
 
 func TestDeliverDropsHintsOverTheBound(t *testing.T) {
 	e := idle(t)
-	s := []godwit.SessionID{makeID(godwit.EncodingJSON, 1, 5, 1)}
+	s := []godwit.SessionID{makeID(formOf(godwit.EncodingJSON), 1, 5, 1)}
 	entry := entryOf(1, string(make([]byte, 1<<20)))
 	for range 12 {
 		e.Deliver(s, &entry)
@@ -149,7 +149,7 @@ func TestDeliverDropsHintsOverTheBound(t *testing.T) {
 
 func TestOwedItemsOverTheBoundFailLoudly(t *testing.T) {
 	e := idle(t)
-	s := makeID(godwit.EncodingJSON, 0, 5, 1)
+	s := makeID(formOf(godwit.EncodingJSON), 0, 5, 1)
 	box := &e.loops[0].box
 	box.in.arena = make([]byte, owedBytesMax)
 	e.Reply(s, &godwit.ServerFrame{ID: 1, Kind: godwit.KindSend})
@@ -171,13 +171,13 @@ func TestDeliverEncodesOncePerEncoding(t *testing.T) {
 	e := idle(t)
 	var ids []godwit.SessionID
 	for slot := range uint32(10) {
-		ids = append(ids, makeID(godwit.EncodingJSON, int(slot)%2, slot, 1), makeID(godwit.EncodingProto, 0, 100+slot, 1))
+		ids = append(ids, makeID(formOf(godwit.EncodingJSON), int(slot)%2, slot, 1), makeID(formOf(godwit.EncodingProto), 0, 100+slot, 1))
 	}
 	entry := entryOf(3, "hello")
 	e.Deliver(ids, &entry)
 	var c codec
-	jsonBytes := len(c.appendEvent(nil, godwit.EncodingJSON, &entry))
-	protoBytes := len(c.appendEvent(nil, godwit.EncodingProto, &entry))
+	jsonBytes := len(c.appendEvent(nil, formOf(godwit.EncodingJSON), &entry))
+	protoBytes := len(c.appendEvent(nil, formOf(godwit.EncodingProto), &entry))
 	if items, size := e.loops[0].box.queued(); items != 15 || size != jsonBytes+protoBytes {
 		t.Fatalf("loop 0: %d items, %d bytes, want 15 and %d", items, size, jsonBytes+protoBytes)
 	}
@@ -186,7 +186,7 @@ func TestDeliverEncodesOncePerEncoding(t *testing.T) {
 	}
 	e.loops[0].box.refill()
 	for it := e.loops[0].box.next(); it != nil; it = e.loops[0].box.next() {
-		want := c.appendEvent(nil, idEncoding(it.session), &entry)
+		want := c.appendEvent(nil, idForm(it.session), &entry)
 		if got := e.loops[0].box.cur.bytes(it); !bytes.Equal(got, want) {
 			t.Fatalf("session %x gets %q, want %q", it.session, got, want)
 		}
@@ -196,7 +196,7 @@ func TestDeliverEncodesOncePerEncoding(t *testing.T) {
 func TestDeliverDoesNotAllocate(t *testing.T) {
 	skipUnderRace(t)
 	e := idle(t)
-	ids := []godwit.SessionID{makeID(godwit.EncodingJSON, 0, 1, 1), makeID(godwit.EncodingProto, 1, 2, 1)}
+	ids := []godwit.SessionID{makeID(formOf(godwit.EncodingJSON), 0, 1, 1), makeID(formOf(godwit.EncodingProto), 1, 2, 1)}
 	entry := entryOf(3, "a message of the usual length, which is about a hundred bytes or so")
 	drain := func() {
 		for _, l := range e.loops {

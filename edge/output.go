@@ -101,7 +101,7 @@ func (l *loop) write(s *session, head int32) {
 		_, _ = s.conn.Writev(o.iov)
 	}
 	// A write error has closed the connection: nothing is left to do here.
-	if s.conn != nil && s.state != stateClosing && s.conn.OutboundBuffered() > l.edge.cfg.OutboundBytesMax {
+	if s.conn != nil && s.state != stateClosing && s.conn.OutboundBuffered() > l.outboundBytesMax(s) {
 		l.closeSession(s, closeSlowConsumer)
 	}
 }

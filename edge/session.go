@@ -31,10 +31,10 @@ type session struct {
 	user     godwit.UserID
 	device   string
 	flow     delivery
-	opening  *opening // from the upgrade to live, else nil
-	lent     *[]byte  // a message in the middle of its fragments, else nil
-	source   source   // where it is counted as not yet authenticated
-	expires  int64    // token's end, ms since the Unix epoch; 0: never
+	opening  *opening   // from the upgrade to live, else nil
+	lent     *ws.Buffer // a message in the middle of its fragments, else nil
+	source   source     // where it is counted as not yet authenticated
+	expires  int64      // token's end, ms since the Unix epoch; 0: never
 	reader   ws.Reader
 	slot     uint32
 	gen      uint32
@@ -53,8 +53,10 @@ type session struct {
 	inFlight uint16 // requests the chat tier has not answered
 	state    state
 	encoding godwit.Encoding
+	window   uint8 // of permessage-deflate, in bits; 0: not agreed on
 	loop     uint8
 	upgraded bool // speaks WebSocket
+	echoes   bool // at the echo endpoint
 	bearer   bool // user and expires come from a token of the upgrade
 	joined   bool // Chat.Connect was called and Disconnect is owed
 	shaking  bool // holds a place among the handshakes
@@ -70,39 +72,60 @@ type opening struct {
 	ahead []byte // what followed the connect frame in its message, or stood in its place
 }
 
-// The bits of a godwit.SessionID, from the lowest: encoding, loop, slot,
-// generation, and from godwit.SessionEdgeShift on 0. Reply and Deliver read the first two without a lock.
-const (
-	encodingBits = 1
-	loopBits     = 6
-	slotBits     = 22
-	genMax       = 1<<(godwit.SessionEdgeShift-encodingBits-loopBits-slotBits) - 1
+// form is how a session's frames look, so that one that was made for a session
+// serves all others of the same form.
+type form uint8
 
-	loopShift = encodingBits
+const (
+	formProto   form = 1 << iota // else JSON
+	formDeflate                  // may come compressed for a window of 32 KiB
+	forms
+)
+
+func formOf(enc godwit.Encoding) form {
+	if enc == godwit.EncodingProto {
+		return formProto
+	}
+	return 0
+}
+
+func (f form) encoding() godwit.Encoding {
+	if f&formProto != 0 {
+		return godwit.EncodingProto
+	}
+	return godwit.EncodingJSON
+}
+
+// form of a session: to the rare client that demands a smaller window, frames
+// that may be shared go uncompressed.
+func (s *session) form() form {
+	if s.window == ws.WindowBitsMax {
+		return formOf(s.encoding) | formDeflate
+	}
+	return formOf(s.encoding)
+}
+
+// The bits of a godwit.SessionID, from the lowest: form, loop, slot, generation,
+// and from godwit.SessionEdgeShift on 0. Reply and Deliver read the first two
+// without a lock.
+const (
+	formBits = 2
+	loopBits = 6
+	slotBits = 22
+	genMax   = 1<<(godwit.SessionEdgeShift-formBits-loopBits-slotBits) - 1
+
+	loopShift = formBits
 	slotShift = loopShift + loopBits
 	genShift  = slotShift + slotBits
 
 	slotsMax = 1 << slotBits
 )
 
-func makeID(enc godwit.Encoding, loop int, slot, gen uint32) godwit.SessionID {
-	return godwit.SessionID(encodingBit(enc) | uint64(loop)<<loopShift | uint64(slot)<<slotShift | uint64(gen)<<genShift)
+func makeID(f form, loop int, slot, gen uint32) godwit.SessionID {
+	return godwit.SessionID(uint64(f) | uint64(loop)<<loopShift | uint64(slot)<<slotShift | uint64(gen)<<genShift)
 }
 
-func encodingBit(enc godwit.Encoding) uint64 {
-	if enc == godwit.EncodingProto {
-		return 1
-	}
-	return 0
-}
-
-func idEncoding(id godwit.SessionID) godwit.Encoding {
-	if id&1 != 0 {
-		return godwit.EncodingProto
-	}
-	return godwit.EncodingJSON
-}
-
+func idForm(id godwit.SessionID) form   { return form(id) & (forms - 1) }
 func idLoop(id godwit.SessionID) int    { return int(id>>loopShift) & (loopsMax - 1) }
 func idSlot(id godwit.SessionID) uint32 { return uint32(id>>slotShift) & (slotsMax - 1) }
 func idGen(id godwit.SessionID) uint32  { return uint32(id >> genShift) }

@@ -19,13 +19,13 @@ func TestSessionIsSmall(t *testing.T) {
 
 func TestSessionIDHoldsItsParts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		enc := rapid.SampledFrom([]godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto}).Draw(t, "enc")
+		to := rapid.SampledFrom([]form{0, formProto, formDeflate, formProto | formDeflate}).Draw(t, "form")
 		loop := rapid.IntRange(0, loopsMax-1).Draw(t, "loop")
 		slot := rapid.Uint32Range(0, slotsMax-1).Draw(t, "slot")
 		gen := rapid.Uint32Range(1, genMax).Draw(t, "gen")
-		id := makeID(enc, loop, slot, gen)
-		if idEncoding(id) != enc || idLoop(id) != loop || idSlot(id) != slot || idGen(id) != gen {
-			t.Fatalf("%x does not hold %v %d %d %d", id, enc, loop, slot, gen)
+		id := makeID(to, loop, slot, gen)
+		if idForm(id) != to || idLoop(id) != loop || idSlot(id) != slot || idGen(id) != gen {
+			t.Fatalf("%x does not hold %v %d %d %d", id, to, loop, slot, gen)
 		}
 	})
 }
@@ -35,7 +35,7 @@ func TestSessionIDIsNeverReused(t *testing.T) {
 	seen := map[godwit.SessionID]bool{}
 	for range 3 * chunkSessions {
 		s, _ := table.take()
-		id := makeID(godwit.EncodingJSON, 0, s.slot, s.gen)
+		id := makeID(formOf(godwit.EncodingJSON), 0, s.slot, s.gen)
 		if seen[id] || id == 0 {
 			t.Fatalf("id %x came twice", id)
 		}

@@ -58,17 +58,20 @@ type AuthConfig struct {
 
 // EdgeConfig tunes client connections.
 type EdgeConfig struct {
-	Loops       int      `yaml:"loops" env:"LOOPS" doc:"Event loops, 1 to 64; each occupies a core while it waits. 0: one less than there are cores, at least 1."`
-	Connections int      `yaml:"connections" env:"CONNECTIONS" doc:"Connections held at once; more are refused with 503. 0: as many as open files allow."`
-	Ping        Duration `yaml:"ping" env:"PING" doc:"Mean time between pings, 1s to 40s. Shorter finds lost clients sooner, longer spares batteries."`
-	Outbound    Size     `yaml:"outbound" env:"OUTBOUND" doc:"Bytes that may wait for a slow reader before it is closed with 4202; it resumes and loses nothing."`
-	Memory      Size     `yaml:"memory" env:"MEMORY" doc:"Memory this process may use, at least 64MiB. From 7/8 of it on newcomers are told to come back, above it the slowest readers are closed with 4202. 0: three quarters of the machine's or the container's."`
-	Handshakes  int      `yaml:"handshakes" env:"HANDSHAKES" doc:"Sessions whose token is being verified or that are being opened at once; more are told to come back, each at a time of its own."`
-	PerSource   int      `yaml:"per_source" env:"PER_SOURCE" doc:"Sockets of one address (IPv6: one /64) that have not shown a good token; more are refused with 429."`
-	HeadTime    Duration `yaml:"head_timeout" env:"HEAD_TIMEOUT" doc:"A request's head must have arrived within this, 1s to 1m."`
-	TokenTime   Duration `yaml:"token_timeout" env:"TOKEN_TIMEOUT" doc:"The connect frame must have arrived within this of the upgrade, 1s to 1m."`
-	CloseTime   Duration `yaml:"close_timeout" env:"CLOSE_TIMEOUT" doc:"A connection is cut when the client has not answered a close within this, 1s to 1m."`
-	Origins     []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
+	Loops        int      `yaml:"loops" env:"LOOPS" doc:"Event loops, 1 to 64; each occupies a core while it waits. 0: one less than there are cores, at least 1."`
+	Connections  int      `yaml:"connections" env:"CONNECTIONS" doc:"Connections held at once; more are refused with 503. 0: as many as open files allow."`
+	Ping         Duration `yaml:"ping" env:"PING" doc:"Mean time between pings, 1s to 40s. Shorter finds lost clients sooner, longer spares batteries."`
+	Outbound     Size     `yaml:"outbound" env:"OUTBOUND" doc:"Bytes that may wait for a slow reader before it is closed with 4202; it resumes and loses nothing."`
+	Memory       Size     `yaml:"memory" env:"MEMORY" doc:"Memory this process may use, at least 64MiB. From 7/8 of it on newcomers are told to come back, above it the slowest readers are closed with 4202. 0: three quarters of the machine's or the container's."`
+	Handshakes   int      `yaml:"handshakes" env:"HANDSHAKES" doc:"Sessions whose token is being verified or that are being opened at once; more are told to come back, each at a time of its own."`
+	PerSource    int      `yaml:"per_source" env:"PER_SOURCE" doc:"Sockets of one address (IPv6: one /64) that have not shown a good token; more are refused with 429."`
+	HeadTime     Duration `yaml:"head_timeout" env:"HEAD_TIMEOUT" doc:"A request's head must have arrived within this, 1s to 1m."`
+	TokenTime    Duration `yaml:"token_timeout" env:"TOKEN_TIMEOUT" doc:"The connect frame must have arrived within this of the upgrade, 1s to 1m."`
+	CloseTime    Duration `yaml:"close_timeout" env:"CLOSE_TIMEOUT" doc:"A connection is cut when the client has not answered a close within this, 1s to 1m."`
+	Deflate      bool     `yaml:"deflate" env:"DEFLATE" doc:"Compress messages (permessage-deflate) with clients that offer it. Saves bandwidth, costs CPU for every message; idle connections cost no more."`
+	DeflateMin   Size     `yaml:"deflate_min" env:"DEFLATE_MIN" doc:"Messages below it are sent as they are, 1 to 1MiB."`
+	DeflateLevel int      `yaml:"deflate_level" env:"DEFLATE_LEVEL" doc:"1 (fast) to 9 (small)."`
+	Origins      []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
 }
 
 // LimitsConfig is what clients are held to.
@@ -117,13 +120,15 @@ func Default() Config {
 		Node:   "node-1",
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Edge: EdgeConfig{
-			Ping:       Duration(25 * time.Second),
-			Outbound:   2 << 20,
-			Handshakes: 1024,
-			PerSource:  1024,
-			HeadTime:   Duration(5 * time.Second),
-			TokenTime:  Duration(5 * time.Second),
-			CloseTime:  Duration(5 * time.Second),
+			Ping:         Duration(25 * time.Second),
+			Outbound:     2 << 20,
+			DeflateMin:   128,
+			DeflateLevel: 1,
+			Handshakes:   1024,
+			PerSource:    1024,
+			HeadTime:     Duration(5 * time.Second),
+			TokenTime:    Duration(5 * time.Second),
+			CloseTime:    Duration(5 * time.Second),
 		},
 		Limits: LimitsConfig{
 			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, FramesPerS: 1000, Sessions: 32,

@@ -130,6 +130,8 @@ func TestValidateNamesTheField(t *testing.T) {
 	f("edge.head_timeout", func(c *Config) { c.Edge.HeadTime = 0 })
 	f("edge.token_timeout", func(c *Config) { c.Edge.TokenTime = Duration(time.Hour) })
 	f("edge.close_timeout", func(c *Config) { c.Edge.CloseTime = 0 })
+	f("edge.deflate_min", func(c *Config) { c.Edge.DeflateMin = 0 })
+	f("edge.deflate_level", func(c *Config) { c.Edge.DeflateLevel = 10 })
 	f("edge.origins", func(c *Config) { c.Edge.Origins = []string{"chat.example"} })
 	f("edge.origins", func(c *Config) { c.Edge.Origins = []string{"https://chat.example/"} })
 	f("limits.frame", func(c *Config) { c.Limits.Frame = 17 << 20 })

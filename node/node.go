@@ -149,6 +149,7 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		HeadTimeout:      time.Duration(n.cfg.Edge.HeadTime),
 		TokenTimeout:     time.Duration(n.cfg.Edge.TokenTime),
 		CloseTimeout:     time.Duration(n.cfg.Edge.CloseTime),
+		Deflate:          edge.DeflateConfig{Enabled: n.cfg.Edge.Deflate, MinBytes: int(n.cfg.Edge.DeflateMin), Level: n.cfg.Edge.DeflateLevel},
 		Origins:          n.cfg.Edge.Origins,
 		LoopbackHostOnly: n.cfg.Dev,
 		Static:           n.cfg.Static,

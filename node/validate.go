@@ -101,6 +101,8 @@ func (cfg *Config) checkEdge(bad *complaints) {
 	bad.unless(e.Connections >= 0, "edge.connections", "is %d; it must not be negative", e.Connections)
 	bad.unless(between(time.Duration(e.Ping), time.Second, 40*time.Second), "edge.ping", "is %s; it must be 1s to 40s", e.Ping)
 	bad.unless(between(e.Outbound, 128<<10, 1<<30), "edge.outbound", "is %s; it must be 128KiB to 1GiB", e.Outbound)
+	bad.unless(between(e.DeflateMin, 1, 1<<20), "edge.deflate_min", "is %s; it must be 1 to 1MiB", e.DeflateMin)
+	bad.unless(between(e.DeflateLevel, 1, 9), "edge.deflate_level", "is %d; it must be 1 to 9", e.DeflateLevel)
 	bad.unless(e.Memory == 0 || between(e.Memory, memoryMin, 1<<50), "edge.memory", "is %s; it must be 0 or at least 64MiB", e.Memory)
 	bad.unless(between(e.Handshakes, 1, 1<<20), "edge.handshakes", "is %d; it must be 1 to 1048576", e.Handshakes)
 	bad.unless(between(e.PerSource, 1, 1<<30), "edge.per_source", "is %d; it must be 1 to 1073741824", e.PerSource)

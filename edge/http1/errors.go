@@ -57,4 +57,5 @@ var (
 	ErrWebSocketVersion = &Error{426, "WebSocket version 13 needed"}
 	ErrWebSocketKey     = &Error{400, "Sec-WebSocket-Key is not 16 bytes in base64, once"}
 	ErrSubprotocol      = &Error{400, "malformed Sec-WebSocket-Protocol"}
+	ErrExtensions       = &Error{400, "malformed Sec-WebSocket-Extensions"}
 )

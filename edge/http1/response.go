@@ -14,6 +14,9 @@ func AppendUpgradeResponse(dst []byte, h *Handshake) []byte {
 		dst = append(dst, "\r\nSec-WebSocket-Protocol: "...)
 		dst = append(dst, h.Subprotocol...)
 	}
+	if h.Deflate.Agreed {
+		dst = appendDeflate(dst, h.Deflate)
+	}
 	return append(dst, "\r\n\r\n"...)
 }
 

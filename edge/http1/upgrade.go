@@ -11,6 +11,7 @@ type Handshake struct {
 	Accept      [28]byte // the value of Sec-WebSocket-Accept
 	Subprotocol string   // one of the supported ones; "": none in common
 	Offered     bool     // the client offered subprotocols
+	Deflate     Deflate  // an acceptable offer of the client
 }
 
 const (
@@ -43,6 +44,9 @@ func Upgrade(r *Request, supported []string) (h Handshake, err error) {
 		return h, ErrWebSocketKey
 	}
 	if h.Subprotocol, h.Offered, err = chooseSubprotocol(r, supported); err != nil {
+		return h, err
+	}
+	if h.Deflate, err = chooseDeflate(r); err != nil {
 		return h, err
 	}
 	h.Accept = acceptKey(key)

@@ -79,6 +79,7 @@ var (
 	ErrCloseCode      = &Error{CodeProtocol, "close code not allowed on the wire"}
 	ErrCloseReason    = &Error{CodeInvalidPayload, "close reason is not UTF-8"}
 	ErrText           = &Error{CodeInvalidPayload, "text is not UTF-8"}
+	ErrDeflate        = &Error{CodeInvalidPayload, "compressed data is damaged"}
 	ErrMessageTooBig  = &Error{CodeTooBig, "message too big"}
 	ErrFragments      = &Error{CodePolicy, "message in too many fragments"}
 )

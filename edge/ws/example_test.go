@@ -16,7 +16,7 @@ func ExampleReader_Message() {
 
 	var (
 		r     ws.Reader // stays with the connection
-		spare []byte    // the loop's; the connection keeps it while r.Partial()
+		spare ws.Buffer // the loop's; the connection keeps it while r.Partial()
 	)
 	for _, window := range [][]byte{first, second} {
 		for {

@@ -4,6 +4,7 @@ import "encoding/binary"
 
 const (
 	finBit      = 0x80
+	deflateBit  = 0x40 // RSV1
 	reservedBit = 0x70
 	opcodeBits  = 0x0F
 	maskBit     = 0x80
@@ -23,19 +24,25 @@ type header struct {
 	key    uint32 // 0 when the frame is not masked
 	op     Opcode
 	fin    bool
+	// deflated: the first frame of a compressed message (RFC 7692 section 6).
+	deflated bool
 }
 
 // parseHeader reads the header at the start of b, which takes size bytes. If b
 // is too short, size is greater than len(b): so many bytes are needed to go on
 // (RFC 6455 section 5.2).
-func parseHeader(b []byte, wantMask bool) (h header, size int, err error) {
+func parseHeader(b []byte, cfg *Config) (h header, size int, err error) {
 	if len(b) < 2 {
 		return h, 2, nil
 	}
-	if b[0]&reservedBit != 0 {
-		return h, 0, ErrReservedBits
-	}
+	wantMask := !cfg.Client
 	h.op, h.fin = Opcode(b[0]&opcodeBits), b[0]&finBit != 0
+	if b[0]&reservedBit != 0 {
+		h.deflated = cfg.Deflate && b[0]&reservedBit == deflateBit && (h.op == Text || h.op == Binary)
+		if !h.deflated {
+			return h, 0, ErrReservedBits
+		}
+	}
 	if !h.op.defined() {
 		return h, 0, ErrReservedOpcode
 	}

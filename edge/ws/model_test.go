@@ -13,7 +13,8 @@ import (
 //tidy:long one pass over the frame layout, read beside section 5.2
 func model(cfg *Config, b []byte) (msgs []message, err error) {
 	var op Opcode
-	var body []byte
+	var body, packed []byte
+	compressed := false
 	size, frames := 0, 0
 	for {
 		fin, reserved, kind := false, byte(0), Opcode(0)
@@ -23,7 +24,7 @@ func model(cfg *Config, b []byte) (msgs []message, err error) {
 		fin, reserved, kind = b[0] >= 0x80, b[0]>>4&7, Opcode(b[0]&15)
 		masked, length, at := b[1] >= 0x80, uint64(b[1]&0x7f), 2
 		switch {
-		case reserved != 0:
+		case reserved != 0 && (reserved != 4 || !cfg.Deflate || kind != Text && kind != Binary):
 			return msgs, ErrReservedBits
 		case !slices.Contains([]Opcode{0, 1, 2, 8, 9, 10}, kind):
 			return msgs, ErrReservedOpcode
@@ -69,13 +70,13 @@ func model(cfg *Config, b []byte) (msgs []message, err error) {
 				return msgs, ErrContinuation
 			case kind != 0 && frames > 0:
 				return msgs, ErrInterleaved
-			case length > uint64(cfg.MessageMaxBytes-size):
+			case length > uint64(modelSumMax(cfg, compressed || reserved != 0)-size):
 				return msgs, ErrMessageTooBig
 			case frames+1 > cfg.FragmentsMax:
 				return msgs, ErrFragments
 			}
 			if frames == 0 {
-				op, body = kind, nil
+				op, body, packed, compressed = kind, nil, nil, reserved != 0
 			}
 			frames++
 			size += int(length)
@@ -86,13 +87,21 @@ func model(cfg *Config, b []byte) (msgs []message, err error) {
 		}
 		whole := uint64(len(payload)) == length
 		if kind < 8 {
-			body = append(body, payload...)
-			if op == Text && (!modelPrefix(body) || fin && whole && !utf8.Valid(body)) {
+			if compressed {
+				packed = append(packed, payload...)
+				body, err = modelInflate(packed, fin && whole, cfg.MessageMaxBytes)
+			} else {
+				body = append(body, payload...)
+			}
+			if op == Text && err == nil && fin && whole && !utf8.Valid(body) || op == Text && !modelPrefix(body) {
 				return msgs, ErrText
+			}
+			if err != nil {
+				return msgs, err
 			}
 			if fin && whole {
 				msgs = append(msgs, message{op, 0, string(body)})
-				size, frames = 0, 0
+				size, frames, compressed = 0, 0, false
 			}
 		}
 		if !whole {
@@ -151,6 +160,7 @@ func randomStream(rng *rand.Rand, client bool) []byte {
 		}
 		stream = AppendMasked(stream, fin, op, rng.Uint32(), payload)
 	}
+	compress := NewDeflater(1, 1+rng.IntN(9))
 	for range 1 + rng.IntN(4) {
 		op := []Opcode{Text, Binary}[rng.IntN(2)]
 		var body []byte
@@ -164,15 +174,29 @@ func randomStream(rng *rand.Rand, client bool) []byte {
 		if rng.IntN(4) == 0 {
 			body = append(body, make([]byte, rng.IntN(550))...)
 		}
+		packed := rng.IntN(3) == 0
+		if packed {
+			body = deflated(compress, body)
+			if len(body) > 0 && rng.IntN(8) == 0 {
+				body[rng.IntN(len(body))] ^= 1 << rng.IntN(8)
+			}
+		}
+		begin := func(fin bool, payload []byte) {
+			at := len(stream)
+			frame(fin, op, payload)
+			if packed && op != Continuation {
+				stream[at] |= 0x40
+			}
+		}
 		for parts := rng.IntN(5); parts > 0; parts-- {
 			cut := rng.IntN(len(body) + 1)
-			frame(false, op, body[:cut])
+			begin(false, body[:cut])
 			body, op = body[cut:], Continuation
 			if rng.IntN(3) == 0 {
 				frame(true, []Opcode{Ping, Pong}[rng.IntN(2)], body[:min(len(body), 125)])
 			}
 		}
-		frame(true, op, body)
+		begin(true, body)
 	}
 	if rng.IntN(2) == 0 {
 		frame(true, Close, append([]byte{byte(3 + rng.IntN(2)), byte(0xe8 + rng.IntN(9))}, texts[rng.IntN(len(texts))]...))
@@ -190,7 +214,7 @@ func TestReaderEqualsModelForAnySplit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	outcomes := map[error]int{}
 	for i := range 4000 {
-		cfg := Config{Client: i%2 == 0, MessageMaxBytes: 500, FragmentsMax: 4}
+		cfg := Config{Client: i%2 == 0, Deflate: i%8 != 0, MessageMaxBytes: 500, FragmentsMax: 4}
 		stream := randomStream(rng, cfg.Client)
 		var cuts []int
 		for at := rng.IntN(20); at < len(stream); at += 1 + rng.IntN(40) {
@@ -204,7 +228,7 @@ func TestReaderEqualsModelForAnySplit(t *testing.T) {
 			}
 		}
 	}
-	if len(outcomes) < 14 || outcomes[nil] < 1000 {
+	if len(outcomes) < 15 || outcomes[nil] < 1000 {
 		t.Fatalf("the streams end in %d ways: %v", len(outcomes), outcomes)
 	}
 }

@@ -11,12 +11,25 @@ import (
 type Config struct {
 	// Client is set where we are the client, whose frames come unmasked.
 	Client bool
+	// Deflate is set on connections that agreed on permessage-deflate with
+	// client_no_context_takeover (RFC 7692): a message may come compressed.
+	Deflate bool
 	// MessageMaxBytes bounds the payload of a message, all fragments summed; it
-	// is checked from the header on, before the payload arrives.
+	// is checked from the header on, before the payload arrives. Of a compressed
+	// message it bounds what is inflated, and the payload to a little more.
 	MessageMaxBytes int
 	// FragmentsMax bounds the frames of one message, because empty fragments
 	// cost work without counting as bytes.
 	FragmentsMax int
+}
+
+// frameSumMax is how much the frames of one message may hold: data that does not
+// compress grows by 5 bytes for each stored block.
+func (c *Config) frameSumMax(isDeflated bool) uint64 {
+	if isDeflated {
+		return uint64(c.MessageMaxBytes) + uint64(c.MessageMaxBytes)/1024 + 64
+	}
+	return uint64(c.MessageMaxBytes)
 }
 
 // Validate reports limits that a Reader cannot keep.
@@ -39,6 +52,9 @@ type Event struct {
 	Op      Opcode    // Text, Binary, Close, Ping or Pong
 	First   bool      // the part begins its message; true for control frames
 	Last    bool      // the part ends its message; true for control frames
+	// Deflated: the payload is a part of a compressed message as it came. Only
+	// Next says so, which checks no text then; Message inflates.
+	Deflated bool
 }
 
 // Reader is the parse state of one connection. The zero value is ready. It is
@@ -48,16 +64,23 @@ type Reader struct {
 	// been handed on; 0: the next byte begins a header.
 	left uint32
 	// size sums the lengths announced by the frames of the message under way;
-	// size <= MessageMaxBytes.
+	// size <= frameSumMax.
 	size      uint32
 	fragments uint32 // frames of the message under way; <= FragmentsMax
 	key       uint32 // for the next payload byte of the frame under way
 	text      textState
 	op        Opcode // of the message under way; 0: between messages
-	fin       bool   // the frame under way is the last of its message
-	begun     bool   // a part of the message under way has been handed on
-	done      bool   // a close frame or an error was returned
+	flags     flags
 }
+
+type flags uint8
+
+const (
+	finFlag      flags = 1 << iota // the frame under way is the last of its message
+	begunFlag                      // a part of the message under way has been handed on
+	deflatedFlag                   // the message under way is compressed
+	doneFlag                       // a close frame or an error was returned
+)
 
 // Partial reports whether a message has begun and not ended: only then does a
 // connection need the buffer of Message.
@@ -75,11 +98,11 @@ func (r *Reader) Partial() bool { return r.op != 0 }
 // stream is consumed without being looked at (RFC 6455 sections 1.4, 5.5.1 and
 // 7.1.7).
 func (r *Reader) Next(cfg *Config, window []byte) (ev Event, n, need int, err error) {
-	if r.done {
+	if r.flags&doneFlag != 0 {
 		return Event{}, len(window), 1, nil
 	}
 	if r.left == 0 {
-		h, size, err := parseHeader(window, !cfg.Client)
+		h, size, err := parseHeader(window, cfg)
 		if err != nil {
 			return r.fail(err)
 		}
@@ -108,7 +131,7 @@ func (r *Reader) Next(cfg *Config, window []byte) (ev Event, n, need int, err er
 }
 
 func (r *Reader) fail(err error) (Event, int, int, error) {
-	r.done = true
+	r.flags |= doneFlag
 	return Event{}, 0, 0, err
 }
 
@@ -120,7 +143,7 @@ func (r *Reader) begin(cfg *Config, h header) error {
 		return ErrContinuation
 	case h.op != Continuation && r.op != 0:
 		return ErrInterleaved
-	case h.length > uint64(cfg.MessageMaxBytes)-uint64(r.size):
+	case h.length > cfg.frameSumMax(h.deflated || r.flags&deflatedFlag != 0)-uint64(r.size):
 		return ErrMessageTooBig
 	case int(r.fragments) >= cfg.FragmentsMax:
 		return ErrFragments
@@ -128,11 +151,16 @@ func (r *Reader) begin(cfg *Config, h header) error {
 	if h.op != Continuation {
 		r.op = h.op
 	}
+	if h.deflated {
+		r.flags |= deflatedFlag
+	}
+	if h.fin {
+		r.flags |= finFlag
+	}
 	r.fragments++
 	r.size += uint32(h.length)
 	r.left = uint32(h.length)
 	r.key = h.key
-	r.fin = h.fin
 	return nil
 }
 
@@ -144,8 +172,8 @@ func (r *Reader) part(b []byte) (Event, error) {
 		r.key = Mask(r.key, b)
 	}
 	r.left -= uint32(len(b))
-	ev := Event{Payload: b, Op: r.op, First: !r.begun, Last: r.fin && r.left == 0}
-	if r.op == Text {
+	ev := Event{Payload: b, Op: r.op, First: r.flags&begunFlag == 0, Last: r.flags&finFlag != 0 && r.left == 0, Deflated: r.flags&deflatedFlag != 0}
+	if r.op == Text && !ev.Deflated {
 		switch {
 		case ev.First && ev.Last:
 			if !utf8.Valid(b) {
@@ -155,7 +183,7 @@ func (r *Reader) part(b []byte) (Event, error) {
 			return Event{}, ErrText
 		}
 	}
-	r.begun = true
+	r.flags |= begunFlag
 	if ev.Last {
 		*r = Reader{}
 	}
@@ -177,7 +205,7 @@ func (r *Reader) control(h header, window []byte, size int) (ev Event, n, need i
 		if ev.Code, ev.Payload, err = parseClose(ev.Payload); err != nil {
 			return r.fail(err)
 		}
-		r.done = true
+		r.flags |= doneFlag
 	}
 	return ev, end, 0, nil
 }

@@ -29,7 +29,7 @@ func readAll(t *testing.T, cfg *Config, stream []byte, cuts ...int) (msgs []mess
 	var (
 		r      Reader
 		window []byte
-		buf    []byte
+		buf    Buffer
 		from   int
 	)
 	for _, cut := range append(cuts, len(stream)) {
@@ -45,8 +45,8 @@ func readAll(t *testing.T, cfg *Config, stream []byte, cuts ...int) (msgs []mess
 				t.Fatal("bytes were modified but not consumed")
 			}
 			window = slices.Clone(window[n:])
-			if cap(buf) > cfg.MessageMaxBytes {
-				t.Fatalf("buffer grew to %d bytes", cap(buf))
+			if cap(buf.bytes) > cfg.MessageMaxBytes {
+				t.Fatalf("buffer grew to %d bytes", cap(buf.bytes))
 			}
 			if err != nil {
 				return msgs, err
@@ -268,12 +268,12 @@ func TestMessageAliasesWindowWhenWhole(t *testing.T) {
 		stream := AppendMasked(nil, true, op, 0x01020304, []byte("alias"))
 		stream = append(stream, "next frame"...)
 		var r Reader
-		var buf []byte
+		var buf Buffer
 		ev, n, _, err := r.Message(&serverCfg, stream, &buf)
 		if err != nil || n != 11 || ev.Op != op || string(ev.Payload) != "alias" {
 			t.Fatalf("got %+v, %d, %v", ev, n, err)
 		}
-		if unsafe.SliceData(ev.Payload) != unsafe.SliceData(stream[6:]) || buf != nil {
+		if unsafe.SliceData(ev.Payload) != unsafe.SliceData(stream[6:]) || buf.bytes != nil {
 			t.Errorf("opcode %d: a whole frame was copied", op)
 		}
 		if cap(ev.Payload) != len(ev.Payload) {
@@ -289,22 +289,22 @@ func TestMessageHoldsBufferOnlyWhilePartial(t *testing.T) {
 		AppendMasked(nil, true, Binary, 3, []byte("third")),
 	)
 	var r Reader
-	var buf []byte
+	var buf Buffer
 	_, n, need, err := r.Message(&serverCfg, stream[:14], &buf)
-	if err != nil || need == 0 || !r.Partial() || string(buf) != "first" {
-		t.Fatalf("got %d, %v, partial %v, %q", need, err, r.Partial(), buf)
+	if err != nil || need == 0 || !r.Partial() || string(buf.bytes) != "first" {
+		t.Fatalf("got %d, %v, partial %v, %q", need, err, r.Partial(), buf.bytes)
 	}
 	ev, m, _, err := r.Message(&serverCfg, stream[n:], &buf)
-	if err != nil || r.Partial() || string(ev.Payload) != "first second" || unsafe.SliceData(ev.Payload) != unsafe.SliceData(buf) {
+	if err != nil || r.Partial() || string(ev.Payload) != "first second" || unsafe.SliceData(ev.Payload) != unsafe.SliceData(buf.bytes) {
 		t.Fatalf("got %q, %v, partial %v", ev.Payload, err, r.Partial())
 	}
 	if ev, _, _, err = r.Message(&serverCfg, stream[n+m:], &buf); err != nil || string(ev.Payload) != "third" || r.Partial() {
 		t.Fatalf("got %q, %v, partial %v", ev.Payload, err, r.Partial())
 	}
 	// A header that promises much reserves nothing.
-	r, buf = Reader{}, nil
-	if _, _, _, err := r.Message(&serverCfg, append(appendHeader(nil, true, Binary, 60000, maskBit), 1, 2, 3, 4, 5), &buf); err != nil || cap(buf) != bufferMinBytes {
-		t.Fatalf("buffer of %d bytes for one byte, %v", cap(buf), err)
+	r, buf = Reader{}, Buffer{}
+	if _, _, _, err := r.Message(&serverCfg, append(appendHeader(nil, true, Binary, 60000, maskBit), 1, 2, 3, 4, 5), &buf); err != nil || cap(buf.bytes) != bufferMinBytes {
+		t.Fatalf("buffer of %d bytes for one byte, %v", cap(buf.bytes), err)
 	}
 }
 
@@ -320,7 +320,7 @@ func TestIdleReaderIsSmallAndReadingAllocatesNothing(t *testing.T) {
 	)
 	bad := []byte("\x81\x05Hello")
 	window := make([]byte, len(stream))
-	buf := make([]byte, 0, 64)
+	buf := Buffer{bytes: make([]byte, 0, 64)}
 	var r Reader
 	allocs := testing.AllocsPerRun(200, func() {
 		copy(window, stream)
@@ -366,7 +366,7 @@ func BenchmarkMessage(b *testing.B) {
 			b.SetBytes(int64(len(stream)))
 			b.ReportAllocs()
 			var r Reader
-			var buf []byte
+			var buf Buffer
 			for b.Loop() {
 				copy(window, stream)
 				if _, _, need, err := r.Message(&serverCfg, window, &buf); err != nil || need > 0 {
