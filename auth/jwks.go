@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -88,7 +89,11 @@ type remote struct {
 	cfg     JWKSConfig
 	client  http.Client
 	replace func(keys []Key) (changed bool, notes []string)
+	clock   func() time.Time // what readAt is told; all waiting is by the process's own
 	logger  *slog.Logger
+
+	readAt atomic.Int64 // of the last success, ms since the Unix epoch
+	failed atomic.Uint64
 
 	ask   chan struct{} // capacity 1: asking twice is asking once
 	ended chan struct{} // closed when the goroutine has ended, or was never started
@@ -105,7 +110,7 @@ type remote struct {
 	waiting  int           // callers of await
 }
 
-func newRemote(cfg JWKSConfig, replace func([]Key) (bool, []string), logger *slog.Logger) *remote {
+func newRemote(cfg JWKSConfig, replace func([]Key) (bool, []string), clock func() time.Time, logger *slog.Logger) *remote {
 	if cfg.Refresh == 0 {
 		cfg.Refresh = RefreshDefault
 	}
@@ -120,7 +125,7 @@ func newRemote(cfg JWKSConfig, replace func([]Key) (bool, []string), logger *slo
 		}
 	}
 	return &remote{
-		cfg: cfg, replace: replace, logger: logger,
+		cfg: cfg, replace: replace, clock: clock, logger: logger,
 		client: http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect},
 		ask:    make(chan struct{}, 1), ended: make(chan struct{}),
 	}
@@ -242,6 +247,7 @@ func (r *remote) refresh(ctx context.Context) (next time.Duration, err error) {
 	}()
 	keys, notes, maxAge, err := r.fetch(ctx)
 	if err != nil {
+		r.failed.Add(1)
 		err = fmt.Errorf("read keys of %s: %w", r.cfg.URL, err)
 		next = min(retryFirst<<min(r.failures, 20), r.cfg.Refresh)
 		if r.failures++; r.failures == 1 && ctx.Err() == nil {
@@ -250,6 +256,7 @@ func (r *remote) refresh(ctx context.Context) (next time.Duration, err error) {
 		return jitter(next), err
 	}
 	changed, more := r.replace(keys)
+	r.readAt.Store(r.clock().UnixMilli())
 	r.report(keys, append(notes, more...), changed)
 	next = r.cfg.Refresh
 	if maxAge >= 0 {

@@ -60,6 +60,17 @@ type Keyring struct {
 	cache  *cache  // nil: nothing is remembered
 	clock  func() time.Time
 	parser *jwt.Parser
+
+	verified, remembered atomic.Uint64
+}
+
+// Stats is what a keyring counts.
+type Stats struct {
+	Keys       int    // whose tokens are believed
+	ReadAt     int64  // when the JWKS address was last read with success, ms since the Unix epoch; 0: never
+	Failures   uint64 // attempts to read it that failed
+	Verified   uint64 // tokens whose signature was checked
+	Remembered uint64 // tokens believed because they were verified before
 }
 
 // NewKeyring checks the configuration; it copies the list of keys. It does not
@@ -77,7 +88,7 @@ func NewKeyring(cfg Config) (*Keyring, error) {
 	k := &Keyring{static: append([]Key(nil), cfg.Keys...), clock: cfg.Clock}
 	k.set.Store(newKeySet(k.static, 0))
 	if cfg.JWKS.URL != "" {
-		k.remote = newRemote(cfg.JWKS, k.replace, cfg.Logger)
+		k.remote = newRemote(cfg.JWKS, k.replace, cfg.Clock, cfg.Logger)
 	}
 	if cfg.Cached > 0 {
 		k.cache = newCache(cfg.Cached)
@@ -143,6 +154,15 @@ func (k *Keyring) Close() {
 	}
 }
 
+// Stats may be called at any time.
+func (k *Keyring) Stats() Stats {
+	s := Stats{Keys: len(k.set.Load().keys), Verified: k.verified.Load(), Remembered: k.remembered.Load()}
+	if k.remote != nil {
+		s.ReadAt, s.Failures = k.remote.readAt.Load(), k.remote.failed.Load()
+	}
+	return s
+}
+
 // replace makes these the keys beside the configured ones, which win where both
 // have a kid. The goroutine of remote calls it.
 func (k *Keyring) replace(keys []Key) (changed bool, notes []string) {
@@ -180,6 +200,7 @@ func (k *Keyring) Verify(token []byte) (user godwit.UserID, expires int64, err e
 	digest := sha256.Sum256(token)
 	user, expires, ok := k.cache.get(digest, k.set.Load().generation)
 	if ok && k.clock().UnixMilli() < expires+Leeway.Milliseconds() {
+		k.remembered.Add(1)
 		return user, k.until(expires), nil
 	}
 	user, expires, generation, err := k.verify(token)
@@ -203,6 +224,7 @@ func (k *Keyring) verify(token []byte) (user godwit.UserID, expires int64, gener
 	if bytes.ContainsAny(token, "\r\n") {
 		return "", 0, 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
 	}
+	k.verified.Add(1)
 	var claims jwt.RegisteredClaims
 	_, err = k.parser.ParseWithClaims(string(token), &claims, func(t *jwt.Token) (any, error) {
 		key, of, err := k.key(t)
@@ -231,19 +253,18 @@ func (k *Keyring) key(token *jwt.Token) (key Key, generation uint64, err error) 
 	set := k.set.Load()
 	id, has := token.Header["kid"]
 	name, isString := id.(string)
+	known := false
 	switch {
 	case !has && set.only != nil:
-		key = *set.only
-	case !has || !isString:
-		return Key{}, 0, ErrTokenKey
-	default:
-		if set = k.setWith(name, set); set == nil {
-			return Key{}, 0, ErrTokenKey
+		key, known = *set.only, true
+	case has && isString:
+		if with := k.setWith(name, set); with != nil {
+			set = with
+			key, known = set.keys[name]
 		}
-		key = set.keys[name]
 	}
-	if token.Method.Alg() != key.Algorithm {
-		return Key{}, 0, ErrTokenKey
+	if alg := token.Method.Alg(); !known || alg != key.Algorithm {
+		return Key{}, 0, fmt.Errorf("%w: kid %.64q, alg %s", ErrTokenKey, name, alg)
 	}
 	return key, set.generation, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/engine"
 )
 
@@ -51,9 +52,12 @@ type LogConfig struct {
 
 // AuthConfig says whose tokens are believed.
 type AuthConfig struct {
-	KeysFile string `yaml:"keys_file" env:"KEYS_FILE" doc:"YAML or JSON file {keys: [{kid, alg: EdDSA|HS256, key}]}."`
-	Issuer   string `yaml:"issuer" env:"ISSUER" doc:"Required iss of every token."`
-	Audience string `yaml:"audience" env:"AUDIENCE" doc:"Required among the aud of every token."`
+	KeysFile    string   `yaml:"keys_file" env:"KEYS_FILE" doc:"YAML or JSON file {keys: [{kid, alg: EdDSA|ES256|RS256|HS256, key}]}, or a JWK Set."`
+	JWKSURL     string   `yaml:"jwks_url" env:"JWKS_URL" doc:"Address of the issuer's JWK Set, https, or http on a loopback host: more keys, or all. It is read in the background."`
+	JWKSRefresh Duration `yaml:"jwks_refresh" env:"JWKS_REFRESH" doc:"How often jwks_url is read at least, 1m to 24h: so long may a key that was taken back be believed."`
+	Issuer      string   `yaml:"issuer" env:"ISSUER" doc:"Required iss of every token."`
+	Audience    string   `yaml:"audience" env:"AUDIENCE" doc:"Required among the aud of every token."`
+	Cache       int      `yaml:"cache" env:"CACHE" doc:"Verified tokens remembered, about 100 bytes each, so that long-polling and reconnecting cost no signature. 0: none."`
 }
 
 // EdgeConfig tunes client connections.
@@ -119,6 +123,7 @@ func Default() Config {
 		Data:   "godwit-data",
 		Node:   "node-1",
 		Log:    LogConfig{Level: "info", Format: "text"},
+		Auth:   AuthConfig{JWKSRefresh: Duration(auth.RefreshDefault), Cache: 1 << 16},
 		Edge: EdgeConfig{
 			Ping:         Duration(25 * time.Second),
 			Outbound:     2 << 20,

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
@@ -14,10 +15,12 @@ import (
 
 // snapshot is what the tiers counted, read once per scrape.
 type snapshot struct {
-	edge   edge.Stats
-	chat   chat.Stats
-	engine engine.Stats
-	now    int64 // ms since the Unix epoch
+	edge    edge.Stats
+	chat    chat.Stats
+	engine  engine.Stats
+	keyring auth.Stats
+	tickets int
+	now     int64 // ms since the Unix epoch
 }
 
 // series is one time series without labels.
@@ -52,12 +55,23 @@ func newRegistry(read func() *snapshot) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&metrics{
 			read:    read,
-			series:  slices.Concat(edgeSeries(), chatSeries(), engineSeries()),
+			series:  slices.Concat(authSeries(), edgeSeries(), chatSeries(), engineSeries()),
 			refused: prometheus.NewDesc("godwit_edge_refused_total", "HTTP requests answered with an error, by status.", []string{"status"}, nil),
 			closes:  prometheus.NewDesc("godwit_edge_closes_total", "WebSocket connections closed by the server, by close code.", []string{"code"}, nil),
 			sync:    prometheus.NewDesc("godwit_engine_fsync_seconds", "Time of one fsync of the WAL.", nil, nil),
 		})
 	return registry
+}
+
+func authSeries() []series {
+	return []series{
+		gauge("auth_keys", "Keys whose tokens are believed.", func(s *snapshot) float64 { return float64(s.keyring.Keys) }),
+		gauge("auth_jwks_read_timestamp_ms", "When auth.jwks_url was last read with success, ms since the Unix epoch; 0: never, or there is none.", func(s *snapshot) float64 { return float64(s.keyring.ReadAt) }),
+		counter("auth_jwks_failures_total", "Attempts to read auth.jwks_url that failed.", func(s *snapshot) float64 { return float64(s.keyring.Failures) }),
+		counter("auth_verified_total", "Tokens whose signature was checked.", func(s *snapshot) float64 { return float64(s.keyring.Verified) }),
+		counter("auth_remembered_total", "Tokens believed because they were verified before.", func(s *snapshot) float64 { return float64(s.keyring.Remembered) }),
+		gauge("auth_tickets", "Tickets issued that may yet be used.", func(s *snapshot) float64 { return float64(s.tickets) }),
+	}
 }
 
 func edgeSeries() []series {

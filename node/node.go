@@ -33,13 +33,15 @@ var ErrEdgeEnded = errors.New("node: the edge ended")
 
 // Node is one running process's worth of Godwit.
 type Node struct {
-	cfg    Config
-	logger *slog.Logger
-	ops    *ops
-	store  *engine.Store
-	chat   *chat.Service
-	edge   *edge.Edge
-	tiers  atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
+	cfg     Config
+	logger  *slog.Logger
+	ops     *ops
+	store   *engine.Store
+	chat    *chat.Service
+	edge    *edge.Edge
+	keyring *auth.Keyring
+	tickets *auth.Tickets
+	tiers   atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
 
 	// fatal takes the store's one report that its disk failed.
 	fatal chan error
@@ -58,7 +60,8 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	n := &Node{cfg: cfg, logger: cfg.NewLogger(os.Stderr), fatal: make(chan error, 1)}
+	cfg.Logger = cfg.NewLogger(os.Stderr)
+	n := &Node{cfg: cfg, logger: cfg.Logger, fatal: make(chan error, 1)}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -72,22 +75,22 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	budget := n.cfg.memoryBudget()
 	boundHeap(budget, n.logger)
-	keyring, err := n.cfg.Keyring()
-	if err != nil {
-		return err
-	}
 	routes := map[string]http.Handler{"POST " + BackupPath: http.HandlerFunc(n.serveBackup)}
 	maps.Copy(routes, n.cfg.OpsRoutes)
 	if n.ops, err = startOps(n.cfg.Ops, routes, newRegistry(n.snapshot), n.logger); err != nil {
 		return err
 	}
+	if err := n.startAuth(ctx); err != nil {
+		return err
+	}
+	verifier := &auth.Verifier{Keyring: n.keyring, Tickets: n.tickets}
 	machine := chat.NewMachine(n.cfg.Engine.Groups)
 	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
 	router, err := local.New(local.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions)})
 	if err != nil {
 		return err
 	}
-	if n.edge, err = edge.New(n.edgeConfig(service, keyring, budget)); err != nil {
+	if n.edge, err = edge.New(n.edgeConfig(service, verifier, budget)); err != nil {
 		return err
 	}
 	n.chat, err = chat.NewService(chat.Config{
@@ -196,25 +199,6 @@ func (n *Node) engineConfig() engine.Config {
 	return cfg
 }
 
-// Keyring returns what verifies clients' tokens.
-func (cfg *Config) Keyring() (*auth.Keyring, error) {
-	keys := auth.Config{Issuer: cfg.Auth.Issuer, Audience: cfg.Auth.Audience}
-	if cfg.Dev {
-		signer, err := auth.DevSigner(cfg.Data, cfg.Clock)
-		if err != nil {
-			return nil, err
-		}
-		keys = signer.Config()
-	} else {
-		var err error
-		if keys.Keys, err = auth.LoadKeys(cfg.Auth.KeysFile); err != nil {
-			return nil, fmt.Errorf("auth.keys_file: %w", err)
-		}
-	}
-	keys.Clock = cfg.Clock
-	return auth.NewKeyring(keys)
-}
-
 // Reachable turns a listening address into one to connect to from this machine.
 func Reachable(address string) string {
 	host, port, err := net.SplitHostPort(address)
@@ -238,7 +222,9 @@ func (n *Node) snapshot() *snapshot {
 	if n.tiers.Load() == nil {
 		return nil
 	}
-	return &snapshot{edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats(), now: n.now()}
+	return &snapshot{
+		edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats(), keyring: n.keyring.Stats(), tickets: n.tickets.Waiting(), now: n.now(),
+	}
 }
 
 // Run serves until ctx ends, and then goes down without losing anything:
@@ -307,6 +293,9 @@ func (n *Node) close() error {
 	var errs []error
 	if n.ops != nil {
 		n.ops.phase.CompareAndSwap(int32(ready), int32(draining))
+	}
+	if n.keyring != nil {
+		n.keyring.Close() // first: no token may hold up the edge by waiting for keys
 	}
 	if n.edge != nil {
 		errs = append(errs, n.edge.Stop(ctx))

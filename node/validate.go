@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/auth"
 )
 
 // Validate refuses what can't work, each complaint in a sentence that names
@@ -76,15 +77,22 @@ func Loopback(address string) bool {
 }
 
 func (cfg *Config) checkAuth(bad *complaints) {
-	given := cfg.Auth.KeysFile != "" || cfg.Auth.Issuer != "" || cfg.Auth.Audience != ""
+	a := &cfg.Auth
+	given := a.KeysFile != "" || a.JWKSURL != "" || a.Issuer != "" || a.Audience != ""
+	bad.unless(between(a.Cache, 0, 1<<24), "auth.cache", "is %d; it must be 0 to 16777216", a.Cache)
 	if cfg.Dev {
 		bad.unless(!given, "auth", "is given together with dev; a node believes either your keys or development tokens")
 		return
 	}
-	bad.unless(cfg.Auth.KeysFile != "", "auth.keys_file", "is empty; give the keys that sign your users' tokens, or set dev for development tokens on a loopback address")
+	bad.unless(a.KeysFile != "" || a.JWKSURL != "", "auth.keys_file", "is empty, and so is auth.jwks_url; give the keys that sign your users' tokens, or set dev for development tokens on a loopback address")
+	if a.JWKSURL != "" {
+		err := auth.CheckJWKSURL(a.JWKSURL)
+		bad.unless(err == nil, "auth.jwks_url", "is %q; it %v", a.JWKSURL, err)
+		bad.unless(between(time.Duration(a.JWKSRefresh), auth.RefreshMin, auth.RefreshMax), "auth.jwks_refresh", "is %s; it must be 1m to 24h", a.JWKSRefresh)
+	}
 	if given {
-		bad.unless(cfg.Auth.Issuer != "", "auth.issuer", "is empty; name the iss that tokens must carry")
-		bad.unless(cfg.Auth.Audience != "", "auth.audience", "is empty; name the aud that tokens must carry")
+		bad.unless(a.Issuer != "", "auth.issuer", "is empty; name the iss that tokens must carry")
+		bad.unless(a.Audience != "", "auth.audience", "is empty; name the aud that tokens must carry")
 	}
 }
 

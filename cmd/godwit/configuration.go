@@ -88,7 +88,7 @@ func (a *app) configCheckCommand() *cobra.Command {
 	var flags serverFlags
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Say whether serve would accept the configuration, keys file included",
+		Short: "Say whether serve would accept the configuration, keys included",
 		Example: `  godwit config check -c godwit.yaml
   GODWIT_LISTEN=:443 godwit config check -c godwit.yaml`,
 		Args: cobra.NoArgs,
@@ -98,8 +98,13 @@ func (a *app) configCheckCommand() *cobra.Command {
 				return err
 			}
 			if !cfg.Dev { // in development the key is made by the first start
-				if _, err := cfg.Keyring(); err != nil {
+				keyring, err := cfg.Keyring()
+				if err != nil {
 					return fmt.Errorf("%w: %w", errConfig, err)
+				}
+				defer keyring.Close()
+				if err := keyring.Start(c.Context()); err != nil {
+					return fmt.Errorf("%w: auth.jwks_url: %w", errConfig, err)
 				}
 			}
 			if a.json {

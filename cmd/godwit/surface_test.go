@@ -238,3 +238,34 @@ func TestSignalWhileStartingIsNoFailure(t *testing.T) {
 		t.Error("a real failure was dropped")
 	}
 }
+
+func TestTokenVerifySaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	out, _, _ := runApp(t, nil, "token", "mint", "--data", dir, "alice")
+	token := strings.TrimSpace(out)
+	verify := func(stdin string, args ...string) (stdout, stderr string, code int) {
+		var out, errs bytes.Buffer
+		a := &app{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}
+		code = a.run(t.Context(), append([]string{"token", "verify", "--dev", "--data", dir}, args...))
+		return out.String(), errs.String(), code
+	}
+	for _, f := range [][]string{{"", token}, {token + "\n", "-"}} {
+		if out, errs, code := verify(f[0], f[1]); code != exitDone || errs != "" || !strings.HasPrefix(out, "alice until 20") {
+			t.Errorf("%v: exit %d, %q, %q", f, code, out, errs)
+		}
+	}
+	if out, _, code := verify("", "--json", token); code != exitDone || !strings.HasPrefix(out, `{"expires":"20`) || !strings.HasSuffix(out, `"user":"alice"}`+"\n") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	f := func(want, token string) {
+		t.Helper()
+		if out, errs, code := verify("", token); code != exitFailed || out != "" || !strings.Contains(errs, want) || strings.Contains(errs, rest) {
+			t.Errorf("exit %d, %q, %q; want %q", code, out, errs, want)
+		}
+	}
+	f("signature is invalid", token[:len(token)-3]+"AAA")
+	f("malformed", "not-a-token")
+	f(`no key of this id and algorithm: kid "other", alg EdDSA`, "eyJhbGciOiJFZERTQSIsImtpZCI6Im90aGVyIn0."+rest)
+	f("empty or larger", "")
+}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,11 +19,12 @@ const tokenTTL = 24 * time.Hour
 
 func (a *app) tokenCommand() *cobra.Command {
 	c := group(&cobra.Command{
-		Use:     "token",
-		Short:   "Make development tokens",
-		Example: `  godwit token mint --data ./data alice bob`,
+		Use:   "token",
+		Short: "Make development tokens, and say whether a server believes a token",
+		Example: `  godwit token mint --data ./data alice bob
+  godwit token verify -c godwit.yaml "$TOKEN"`,
 	})
-	c.AddCommand(a.tokenMintCommand())
+	c.AddCommand(a.tokenMintCommand(), a.tokenVerifyCommand())
 	return c
 }
 
@@ -62,4 +66,59 @@ No lock is taken: it works while the server runs, and before it first starts.`,
 	}
 	c.Flags().StringVar(&data, "data", node.Default().Data, "data `DIR`ectory of the server")
 	return c
+}
+
+func (a *app) tokenVerifyCommand() *cobra.Command {
+	var flags serverFlags
+	c := &cobra.Command{
+		Use:   "verify TOKEN",
+		Short: "Print whom a token speaks for, or why it is refused",
+		Long: `Print whom a token speaks for and until when, or why a server of this
+configuration refuses it (exit code 1): what a client is never told. Keys are
+read as by serve, from auth.keys_file and auth.jwks_url. With - the token is
+read from standard input, which keeps it out of the list of processes.`,
+		Example: `  godwit token verify -c godwit.yaml "$TOKEN"
+  godwit token verify --dev --data ./data "$TOKEN"
+  godwit token verify -c godwit.yaml - < token.txt`,
+		Args: cobra.ExactArgs(1),
+		RunE: work(func(c *cobra.Command, args []string) error {
+			cfg, err := a.loadValid(c, &flags)
+			if err != nil {
+				return err
+			}
+			token := []byte(args[0])
+			if args[0] == "-" {
+				if token, err = io.ReadAll(io.LimitReader(a.stdin, auth.TokenBytesMax+2)); err != nil {
+					return err
+				}
+				token = bytes.TrimRight(token, "\r\n")
+			}
+			return a.tokenVerify(c.Context(), &cfg, token)
+		}),
+	}
+	c.Flags().StringVarP(&flags.file, "config", "c", "", "YAML configuration `FILE` of the server")
+	c.Flags().BoolVar(&flags.dev, "dev", false, "believe tokens of DIR/dev-signing-key")
+	c.Flags().StringVar(&flags.data, "data", node.Default().Data, "data `DIR`ectory of the server, with --dev")
+	return c
+}
+
+func (a *app) tokenVerify(ctx context.Context, cfg *node.Config, token []byte) error {
+	keyring, err := cfg.Keyring()
+	if err != nil {
+		return err
+	}
+	defer keyring.Close()
+	if err := keyring.Start(ctx); err != nil {
+		return err
+	}
+	user, expires, err := keyring.Verify(token)
+	if err != nil {
+		return err
+	}
+	end := time.UnixMilli(expires).UTC().Format(time.RFC3339)
+	if a.json {
+		return a.printJSON(map[string]any{"user": user, "expires": end})
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s until %s\n", user, end)
+	return err
 }
