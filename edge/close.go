@@ -59,6 +59,11 @@ func (l *loop) closeSession(s *session, how closing) {
 	if s.state == stateClosing || s.conn == nil {
 		return
 	}
+	if s.exchange != nil {
+		s.exchange.keep = false
+		l.endExchange(s, how.code)
+		return
+	}
 	if !s.upgraded {
 		l.enterClosing(s)
 		s.hangUp = true
@@ -95,11 +100,14 @@ func (l *loop) enterClosing(s *session) {
 // part ends what Chat.Connect began.
 func (l *loop) part(s *session) {
 	l.endHandshake(s)
-	if s.state == stateLive {
+	switch s.state {
+	case stateLive:
 		l.stats.sessions.Add(-1)
+	case statePoll:
+		l.stats.polls.Add(-1)
 	}
 	s.flow.live = false
-	s.opening = nil
+	s.opening, s.exchange = nil, nil
 	if s.joined {
 		s.joined = false
 		l.edge.cfg.Chat.Disconnect(l.id(s), s.user, s.device)

@@ -50,6 +50,8 @@ type Config struct {
 	// upgrade, AnswerTimeout the chat tier's answer to it, CloseTimeout the
 	// client's answer to a close. Default 5 s each, AnswerTimeout 10 s.
 	HeadTimeout, TokenTimeout, AnswerTimeout, CloseTimeout time.Duration
+	// IdleTimeout ends an HTTP connection that asks nothing more. Default 60 s.
+	IdleTimeout time.Duration
 	// OutboundBytesMax is what may wait for a client that reads slowly before it
 	// is closed with 4202. Default 2 MiB.
 	OutboundBytesMax int
@@ -79,6 +81,8 @@ type Config struct {
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier
+	// Tickets serves POST /v1/ticket; nil: it is not offered.
+	Tickets Tickets
 	// VerifyQueueMax bounds tokens waiting to be verified; above it a session is
 	// told to come back later (4200, 503). Default 4096.
 	VerifyQueueMax int
@@ -154,8 +158,10 @@ func (c *Config) validate() error {
 	defaulted(&c.TokenTimeout, 5*time.Second)
 	defaulted(&c.AnswerTimeout, 10*time.Second)
 	defaulted(&c.CloseTimeout, 5*time.Second)
+	defaulted(&c.IdleTimeout, time.Minute)
 	defaulted(&c.OutboundBytesMax, 2<<20)
 	c.Limits.Queue = uint32(min(c.OutboundBytesMax, 1<<32-1))
+	c.Limits.RPC, c.Limits.Wait = commandsMax, pollWaitMax
 	defaulted(&c.FilesReserved, filesReserved)
 	defaulted(&c.VerifyQueueMax, 4096)
 	defaulted(&c.PerSourceMax, 1024)
@@ -220,7 +226,7 @@ func (c *Config) check() error {
 	case c.PingEvery < time.Second || c.PingEvery > 40*time.Second || c.CompareEvery < time.Second || c.CompareEvery > time.Minute:
 		return errors.New("edge: ping must be 1 s to 40 s, head compare 1 s to 1 min")
 	}
-	for _, d := range []time.Duration{c.HeadTimeout, c.TokenTimeout, c.AnswerTimeout, c.CloseTimeout} {
+	for _, d := range []time.Duration{c.HeadTimeout, c.TokenTimeout, c.AnswerTimeout, c.CloseTimeout, c.IdleTimeout} {
 		if d < tickMS*time.Millisecond || d > time.Minute {
 			return errors.New("edge: timeouts must be 250 ms to 1 min")
 		}

@@ -75,6 +75,8 @@ func (l *loop) verified(s *session, v verdict) {
 		s.user, s.expires = v.user, v.expires
 		l.forgetSource(s)
 		l.open(s)
+	case stateLive:
+		l.renewed(s, v)
 	}
 }
 
@@ -103,7 +105,12 @@ func (l *loop) open(s *session) {
 // connected makes the session live: the connect reply first, then what the
 // delivery machine wants, then what the client sent ahead.
 func (l *loop) connected(s *session, w godwit.Welcome) {
-	if s.state != stateOpening {
+	switch s.state {
+	case stateOpening:
+	case statePollOpening:
+		l.pollConnected(s, w)
+		return
+	default:
 		return
 	}
 	opening := s.opening
@@ -135,8 +142,6 @@ func (l *loop) connectReply(s *session, id uint64, w *godwit.Welcome) *godwit.Se
 	if w.Head > w.Start {
 		reply.Missed = uint64(w.Head - w.Start)
 	}
-	if s.expires > now {
-		reply.TTL = uint32(min((s.expires-now)/1000, 1<<31))
-	}
+	reply.TTL = l.ttl(s)
 	return &godwit.ServerFrame{ID: id, Kind: godwit.KindConnect, Connect: reply}
 }

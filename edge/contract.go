@@ -26,6 +26,12 @@ type Hello struct {
 	ResumeSeq godwit.Seq
 }
 
+// Tickets changes a token for a short-lived, single-use ticket, which the
+// Verifier then takes in the token's place. Called from goroutines of the edge.
+type Tickets interface {
+	Issue(user godwit.UserID, expires int64) (ticket string, seconds int, err error)
+}
+
 // Verifier checks tokens. Called from the edge's verifying goroutines, never on
 // an event loop. The error's text is for the log, not for the client.
 type Verifier interface {

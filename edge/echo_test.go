@@ -49,7 +49,7 @@ func TestEchoSendsMessagesBackAsTheyCame(t *testing.T) {
 func TestEchoIsOffUnlessConfigured(t *testing.T) {
 	e := newEdge(t, &fakeChat{}, nil)
 	conn := dialRaw(t, e)
-	_, _ = io.WriteString(conn, strings.Replace(upgradeHead, SocketPath, "/echo", 1)+"\r\n")
+	_, _ = io.WriteString(conn, strings.Replace(upgradeHead, SocketPath, "/echo", 1)+"Connection: close\r\n\r\n")
 	if got, _ := io.ReadAll(conn); !strings.HasPrefix(string(got), "HTTP/1.1 404 ") {
 		t.Fatalf("%q", got)
 	}

@@ -25,6 +25,7 @@ type Edge struct {
 	cfg            Config
 	ticks          tickCounts
 	window         window
+	pollWindow     window
 	ws, echoWS     [2]ws.Config // [1]: with permessage-deflate
 	deflater       *ws.Deflater // nil: not configured
 	pings          [2][]byte    // the ping frame, by encoding bit
@@ -32,6 +33,7 @@ type Edge struct {
 	verify         verifiers
 	codecs         codecs
 	admission      admission
+	web            webServer
 	connectionsMax int
 	engine         gnet.Engine
 	addr           string
@@ -86,6 +88,7 @@ func New(cfg Config) (*Edge, error) {
 		window:         window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
 		ws:             wsConfigs(int(cfg.Limits.Frame), fragmentsMax),
 		echoWS:         wsConfigs(echoBytesMax, echoFragmentsMax),
+		pollWindow:     window{pollFramesMax, pollBytesMax},
 		connectionsMax: room,
 		yielded:        make(chan *loop, cfg.Loops),
 		empty:          make(chan struct{}, 1),
@@ -97,6 +100,7 @@ func New(cfg Config) (*Edge, error) {
 		e.deflater = ws.NewDeflater(cfg.Deflate.MinBytes, cfg.Deflate.Level)
 		e.codecs.deflater = e.deflater
 	}
+	e.web = webServer{edge: e, jobs: make(chan webJob, webQueueMax)}
 	e.verify.jobs = make(chan verifyJob, cfg.VerifyQueueMax)
 	e.admission.sources.max = uint32(cfg.PerSourceMax)
 	e.admission.handshakesMax = int64(cfg.HandshakesMax)
@@ -158,6 +162,7 @@ func (e *Edge) Start() error {
 	e.verify.start(verifyWorkers, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
 		e.boxOf(s).note(item{kind: itemVerified, session: s}, v)
 	})
+	e.web.start(webWorkers)
 	go e.run()
 	select {
 	case <-e.started:
@@ -210,6 +215,7 @@ func (e *Edge) run() {
 	close(e.yielded)
 	yields.Wait()
 	e.verify.stop()
+	e.web.stop()
 	e.err = err
 	if err == nil {
 		e.err = ErrStopped

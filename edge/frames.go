@@ -162,6 +162,8 @@ func (l *loop) liveFrame(s *session, f *godwit.ClientFrame) {
 			return
 		}
 		l.follow(s, next, nil)
+	case godwit.KindRefresh:
+		l.refresh(s, f)
 	case godwit.KindConnect:
 		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
 		l.closeSession(s, closeOutOfTurn)

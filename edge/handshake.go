@@ -17,34 +17,6 @@ const SocketPath = "/v1/ws"
 
 var subprotocols = []string{godwit.EncodingJSON.Subprotocol(), godwit.EncodingProto.Subprotocol()}
 
-// readHead parses a request head and answers it. The head stays in the inbound
-// buffer until then: a token that comes with it is verified elsewhere.
-func (l *loop) readHead(s *session) {
-	window, _ := s.conn.Peek(-1)
-	n, err := l.request.Parse(window, http1.HeadMaxBytes)
-	switch {
-	case errors.Is(err, http1.ErrMore):
-		s.need = uint32(len(window)) + 1
-		return
-	case err != nil:
-		l.refuseHTTP(s, err)
-		return
-	}
-	s.need = 0
-	switch {
-	case l.edge.draining.Load():
-		l.refuse(s, 503, "This server is going down; connect again, and reach another one.")
-	case l.edge.cfg.LoopbackHostOnly && !loopbackHost(l.request.Host):
-		l.refuse(s, 403, "This server answers to loopback names only.")
-	case string(l.request.Path) == SocketPath:
-		l.upgrade(s, n)
-	case l.edge.cfg.EchoPath != "" && string(l.request.Path) == l.edge.cfg.EchoPath:
-		l.upgradeEcho(s, n)
-	default:
-		l.static(s, n, len(window) > n)
-	}
-}
-
 // upgrade opens the WebSocket, at once or after the token of the Authorization
 // header was verified.
 func (l *loop) upgrade(s *session, headBytes int) {
@@ -64,7 +36,7 @@ func (l *loop) upgrade(s *session, headBytes int) {
 		l.refuse(s, 403, "This origin may not connect.")
 		return
 	}
-	if r.Count("Authorization") > 0 && !s.bearer {
+	if _, ticket, _ := r.QueryValue(nil, "ticket"); (ticket || r.Count("Authorization") > 0) && !s.bearer {
 		l.verifyBearer(s)
 		return
 	}
@@ -93,14 +65,15 @@ func (l *loop) switchProtocol(s *session, handshake *http1.Handshake) {
 	l.stats.upgrades.Add(1)
 }
 
+// verifyBearer has the request's token verified: the Authorization header's, or
+// a ticket of the query. The head stays in the inbound buffer and is read again.
 func (l *loop) verifyBearer(s *session) {
-	r := &l.request
-	scheme, token, _ := bytes.Cut(r.Get("Authorization"), []byte{' '})
-	if r.Count("Authorization") != 1 || !bytes.EqualFold(scheme, []byte("bearer")) || len(token) == 0 || len(token) > tokenBytesMax {
+	token, ok := bearerOf(&l.request)
+	if !ok || len(token) > tokenBytesMax {
 		l.refuse(s, 401, godwit.ErrUnauthorized.Message)
 		return
 	}
-	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(token)}) {
+	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: token}) {
 		l.refuse(s, 503, "Too many tokens are waiting to be checked; try again.")
 		return
 	}
@@ -121,6 +94,17 @@ func (l *loop) bearerVerified(s *session, v verdict) {
 	s.user, s.expires, s.bearer = v.user, v.expires, true
 	s.state = stateHead
 	l.read(s)
+}
+
+// bearerOf returns a copy of the one token of a request; a header and a ticket
+// together are one too many.
+func bearerOf(r *http1.Request) (token []byte, ok bool) {
+	ticket, found, once := r.QueryValue(nil, "ticket")
+	if found {
+		return ticket, once && len(ticket) > 0 && r.Count("Authorization") == 0
+	}
+	scheme, token, _ := bytes.Cut(r.Get("Authorization"), []byte{' '})
+	return bytes.Clone(token), r.Count("Authorization") == 1 && bytes.EqualFold(scheme, []byte("bearer")) && len(token) > 0
 }
 
 func queryHasToken(query []byte) bool {
@@ -168,52 +152,6 @@ func loopbackHost(host []byte) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// static answers every request that is not for the protocol. more says that the
-// client sent bytes beyond the head, which it must not before the answer.
-func (l *loop) static(s *session, headBytes int, more bool) {
-	r := &l.request
-	head := string(r.Method) == "HEAD"
-	if r.HasBody() {
-		l.refuse(s, 413, "No body is expected here.")
-		return
-	}
-	if !head && string(r.Method) != "GET" {
-		l.refuse(s, 405, "Only GET and HEAD are served here.")
-		return
-	}
-	var contentType string
-	var body []byte
-	found := false
-	if l.edge.cfg.Static != nil {
-		contentType, body, found = l.edge.cfg.Static(string(r.Path))
-	}
-	if !found {
-		l.refuse(s, 404, "Nothing is served at this path; the WebSocket is at "+SocketPath+".")
-		return
-	}
-	keep := r.KeepAlive() && !more
-	fields := []http1.Field{{Name: "Content-Type", Value: contentType}, {Name: "X-Content-Type-Options", Value: "nosniff"}, {Name: "Cache-Control", Value: "no-cache"}}
-	if l.edge.cfg.PagePolicy != "" {
-		fields = append(fields, http1.Field{Name: "Content-Security-Policy", Value: l.edge.cfg.PagePolicy})
-	}
-	if !keep {
-		fields = append(fields, http1.Field{Name: "Connection", Value: "close"})
-	}
-	dst, start := l.out.begin()
-	dst = http1.AppendResponse(dst, 200, fields, body)
-	if head {
-		dst = dst[:len(dst)-len(body)]
-	}
-	l.out.end(s, dst, start)
-	l.discard(s, headBytes)
-	if keep {
-		s.deadline = l.now + l.edge.ticks.head
-		l.arm(s)
-	} else {
-		l.hangUp(s)
-	}
-}
-
 // refuseHTTP answers what package http1 found wrong.
 func (l *loop) refuseHTTP(s *session, err error) {
 	var e *http1.Error
@@ -235,18 +173,20 @@ func (l *loop) refuse(s *session, status int, message string) {
 
 func (l *loop) refuseWith(s *session, e *http1.Error, message string) {
 	l.stats.countRefused(e.Status)
-	reply := godwit.ErrorReply{Code: "http." + strconv.Itoa(e.Status), Num: uint32(e.Status) * 10, Temporary: e.Status == 503 || e.Status == 408, Message: message}
+	wait := retryAfterMS()
+	body := httpError(e.Status, message, wait)
 	var extra []http1.Field
 	switch e.Status {
 	case 401:
-		reply = godwit.ErrUnauthorized.Reply(0)
+		refusal := godwit.ServerFrame{Kind: godwit.KindError, Error: godwit.ErrUnauthorized.Reply(0)}
+		body = refusal.AppendTo(nil, godwit.EncodingJSON)
 		extra = []http1.Field{{Name: "WWW-Authenticate", Value: "Bearer"}}
 	case 503:
-		wait := retryAfterMS()
-		reply.RetryAfterMS = uint32(wait)
 		extra = []http1.Field{{Name: "Retry-After", Value: strconv.Itoa((wait + 999) / 1000)}}
 	}
-	body := (&godwit.ServerFrame{Kind: godwit.KindError, Error: reply}).AppendTo(nil, godwit.EncodingJSON)
+	if r := &l.request; l.heading == s && r.Count("Origin") == 1 && l.edge.originAllowed(r) {
+		extra = append(extra, http1.Field{Name: "Access-Control-Allow-Origin", Value: "*"})
+	}
 	dst, start := l.out.begin()
 	if extra != nil {
 		extra = append(extra, http1.Field{Name: "Content-Type", Value: "application/json"}, http1.Field{Name: "Connection", Value: "close"})

@@ -24,7 +24,7 @@ func (e *Edge) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 	if box == nil {
 		return
 	}
-	it := item{kind: itemReply, session: s}
+	it := item{kind: itemReply, session: s, seq: godwit.Seq(f.ID)}
 	c := e.codecs.get()
 	defer e.codecs.put(c)
 	c.framed = c.framed[:0]

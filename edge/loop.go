@@ -14,24 +14,26 @@ import (
 // loop is one event loop's share of the edge. Everything but box and stats
 // belongs to the loop's goroutine.
 type loop struct {
-	edge     *Edge
-	index    int
-	events   gnet.EventLoop // known from the loop's first connection on
-	box      mailbox
-	stats    counters
-	sessions table
-	wheel    wheel
-	now      uint32 // tick of the last look at the clock
-	fired    []uint32
-	out      outbox
-	codec    codec
-	request  http1.Request
-	frame    godwit.ClientFrame
-	spare    ws.Buffer          // lent to messages that come in parts or compressed
-	plain    []byte             // what a tunnel decrypts within one callback
-	sealed   []byte             // what a tunnel encrypts for one write
-	shaking  int                // TLS handshakes under way
-	queued   []godwit.SessionID // handshakes that wait for their turn; some may be gone
+	edge      *Edge
+	index     int
+	events    gnet.EventLoop // known from the loop's first connection on
+	box       mailbox
+	stats     counters
+	sessions  table
+	wheel     wheel
+	now       uint32 // tick of the last look at the clock
+	fired     []uint32
+	out       outbox
+	codec     codec
+	request   http1.Request
+	heading   *session // whose head request is, while it is read; else nil
+	frame     godwit.ClientFrame
+	spare     ws.Buffer          // lent to messages that come in parts or compressed
+	plain     []byte             // what a tunnel decrypts within one callback
+	sealed    []byte             // what a tunnel encrypts for one write
+	shaking   int                // TLS handshakes under way
+	queued    []godwit.SessionID // handshakes that wait for their turn; some may be gone
+	lingering []godwit.SessionID // polls answered when the linger timer fires
 }
 
 const spareKeepBytes = 128 << 10
@@ -89,6 +91,9 @@ func (l *loop) handle(it *item) {
 	case itemShed:
 		l.shed(int64(it.seq))
 		return
+	case itemLinger:
+		l.lingered()
+		return
 	case itemCloseAll:
 		l.closeAll(closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
 		return
@@ -109,21 +114,30 @@ func (l *loop) handle(it *item) {
 	case itemHint:
 		l.hint(s, it)
 	case itemReply:
-		if s.state == stateLive {
+		switch s.state {
+		case stateLive:
 			s.inFlight -= min(s.inFlight, 1)
 			l.emit(s, l.box.cur.bytes(it))
+		case stateCall:
+			l.replyArrived(s, uint64(it.seq), l.box.cur.bytes(it))
 		}
 	case itemConnected:
 		l.connected(s, l.box.cur.notes[it.extra].(godwit.Welcome))
 	case itemVerified:
 		l.verified(s, l.box.cur.notes[it.extra].(verdict))
 	case itemClose:
-		if s.state == stateLive || s.state == stateOpening {
+		switch s.state {
+		case stateLive, stateOpening:
 			l.closeSession(s, closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
+		case statePoll, statePollOpening, stateCall:
+			l.endExchange(s, godwit.CloseCode(it.extra))
 		}
+	case itemWeb:
+		l.webAnswered(s, int(it.extra>>1), l.box.cur.bytes(it), it.extra&1 != 0)
 	default:
 		panic("BUG: mailbox item of unknown kind")
 	}
+	l.readOn(s)
 }
 
 // emit writes whole frames to a session; b stays as it is until the flush.
@@ -143,41 +157,56 @@ func (l *loop) emitFrame(s *session, f *godwit.ServerFrame) {
 
 func (l *loop) hint(s *session, it *item) {
 	if it.size == 0 {
-		l.follow(s, s.flow.heard(l.edge.window, it.to), nil)
+		l.follow(s, s.flow.heard(l.window(s), it.to), nil)
 		return
 	}
 	b := l.box.cur.bytes(it)
-	l.follow(s, s.flow.hint(l.edge.window, it.seq, it.to, len(b)), b)
+	l.follow(s, s.flow.hint(l.window(s), it.seq, it.to, len(b)), b)
+	l.settlePoll(s, true)
 }
 
 // fetched walks the entries behind it in the mailbox, also when the session is
 // gone (s nil): they must not be taken for items of their own.
 func (l *loop) fetched(s *session, it *item) {
-	alive := s != nil && s.state == stateLive
+	alive := s != nil && (s.state == stateLive || s.state == statePoll)
 	for range it.extra {
 		entry := l.box.next()
 		if alive {
 			b := l.box.cur.bytes(entry)
-			l.follow(s, s.flow.entry(l.edge.window, entry.seq, entry.to, len(b)), b)
+			l.follow(s, s.flow.entry(l.window(s), entry.seq, entry.to, len(b)), b)
 		}
 	}
 	if alive {
-		l.follow(s, s.flow.fetched(l.edge.window, it.seq, it.to != 0), nil)
+		l.follow(s, s.flow.fetched(l.window(s), it.seq, it.to != 0), nil)
+		l.settlePoll(s, false)
+		l.readOn(s)
 	}
+}
+
+// window is what may be shown to the session before it acknowledges.
+func (l *loop) window(s *session) window {
+	if s.state == statePoll {
+		return l.edge.pollWindow
+	}
+	return l.edge.window
 }
 
 // follow does what the delivery machine wants; b is the entry it was shown.
 func (l *loop) follow(s *session, next want, b []byte) {
 	if next.write {
 		l.stats.events.Add(1)
-		l.emit(s, b)
+		if s.state == statePoll {
+			l.showPoll(s, b)
+		} else {
+			l.emit(s, b)
+		}
 	}
 	if next.resumed {
 		l.emitFrame(s, &godwit.ServerFrame{Kind: godwit.KindResumed, Resumed: godwit.Resumed{Seq: s.flow.cursor}})
 	}
 	if next.fetch {
 		cfg := &l.edge.cfg
-		events, bytes := s.flow.room(l.edge.window)
+		events, bytes := s.flow.room(l.window(s))
 		l.stats.fetches.Add(1)
 		cfg.Chat.Fetch(l.id(s), s.user, s.flow.cursor, int(min(events, cfg.Limits.Page)), min(int(bytes), cfg.FetchBytesMax))
 	}
@@ -188,8 +217,11 @@ type goaway struct{ framed [2][]byte }
 
 func (l *loop) goaway(g *goaway) {
 	l.sessions.each(func(s *session) {
-		if s.state == stateLive {
+		switch s.state {
+		case stateLive:
 			l.emit(s, g.framed[formOf(s.encoding)])
+		case statePoll:
+			l.answerPoll(s)
 		}
 	})
 }
@@ -227,6 +259,8 @@ func (l *loop) arm(s *session) {
 		}
 	} else if s.state == stateClosing && s.hangUp {
 		due = l.now + lingerTicks
+	} else if s.state == statePoll && int32(s.checkAt-due) < 0 {
+		due = s.checkAt
 	}
 	l.wheel.set(s.slot, due)
 }
@@ -257,6 +291,9 @@ func (l *loop) timer(s *session) {
 		l.overdue(s)
 	} else if s.state == stateClosing && s.hangUp {
 		l.touch(s)
+	} else if s.state == statePoll && l.reached(s.checkAt) {
+		s.checkAt = l.now + compareIn(l.edge.ticks.compare)
+		l.follow(s, s.flow.compare(l.window(s)), nil)
 	}
 	if s.conn != nil {
 		l.arm(s)
@@ -288,6 +325,9 @@ func (l *loop) overdue(s *session) {
 		l.drop(s)
 	case stateEcho:
 		l.keepEcho(s)
+	case statePollOpening, statePoll, stateCall, stateWeb:
+		l.overdueExchange(s)
+		l.readOn(s)
 	default:
 		panic("BUG: deadline in an unexpected state")
 	}
@@ -316,13 +356,13 @@ func (l *loop) liveTimer(s *session) {
 
 // tickCounts are the configured times in ticks.
 type tickCounts struct {
-	ping, silence, compare, head, token, answer, close uint32
+	ping, silence, compare, head, token, answer, close, idle uint32
 }
 
 func newTickCounts(c *Config) tickCounts {
 	return tickCounts{
 		ping: ticks(c.PingEvery), silence: ticks(c.PingEvery * 3 / 2), compare: ticks(c.CompareEvery),
-		head: ticks(c.HeadTimeout), token: ticks(c.TokenTimeout), answer: ticks(c.AnswerTimeout), close: ticks(c.CloseTimeout),
+		head: ticks(c.HeadTimeout), token: ticks(c.TokenTimeout), answer: ticks(c.AnswerTimeout), close: ticks(c.CloseTimeout), idle: ticks(c.IdleTimeout),
 	}
 }
 

@@ -11,11 +11,13 @@ type itemKind uint8
 
 const (
 	itemHint      itemKind = iota // live entry seq..to; its frame is bytes, or none: then it only raises the head
-	itemReply                     // frame to write; ends one request. extra != 0: an error, written even for id 0
+	itemReply                     // frame to write; ends the request of id seq
 	itemConnected                 // notes[extra] holds a Welcome
 	itemVerified                  // notes[extra] holds a verdict
 	itemFetched                   // head is seq, failed is to != 0; its entries are the next extra items
 	itemEntry                     // one entry of a fetch
+	itemLinger                    // answer the polls that linger
+	itemWeb                       // answer of an HTTP handler; extra is keep and, above it, the status
 	itemClose                     // close code extra, reason is bytes
 	itemGoaway                    // the frames of notes[extra] to every live session
 	itemCloseAll                  // close code extra to every connection

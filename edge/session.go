@@ -13,15 +13,19 @@ import (
 type state uint8
 
 const (
-	stateFree      state = iota
-	stateHead            // a request head is awaited or arriving
-	stateVerifying       // the upgrade waits for its token; its head stays in the inbound buffer
-	stateFirst           // upgraded; the connect frame is awaited
-	stateToken           // the connect frame's token is being verified
-	stateOpening         // the chat tier was asked to open the session
-	stateLive            // frames flow
-	stateEcho            // messages go back as they come
-	stateClosing         // a close frame or a last answer was written; input is thrown away
+	stateFree        state = iota
+	stateHead              // a request head is awaited or arriving
+	stateVerifying         // the upgrade waits for its token; its head stays in the inbound buffer
+	stateFirst             // upgraded; the connect frame is awaited
+	stateToken             // the connect frame's token is being verified
+	stateOpening           // the chat tier was asked to open the session
+	stateLive              // frames flow
+	stateEcho              // messages go back as they come
+	statePollOpening       // the chat tier was asked to open a poll's session
+	statePoll              // a poll is held, or collects frames
+	stateCall              // replies to the commands of a call are awaited
+	stateWeb               // an HTTP handler's answer is awaited
+	stateClosing           // a close frame or a last answer was written; input is thrown away
 )
 
 // session is one connection. Only its loop touches it. While idle it holds no
@@ -32,6 +36,7 @@ type session struct {
 	device   string
 	flow     delivery
 	opening  *opening   // from the upgrade to live, else nil
+	exchange *exchange  // from an HTTP request's head to its answer, else nil
 	lent     *ws.Buffer // a message in the middle of its fragments, else nil
 	source   source     // where it is counted as not yet authenticated
 	expires  int64      // token's end, ms since the Unix epoch; 0: never
@@ -57,6 +62,8 @@ type session struct {
 	loop     uint8
 	upgraded bool // speaks WebSocket
 	echoes   bool // at the echo endpoint
+	served   bool // an HTTP request was answered on this connection
+	renewing bool // a new token is being verified
 	bearer   bool // user and expires come from a token of the upgrade
 	joined   bool // Chat.Connect was called and Disconnect is owed
 	shaking  bool // holds a place among the handshakes

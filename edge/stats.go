@@ -10,7 +10,8 @@ import (
 // gauges say so.
 type Stats struct {
 	Connections uint64 // gauge: open sockets
-	Sessions    uint64 // gauge: sessions the chat tier has opened
+	Sessions    uint64 // gauge: WebSocket sessions the chat tier has opened
+	Polls       uint64 // gauge: polls held
 	Accepted    uint64
 	Upgrades    uint64
 	Refused     map[int]uint64              // requests answered with an error, by HTTP status
@@ -32,15 +33,15 @@ type Stats struct {
 	MemoryMax   uint64 // gauge: the budget
 	Shed        uint64 // sessions closed for their unread output while memory was short
 
-	TLSHandshakes    uint64 // done
-	TLSFailed        uint64 // broken off, or nothing of TLS
-	Forwarded        uint64 // connections that a trusted proxy named the client of
-	ProxyRefused     uint64 // connections of trusted proxies without a good header
+	TLSHandshakes uint64 // done
+	TLSFailed     uint64 // broken off, or nothing of TLS
+	Forwarded     uint64 // connections that a trusted proxy named the client of
+	ProxyRefused  uint64 // connections of trusted proxies without a good header
 }
 
 // counters belong to one loop, which adds to them; anyone reads.
 type counters struct {
-	connections, sessions                  atomic.Int64
+	connections, sessions, polls           atomic.Int64
 	accepted, upgrades                     atomic.Uint64
 	framesIn, framesOut, bytesIn, bytesOut atomic.Uint64
 	events, fetches                        atomic.Uint64
@@ -77,6 +78,7 @@ func (e *Edge) Stats() Stats {
 		c := &l.stats
 		sum.Connections += uint64(max(0, c.connections.Load()))
 		sum.Sessions += uint64(max(0, c.sessions.Load()))
+		sum.Polls += uint64(max(0, c.polls.Load()))
 		sum.Accepted += c.accepted.Load()
 		sum.Upgrades += c.upgrades.Load()
 		sum.FramesIn += c.framesIn.Load()

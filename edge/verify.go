@@ -11,12 +11,14 @@ type verdict struct {
 	user    godwit.UserID
 	expires int64
 	err     error
+	request uint64 // id of the refresh frame, if one asked
 }
 
 // verifyJob is one token on its way; the token is the job's own copy.
 type verifyJob struct {
 	session godwit.SessionID
 	token   []byte
+	request uint64 // id of the refresh frame, if one asks
 }
 
 // verifiers checks tokens off the loops: signatures cost tens of microseconds,
@@ -32,7 +34,7 @@ func (v *verifiers) start(workers int, check Verifier, answer func(godwit.Sessio
 		v.done.Go(func() {
 			for job := range v.jobs {
 				user, expires, err := check.Verify(job.token)
-				answer(job.session, verdict{user: user, expires: expires, err: err})
+				answer(job.session, verdict{user: user, expires: expires, err: err, request: job.request})
 			}
 		})
 	}

@@ -120,6 +120,10 @@ func statusText(status int) string {
 		return "Request Timeout"
 	case 410:
 		return "Gone"
+	case 411:
+		return "Length Required"
+	case 415:
+		return "Unsupported Media Type"
 	case 413:
 		return "Content Too Large"
 	case 414:

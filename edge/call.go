@@ -1,0 +1,162 @@
+package edge
+
+import (
+	"github.com/godwit-im/godwit"
+)
+
+// CallPath is where long-polling clients send their requests.
+const CallPath = "/v1/rpc"
+
+// commandsMax bounds the commands of one call.
+const commandsMax = 50
+
+// reply is where the reply to one command stands in the exchange's body.
+type reply struct {
+	id         uint64
+	start, end int // end 0: not there yet
+}
+
+// call begins POST /v1/rpc: commands in, replies in their order out. It has no
+// place in the router: what happens meanwhile comes by the poll beside it.
+func (l *loop) call(s *session, window []byte, headBytes int) {
+	r := &l.request
+	switch {
+	case string(r.Method) == "OPTIONS":
+		l.preflight(s, headBytes)
+		return
+	case string(r.Method) != "POST":
+		l.refuse(s, 405, "Requests come with POST; wait for frames with GET "+PollPath+".")
+		return
+	case !l.beginExchange(s):
+		return
+	}
+	body, ok := l.awaitBody(s, window, headBytes, int(l.edge.cfg.Limits.Frame))
+	if !ok {
+		return
+	}
+	enc, ok := encodingOf(mediaType(r.Get("Content-Type")))
+	if !ok {
+		l.refuse(s, 415, "Send "+ndjsonType+" or "+protobufType+".")
+		return
+	}
+	if device, found, once := r.QueryValue(nil, "device"); !once || found && !godwit.ValidID(device) {
+		l.refuse(s, 400, "device is not a valid id.")
+		return
+	}
+	if !s.bearer {
+		l.verifyBearer(s)
+		return
+	}
+	s.exchange, s.encoding = l.newExchange(), enc
+	if refusal := l.checkCommands(s, body); refusal != nil {
+		l.discard(s, headBytes+len(body))
+		l.respondError(s, refusal, 0)
+		return
+	}
+	s.state = stateCall
+	s.deadline = l.now + l.edge.ticks.answer
+	l.arm(s)
+	l.submitCommands(s, body)
+	l.discard(s, headBytes+len(body))
+}
+
+// mediaType cuts the parameters off.
+func mediaType(field []byte) []byte {
+	for i, c := range field {
+		if c == ';' || c == ' ' {
+			return field[:i]
+		}
+	}
+	return field
+}
+
+// checkCommands reads all commands before the first is done, so that a call is
+// refused as a whole or answered in whole.
+func (l *loop) checkCommands(s *session, body []byte) *godwit.Error {
+	x := s.exchange
+	for rest := body; len(rest) > 0; {
+		var frame []byte
+		var err error
+		if frame, rest, err = godwit.NextFrame(s.encoding, rest); err != nil {
+			return errorOf(err)
+		}
+		if err := l.frame.Parse(s.encoding, frame); err != nil && err != godwit.ErrFrameUnknown {
+			return errorOf(err)
+		}
+		if len(x.replies) == commandsMax || l.frame.ID == 0 {
+			return godwit.ErrFrameInvalid
+		}
+		for i := range x.replies {
+			if x.replies[i].id == l.frame.ID {
+				return godwit.ErrFrameInvalid
+			}
+		}
+		x.replies = append(x.replies, reply{id: l.frame.ID})
+	}
+	if len(x.replies) == 0 {
+		return godwit.ErrFrameInvalid
+	}
+	x.left = len(x.replies)
+	return nil
+}
+
+// submitCommands passes what checkCommands found good to the chat tier.
+func (l *loop) submitCommands(s *session, body []byte) {
+	for rest := body; len(rest) > 0; {
+		var frame []byte
+		frame, rest, _ = godwit.NextFrame(s.encoding, rest)
+		l.stats.framesIn.Add(1)
+		_ = l.frame.Parse(s.encoding, frame)
+		switch l.frame.Kind {
+		case godwit.KindSend, godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence:
+			l.edge.cfg.Chat.Request(l.id(s), s.user, &l.frame)
+		default:
+			l.replyError(s, l.frame.ID, godwit.ErrFrameUnknown)
+		}
+	}
+}
+
+// replyArrived takes the reply to one command, a frame that codec made.
+func (l *loop) replyArrived(s *session, id uint64, framed []byte) {
+	x := s.exchange
+	for i := range x.replies {
+		if r := &x.replies[i]; r.id == id && r.end == 0 && len(framed) > 0 {
+			l.stats.framesOut.Add(1)
+			r.start = len(x.body)
+			x.body = append(x.body, frameOf(framed)...)
+			r.end = len(x.body)
+			x.left--
+		}
+	}
+	if x.left == 0 {
+		l.answerCall(s)
+	}
+}
+
+func (l *loop) replyError(s *session, id uint64, e *godwit.Error) {
+	frame := godwit.ServerFrame{ID: id, Kind: godwit.KindError, Error: e.Reply(0)}
+	l.replyArrived(s, id, l.codec.appendFrame(nil, formOf(s.encoding), &frame))
+}
+
+// lateReplies answers what the chat tier did not, which may have happened.
+func (l *loop) lateReplies(s *session) {
+	x := s.exchange
+	for i := range x.replies {
+		if x.replies[i].end == 0 {
+			l.replyError(s, x.replies[i].id, godwit.ErrUnknown)
+		}
+	}
+}
+
+// answerCall writes the replies in the order of the commands.
+func (l *loop) answerCall(s *session) {
+	x := s.exchange
+	body := make([]byte, 0, len(x.body)+len(x.replies))
+	for i := range x.replies {
+		if i > 0 && s.encoding == godwit.EncodingJSON {
+			body = append(body, '\n')
+		}
+		body = append(body, x.body[x.replies[i].start:x.replies[i].end]...)
+	}
+	l.respond(s, 200, contentType(s.encoding), body)
+}

@@ -1,0 +1,211 @@
+package edge
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/godwit-im/godwit"
+)
+
+// PollPath is where long-polling clients wait for frames.
+const PollPath = "/v1/poll"
+
+// Bounds of one poll's answer, and how long it may be held.
+const (
+	pollFramesMax = 100
+	pollBytesMax  = 256 << 10
+	pollWaitMax   = 60 // s
+	pollWait      = 25 // s
+	pollLinger    = 15 * time.Millisecond
+)
+
+// pollQuery is what a poll asks, as the query says it.
+type pollQuery struct {
+	hello Hello
+	wait  uint32 // ticks
+}
+
+// poll begins GET /v1/poll: the token is verified, then the chat tier is asked
+// to open a session that lives until the answer.
+func (l *loop) poll(s *session, headBytes int) {
+	r := &l.request
+	switch {
+	case string(r.Method) == "OPTIONS":
+		l.preflight(s, headBytes)
+		return
+	case string(r.Method) != "GET":
+		l.refuse(s, 405, "Poll with GET; requests go to POST "+CallPath+".")
+		return
+	case r.HasBody():
+		l.refuse(s, 413, "No body is expected here.")
+		return
+	case !l.beginExchange(s):
+		return
+	}
+	q, ok := l.parsePoll()
+	if !ok {
+		l.refuse(s, 400, "Give device, and c as the last poll frame gave it or neither c nor epoch and seq; wait is 0 to 60 seconds.")
+		return
+	}
+	enc, ok := encodingOf(r.Get("Accept"))
+	if !ok && r.HasToken("Accept", protobufType) {
+		enc = godwit.EncodingProto
+	}
+	if !s.bearer {
+		l.verifyBearer(s)
+		return
+	}
+	if !l.beginHandshake(s) {
+		l.refuse(s, 503, "Too many sessions are on their way; try again.")
+		return
+	}
+	x := l.newExchange()
+	x.wait, x.first, x.epoch = q.wait, !q.hello.Resume, q.hello.Epoch
+	s.exchange, s.encoding = x, enc
+	l.discard(s, headBytes)
+	q.hello.User = s.user
+	s.device = q.hello.Device
+	s.state = statePollOpening
+	s.deadline = l.now + l.edge.ticks.answer
+	l.arm(s)
+	s.joined = true
+	l.edge.cfg.Chat.Connect(l.id(s), q.hello)
+}
+
+// parsePoll reads the query. Where a poll goes on is said by a cursor, or by
+// epoch and seq for a client that comes from a WebSocket.
+func (l *loop) parsePoll() (q pollQuery, ok bool) {
+	r := &l.request
+	value := func(name string) (v []byte, found bool) {
+		v, found, once := r.QueryValue(nil, name)
+		ok = ok && once
+		return v, found
+	}
+	ok = true
+	device, _ := value("device")
+	wait, hasWait := value("wait")
+	cursor, hasCursor := value("c")
+	epoch, hasEpoch := value("epoch")
+	seq, hasSeq := value("seq")
+	seconds := uint64(pollWait)
+	var err error
+	if hasWait {
+		if seconds, err = strconv.ParseUint(string(wait), 10, 32); err != nil {
+			return q, false
+		}
+	}
+	q.wait = uint32(min(seconds, pollWaitMax)) * ticksPerSecond
+	q.hello.Device = string(device)
+	if hasCursor {
+		epoch, q.hello.ResumeSeq, hasEpoch = parseCursor(cursor)
+		ok = ok && hasEpoch && !hasSeq
+	} else if hasEpoch || hasSeq {
+		n, err := strconv.ParseUint(string(seq), 10, 64)
+		ok = ok && err == nil && godwit.Seq(n) <= godwit.SeqMax && hasEpoch && len(epoch) <= godwit.IDBytesMax
+		q.hello.ResumeSeq = godwit.Seq(n)
+	}
+	q.hello.Resume, q.hello.Epoch = hasCursor || hasEpoch, string(epoch)
+	return q, ok && godwit.ValidID(q.hello.Device)
+}
+
+// pollConnected goes on when the chat tier has opened the session.
+func (l *loop) pollConnected(s *session, w godwit.Welcome) {
+	l.endHandshake(s)
+	x := s.exchange
+	x.epoch = w.Epoch
+	switch {
+	case x.first:
+		reply := l.connectReply(s, 0, &w)
+		s.flow.cursor = w.Head
+		x.body = reply.AppendFrameTo(x.body, s.encoding)
+		l.answerPoll(s)
+	case !w.Resumed:
+		l.respondError(s, godwit.ErrPollGone, 0)
+	default:
+		s.state = statePoll
+		l.stats.polls.Add(1)
+		s.deadline = l.now + x.wait
+		s.checkAt = l.now + compareIn(l.edge.ticks.compare)
+		l.arm(s)
+		l.follow(s, s.flow.opened(l.edge.pollWindow, w.Start, w.Head, false), nil)
+		if !s.flow.fetching && (x.wait == 0 || l.edge.draining.Load()) {
+			l.answerPoll(s)
+		}
+	}
+}
+
+// showPoll adds an entry's frame to the answer.
+func (l *loop) showPoll(s *session, framed []byte) {
+	x := s.exchange
+	l.stats.framesOut.Add(1)
+	x.body = appendJoined(x.body, s.encoding, framed)
+}
+
+// settlePoll answers a poll that has something to say: at once when it caught up
+// or is full, a moment later when more may be on its way. live tells that what
+// it has was just sent.
+func (l *loop) settlePoll(s *session, live bool) {
+	x := s.exchange
+	switch {
+	case s.state != statePoll || s.flow.fetching:
+	case len(x.body) == 0:
+		if x.wait == 0 {
+			l.answerPoll(s)
+		}
+	case live && s.flow.open(l.edge.pollWindow):
+		if !x.lingers {
+			x.lingers = true
+			l.linger(s)
+		}
+	default:
+		l.answerPoll(s)
+	}
+}
+
+// linger has the poll answered a moment later, with one timer for all polls of
+// the loop that wait for that.
+func (l *loop) linger(s *session) {
+	l.lingering = append(l.lingering, l.id(s))
+	if len(l.lingering) == 1 {
+		time.AfterFunc(pollLinger, func() { l.box.put(item{kind: itemLinger}, nil) })
+	}
+}
+
+func (l *loop) lingered() {
+	for _, id := range l.lingering {
+		if s := l.sessions.find(id); s != nil && s.state == statePoll {
+			l.answerPoll(s)
+			l.readOn(s)
+		}
+	}
+	l.lingering = l.lingering[:0]
+}
+
+// answerPoll ends the poll with what it has and the cursor behind that.
+func (l *loop) answerPoll(s *session) {
+	x := s.exchange
+	enc := s.encoding
+	body := x.body
+	if g := l.edge.goaway.Load(); g != nil {
+		body = appendJoined(body, enc, g.framed[formOf(enc)])
+	}
+	var cursor [godwit.IDBytesMax + 1 + seqChars]byte
+	end := godwit.ServerFrame{Kind: godwit.KindPoll, Poll: godwit.Poll{
+		Cursor: string(appendCursor(cursor[:0], x.epoch, s.flow.cursor)),
+	}}
+	l.stats.framesOut.Add(1)
+	l.respond(s, 200, contentType(enc), appendNext(body, enc, &end))
+}
+
+// appendNext adds a frame made here to the body of an answer.
+func appendNext(body []byte, enc godwit.Encoding, f *godwit.ServerFrame) []byte {
+	return godwit.AppendFrame(body, enc, f.AppendTo(nil, enc))
+}
+
+// readOn goes on with what a client sent behind a request that was answered from
+// elsewhere than its own read.
+func (l *loop) readOn(s *session) {
+	if s.conn != nil && s.state == stateHead && s.conn.InboundBuffered() > 0 {
+		l.read(s)
+	}
+}
