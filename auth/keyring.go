@@ -17,8 +17,9 @@ import (
 
 // Bounds of tokens.
 const (
-	// TokenBytesMax bounds a token before anything of it is decoded.
-	TokenBytesMax = 4 << 10
+	// TokenBytesMax bounds a token before anything of it is decoded, as the
+	// protocol has it.
+	TokenBytesMax = 8 << 10
 	// Leeway is how far the issuer's clock may be off.
 	Leeway = 30 * time.Second
 )
@@ -26,7 +27,7 @@ const (
 // Errors of Verify say why a token was refused. They are for the log: a client
 // only learns godwit.ErrUnauthorized, which each of them wraps.
 var (
-	ErrTokenSize    = fmt.Errorf("%w: empty or larger than 4 KiB", godwit.ErrUnauthorized)
+	ErrTokenSize    = fmt.Errorf("%w: empty or larger than 8 KiB", godwit.ErrUnauthorized)
 	ErrTokenForm    = fmt.Errorf("%w: characters outside of base64url", godwit.ErrUnauthorized)
 	ErrTokenKey     = fmt.Errorf("%w: no key of this id and algorithm", godwit.ErrUnauthorized)
 	ErrTokenSubject = fmt.Errorf("%w: sub is not a user id", godwit.ErrUnauthorized)
