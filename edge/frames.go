@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"unsafe"
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge/ws"
@@ -15,7 +16,10 @@ func (l *loop) readFrames(s *session) {
 	if s.lent != nil {
 		buf = s.lent
 	}
-	used := 0
+	used, copied := 0, 0
+	if s.need > 1 {
+		copied = len(window) // gnet joined what was left with what came
+	}
 	s.need = 0
 	state := s.state
 	for used < len(window) && s.state == state {
@@ -29,10 +33,22 @@ func (l *loop) readFrames(s *session) {
 			s.need = uint32(need)
 			break
 		}
+		if !within(window, ev.Payload) { // it came in parts, or compressed
+			copied += len(ev.Payload)
+		}
 		l.event(s, ev)
 	}
 	l.keepPartial(s)
+	if copied += len(window) - used; copied > 0 {
+		l.stats.copiedIn.Add(uint64(copied))
+	}
 	l.discard(s, used)
+}
+
+// within reports whether part lies in the memory of whole.
+func within(whole, part []byte) bool {
+	first, at := uintptr(unsafe.Pointer(unsafe.SliceData(whole))), uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	return len(part) == 0 || at >= first && at-first < uintptr(len(whole))
 }
 
 // keepPartial leaves the spare buffer with a session in the middle of a message

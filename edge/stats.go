@@ -19,6 +19,7 @@ type Stats struct {
 	FramesIn    uint64
 	FramesOut   uint64
 	BytesIn     uint64
+	CopiedIn    uint64 // of BytesIn, bytes that were copied before a message was handed on; some count twice
 	BytesOut    uint64
 	Events      uint64 // ev and skip frames among FramesOut
 	HintsLost   uint64 // hints dropped or robbed of their frame at a full mailbox
@@ -44,6 +45,7 @@ type counters struct {
 	connections, sessions, polls           atomic.Int64
 	accepted, upgrades                     atomic.Uint64
 	framesIn, framesOut, bytesIn, bytesOut atomic.Uint64
+	copiedIn                               atomic.Uint64
 	events, fetches                        atomic.Uint64
 	hintsLost, repliesLost                 atomic.Uint64
 	shakes, shakesFailed                   atomic.Uint64
@@ -84,6 +86,7 @@ func (e *Edge) Stats() Stats {
 		sum.FramesIn += c.framesIn.Load()
 		sum.FramesOut += c.framesOut.Load()
 		sum.BytesIn += c.bytesIn.Load()
+		sum.CopiedIn += c.copiedIn.Load()
 		sum.BytesOut += c.bytesOut.Load()
 		sum.Events += c.events.Load()
 		sum.HintsLost += c.hintsLost.Load()
