@@ -111,6 +111,10 @@ e2e: ## the real binary over real sockets, killed again and again
 browser: build ## the demo page in Chromium: drop the network, restart and kill the server
 	cd e2e/browser && npm ci --no-audit --no-fund --silent && GODWIT_BINARY="$(CURDIR)/bin/godwit" node --test
 
+.PHONY: conformance
+conformance: ## the 517 WebSocket cases with as many messages as the public list sends
+	GODWIT_CONFORMANCE=full $(GO) test -count=1 -timeout 60m -v -run TestAutobahnCases ./edge/conformance
+
 # Two at a time, one worker each: a fuzz target must not starve its neighbour. A
 # run that ends with "context deadline exceeded" and without a failing input was
 # merely cut off at its time limit, which go test reports as a failure at times.

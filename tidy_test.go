@@ -43,6 +43,7 @@ var importTable = map[string][]string{
 	"cmd/godwit":        {"", "auth", "harness/capacity", "harness/load", "harness/record", "harness/report", "harness/result", "harness/scenario", "client", "node", "web"},
 	"e2e":               {"", "client"},
 	"edge":              {"", "edge/http1", "edge/ws"},
+	"edge/conformance":  {},
 	"edge/http1":        {},
 	"edge/ws":           {},
 	"engine":            {"", "engine/memtable", "engine/rows", "engine/segment", "engine/wal"},
@@ -60,9 +61,10 @@ var importTable = map[string][]string{
 
 // testImportTable is what test files may import beyond their package's row.
 var testImportTable = map[string][]string{
-	"":     {"internal/godwitpb"},
-	"chat": {"engine", "router/local"}, // the machine on the real store, crashes included
-	"edge": {"client"},
+	"":                 {"internal/godwitpb"},
+	"chat":             {"engine", "router/local"}, // the machine on the real store, crashes included
+	"edge":             {"client"},
+	"edge/conformance": {"", "edge"},
 }
 
 // foreignTable names modules that only some packages may use.
