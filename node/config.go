@@ -23,6 +23,7 @@ type Config struct {
 
 	Log    LogConfig    `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
 	Auth   AuthConfig   `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
+	TLS    TLSConfig    `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
 	Edge   EdgeConfig   `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
 	Limits LimitsConfig `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
 	Engine EngineConfig `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
@@ -42,6 +43,8 @@ type Config struct {
 
 	// tuneEngine changes what the store is opened with: tests give it a failing disk.
 	tuneEngine func(*engine.Config) `yaml:"-" env:"-"`
+	// certificateLooks stands in for the ticker that has the TLS files looked at.
+	certificateLooks <-chan time.Time `yaml:"-" env:"-"`
 }
 
 // LogConfig says what is logged and how.
@@ -75,6 +78,7 @@ type EdgeConfig struct {
 	Deflate      bool     `yaml:"deflate" env:"DEFLATE" doc:"Compress messages (permessage-deflate) with clients that offer it. Saves bandwidth, costs CPU for every message; idle connections cost no more."`
 	DeflateMin   Size     `yaml:"deflate_min" env:"DEFLATE_MIN" doc:"Messages below it are sent as they are, 1 to 1MiB."`
 	DeflateLevel int      `yaml:"deflate_level" env:"DEFLATE_LEVEL" doc:"1 (fast) to 9 (small)."`
+	Proxies      []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" doc:"Addresses or networks, such as 10.0.0.0/8, of proxies that send the PROXY protocol, version 2: their connections must begin with its header and count as the client it names."`
 	Origins      []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
 }
 
@@ -122,6 +126,7 @@ func Default() Config {
 		Ops:    "127.0.0.1:8081",
 		Data:   "godwit-data",
 		Node:   "node-1",
+		TLS:    TLSConfig{Listen: ":8443"},
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Auth:   AuthConfig{JWKSRefresh: Duration(auth.RefreshDefault), Cache: 1 << 16},
 		Edge: EdgeConfig{

@@ -87,18 +87,24 @@ func TestUnknownEnvironmentIsNoticed(t *testing.T) {
 	}
 }
 
+// complains checks that a change of the defaults is refused by name.
+func complains(t *testing.T, want string, change func(*Config)) {
+	t.Helper()
+	cfg := Default()
+	cfg.Dev = true
+	change(&cfg)
+	err := cfg.Validate()
+	if err == nil {
+		t.Errorf("want an error about %q", want)
+	} else if !strings.HasPrefix(err.Error(), want+" ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one sentence about %q", err, want)
+	}
+}
+
 func TestValidateNamesTheField(t *testing.T) {
 	f := func(want string, change func(*Config)) {
 		t.Helper()
-		cfg := Default()
-		cfg.Dev = true
-		change(&cfg)
-		err := cfg.Validate()
-		if err == nil {
-			t.Errorf("want an error about %q", want)
-		} else if !strings.HasPrefix(err.Error(), want+" ") || strings.Contains(err.Error(), "\n") {
-			t.Errorf("got %v, want one sentence about %q", err, want)
-		}
+		complains(t, want, change)
 	}
 	f("listen", func(c *Config) { c.Listen = "8080" })
 	f("listen", func(c *Config) { c.Listen = "127.0.0.1:http" })
@@ -173,6 +179,7 @@ func TestPrintedConfigurationReadsBack(t *testing.T) {
 	cfg.Edge.Ping = Duration(90 * time.Second / 4)
 	cfg.Drain.Timeout = Duration(2 * time.Minute)
 	cfg.Edge.Origins = []string{"https://a.example", "*"}
+	cfg.Edge.Proxies = []string{"10.0.0.0/8", "192.0.2.1"}
 	var b strings.Builder
 	if err := cfg.Print(&b); err != nil {
 		t.Fatal(err)

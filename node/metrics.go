@@ -3,6 +3,7 @@ package node
 import (
 	"slices"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -55,7 +56,7 @@ func newRegistry(read func() *snapshot) *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&metrics{
 			read:    read,
-			series:  slices.Concat(authSeries(), edgeSeries(), chatSeries(), engineSeries()),
+			series:  slices.Concat(authSeries(), edgeSeries(), tlsSeries(), chatSeries(), engineSeries()),
 			refused: prometheus.NewDesc("godwit_edge_refused_total", "HTTP requests answered with an error, by status.", []string{"status"}, nil),
 			closes:  prometheus.NewDesc("godwit_edge_closes_total", "WebSocket connections closed by the server, by close code.", []string{"code"}, nil),
 			sync:    prometheus.NewDesc("godwit_engine_fsync_seconds", "Time of one fsync of the WAL.", nil, nil),
@@ -96,6 +97,27 @@ func edgeSeries() []series {
 		gauge("edge_memory_max_bytes", "The memory budget: edge.memory, or what it was found to be.", func(s *snapshot) float64 { return float64(s.edge.MemoryMax) }),
 		counter("edge_shed_total", "Sessions closed for their unread output because memory was short.", func(s *snapshot) float64 { return float64(s.edge.Shed) }),
 		gauge("edge_verify_queue", "Tokens waiting to be verified.", func(s *snapshot) float64 { return float64(s.edge.VerifyQueue) }),
+	}
+}
+
+func tlsSeries() []series {
+	return []series{
+		counter("tls_handshakes_total", "TLS handshakes done.", func(s *snapshot) float64 { return float64(s.edge.TLSHandshakes) }),
+		counter("tls_failed_total", "TLS handshakes broken off, and connections to the TLS port that did not begin one.", func(s *snapshot) float64 { return float64(s.edge.TLSFailed) }),
+		counter("proxy_forwarded_total", "Connections whose client a trusted proxy named.", func(s *snapshot) float64 { return float64(s.edge.Forwarded) }),
+		counter("proxy_refused_total", "Connections of trusted proxies without a good PROXY header.", func(s *snapshot) float64 { return float64(s.edge.ProxyRefused) }),
+	}
+}
+
+// certificateMetrics are there with tls.cert only.
+func certificateMetrics(c *certificate) []prometheus.Collector {
+	counted := func(name, help string, n *atomic.Uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "godwit_tls_certificate_" + name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	return []prometheus.Collector{
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "godwit_tls_certificate_days", Help: "Days to the end of the TLS certificate in use."}, c.days),
+		counted("loads_total", "Times a TLS certificate was taken into use.", &c.loads),
+		counted("refused_total", "Changed TLS certificates that could not be used.", &c.refused),
 	}
 }
 

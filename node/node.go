@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,7 @@ type Node struct {
 	store   *engine.Store
 	chat    *chat.Service
 	edge    *edge.Edge
+	cert    *certificate // nil: no TLS
 	keyring *auth.Keyring
 	tickets *auth.Tickets
 	tiers   atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
@@ -75,9 +77,17 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	budget := n.cfg.memoryBudget()
 	boundHeap(budget, n.logger)
+	registry := newRegistry(n.snapshot)
+	if n.cfg.TLS.Cert != "" {
+		if n.cert, err = loadCertificate(&n.cfg.TLS, n.cfg.Clock, n.logger); err != nil {
+			return err
+		}
+		n.cert.start(n.cfg.certificateLooks)
+		registry.MustRegister(certificateMetrics(n.cert)...)
+	}
 	routes := map[string]http.Handler{"POST " + BackupPath: http.HandlerFunc(n.serveBackup)}
 	maps.Copy(routes, n.cfg.OpsRoutes)
-	if n.ops, err = startOps(n.cfg.Ops, routes, newRegistry(n.snapshot), n.logger); err != nil {
+	if n.ops, err = startOps(n.cfg.Ops, routes, registry, n.logger); err != nil {
 		return err
 	}
 	if err := n.startAuth(ctx); err != nil {
@@ -133,6 +143,11 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 	if n.cfg.Dev {
 		echo = n.cfg.EchoPath
 	}
+	proxies, _ := n.cfg.Edge.proxies() // Validate has seen them
+	var secure *tls.Config
+	if n.cert != nil {
+		secure = n.cert.config()
+	}
 	return edge.Config{
 		EchoPath: echo,
 		Listen:   n.cfg.Listen,
@@ -146,6 +161,9 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		PingEvery:        time.Duration(n.cfg.Edge.Ping),
 		OutboundBytesMax: int(n.cfg.Edge.Outbound),
 		ConnectionsMax:   n.cfg.Edge.Connections,
+		TLS:              secure,
+		TLSListen:        n.cfg.TLS.Listen,
+		TrustedProxies:   proxies,
 		PerSourceMax:     n.cfg.Edge.PerSource,
 		HandshakesMax:    n.cfg.Edge.Handshakes,
 		MemoryMax:        budget,
@@ -213,6 +231,9 @@ func Reachable(address string) string {
 
 // Addr is the public address, with the real port.
 func (n *Node) Addr() string { return n.edge.Addr() }
+
+// TLSAddr is the address of TLS, with the real port; empty: there is none.
+func (n *Node) TLSAddr() string { return n.edge.TLSAddr() }
 
 // OpsAddr is the operators' address, with the real port.
 func (n *Node) OpsAddr() string { return n.ops.listener.Addr().String() }
@@ -300,6 +321,7 @@ func (n *Node) close() error {
 	if n.edge != nil {
 		errs = append(errs, n.edge.Stop(ctx))
 	}
+	n.cert.close()
 	if n.chat != nil {
 		n.chat.Close()
 	}

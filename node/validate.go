@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ func (cfg *Config) Validate() error {
 	cfg.checkAddresses(&bad)
 	cfg.checkAuth(&bad)
 	cfg.checkLog(&bad)
+	cfg.checkTLS(&bad)
 	cfg.checkEdge(&bad)
 	cfg.checkLimits(&bad)
 	cfg.checkEngine(&bad)
@@ -103,6 +105,39 @@ func (cfg *Config) checkLog(bad *complaints) {
 	bad.unless(cfg.Log.Format == "text" || cfg.Log.Format == "json", "log.format", "is %q; it must be text or json", cfg.Log.Format)
 }
 
+func (cfg *Config) checkTLS(bad *complaints) {
+	t := &cfg.TLS
+	if t.Cert == "" {
+		bad.unless(t.Key == "", "tls.key", "is given without tls.cert; TLS needs both")
+		return
+	}
+	bad.unless(t.Key != "", "tls.cert", "is given without tls.key; TLS needs both")
+	err := checkAddress(t.Listen)
+	bad.unless(err == nil, "tls.listen", "is %q: %v", t.Listen, err)
+	for _, other := range []struct{ field, address string }{{"listen", cfg.Listen}, {"ops", cfg.Ops}} {
+		bad.unless(t.Listen != other.address || strings.HasSuffix(t.Listen, ":0"), "tls.listen", "is %q, the same address as %s; give it a port of its own", t.Listen, other.field)
+	}
+	if cfg.Dev && err == nil {
+		bad.unless(Loopback(t.Listen), "dev", "is set, but tls.listen is %q: development tokens are accepted on a loopback address only; listen on 127.0.0.1:8443, or unset dev and give auth.keys_file", t.Listen)
+	}
+}
+
+// proxies parses edge.trusted_proxies, an address standing for itself alone.
+func (e *EdgeConfig) proxies() (all []netip.Prefix, err error) {
+	for _, text := range e.Proxies {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			addr, err := netip.ParseAddr(text)
+			if err != nil || addr.Zone() != "" {
+				return nil, fmt.Errorf("%q", text)
+			}
+			prefix = netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen())
+		}
+		all = append(all, prefix.Masked())
+	}
+	return all, nil
+}
+
 func (cfg *Config) checkEdge(bad *complaints) {
 	e := &cfg.Edge
 	bad.unless(e.Loops >= 0 && e.Loops <= 64, "edge.loops", "is %d; it must be 0 to 64", e.Loops)
@@ -120,6 +155,8 @@ func (cfg *Config) checkEdge(bad *complaints) {
 	}{{"head", e.HeadTime}, {"token", e.TokenTime}, {"close", e.CloseTime}} {
 		bad.unless(between(time.Duration(t.value), time.Second, time.Minute), "edge."+t.name+"_timeout", "is %s; it must be 1s to 1m", t.value)
 	}
+	_, err := e.proxies()
+	bad.unless(err == nil, "edge.trusted_proxies", "holds %v; give addresses such as 10.0.0.7 or networks such as 10.0.0.0/8", err)
 	for _, origin := range e.Origins {
 		scheme, host, ok := strings.Cut(origin, "://")
 		ok = ok && (scheme == "http" || scheme == "https") && host != "" && !strings.ContainsAny(host, "/?# ")

@@ -21,10 +21,12 @@ func (a *app) serveCommand() *cobra.Command {
 what was sent and closes the store. A second signal ends it at once; nothing
 acknowledged is lost either way.
 
-When it accepts clients it prints two lines (one object with --json):
+When it accepts clients it prints two lines (one object with --json), and a third
+with tls.cert:
 
   listening on ws://127.0.0.1:8080/v1/ws
   ops on http://127.0.0.1:8081
+  tls on wss://127.0.0.1:8443/v1/ws
 
 Settings come from the defaults, the YAML file, the environment (GODWIT_LISTEN,
 GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
@@ -70,11 +72,22 @@ func unlessAsked(ctx context.Context, err error) error {
 // not to serve.
 func (a *app) announce(n *node.Node) {
 	public, ops := node.Reachable(n.Addr()), node.Reachable(n.OpsAddr())
+	secure := n.TLSAddr()
+	if secure != "" {
+		secure = "wss://" + node.Reachable(secure) + "/v1/ws"
+	}
 	if a.json {
-		_ = a.printJSON(map[string]string{"listen": socketURL(public), "ops": "http://" + ops})
+		addresses := map[string]string{"listen": socketURL(public), "ops": "http://" + ops}
+		if secure != "" {
+			addresses["tls"] = secure
+		}
+		_ = a.printJSON(addresses)
 		return
 	}
 	_, _ = fmt.Fprintf(a.stdout, "listening on %s\nops on http://%s\n", socketURL(public), ops)
+	if secure != "" {
+		_, _ = fmt.Fprintf(a.stdout, "tls on %s\n", secure)
+	}
 }
 
 func socketURL(address string) string { return "ws://" + address + "/v1/ws" }
