@@ -41,6 +41,7 @@ const (
 type request struct {
 	Op      string
 	Start   startSpec   `json:",omitzero"`
+	Held    heldSpec    `json:",omitzero"` // of opMemory
 	Push    pushSpec    `json:",omitzero"`
 	Connect connectSpec `json:",omitzero"`
 	Echo    echoSpec    `json:",omitzero"`

@@ -35,13 +35,15 @@ type echoResult struct {
 	Total    uint64  // messages with those before and after the measurement
 }
 
+// echoDrainLimit also is how long a first message may take: a busy machine may
+// not run a server at all while it is measured.
 const echoDrainLimit = 10 * time.Second
 
 // echo measures between two looks at the counter and at the server's CPU time,
 // then lets the connections come to rest.
 func (c *client) echo(q echoSpec) (r echoResult, err error) {
-	if q.Active > len(c.conns) || q.Active < 1 || q.Pipelined < 1 {
-		return r, errors.New("there are not so many connections")
+	if q.Active > len(c.conns) || q.Active < 1 || q.Pipelined < 1 || q.Measure <= 0 {
+		return r, errors.New("there are not so many connections, or there is nothing to measure")
 	}
 	all := c.echoed.Load()
 	c.do(func() {
@@ -65,8 +67,10 @@ func (c *client) echo(q echoSpec) (r echoResult, err error) {
 	if err != nil {
 		return r, err
 	}
-	time.Sleep(q.Measure)
-	r.Messages = c.echoed.Load() - messages
+	for waited := time.Duration(0); r.Messages == 0 && waited < echoDrainLimit; waited += q.Measure {
+		time.Sleep(q.Measure)
+		r.Messages = c.echoed.Load() - messages
+	}
 	r.Seconds = float64(monotonic()-began) / 1e9
 	after, err := cpuOf(q.PID)
 	if err != nil {

@@ -49,6 +49,32 @@ type pusher interface {
 // leveler is a server whose sessions must stand at one place before a broadcast.
 type leveler interface{ level() error }
 
+// heldSpec is how many idle connections of a kind there must be.
+type heldSpec struct {
+	Kind  kind
+	Count int
+}
+
+// holding is a server that knows what it holds: a poll that was answered at once
+// is none that is held.
+type holding interface{ held(k kind) int }
+
+const heldLimit = 10 * time.Second
+
+// awaitHeld returns when the server holds them all.
+func (h *host) awaitHeld(q heldSpec) error {
+	s, ok := h.server.(holding)
+	if !ok {
+		return nil
+	}
+	for end := time.Now().Add(heldLimit); s.held(q.Kind) != q.Count; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("the server holds %d connections of kind %s, not %d", s.held(q.Kind), q.Kind, q.Count)
+		}
+	}
+	return nil
+}
+
 // counting is a server that knows what it copied.
 type counting interface {
 	// copied says how many bytes came in, and how many were copied on the way.
@@ -106,6 +132,9 @@ func (h *host) answer(q *request, r *response) (err error) {
 			err = h.startProfile(q.Start.Profile)
 		}
 	case opMemory:
+		if err := h.awaitHeld(q.Held); err != nil {
+			return err
+		}
 		runtime.GC()
 		debug.FreeOSMemory() // what is resident afterwards is needed
 		r.Resident, err = residentBytes()

@@ -47,7 +47,7 @@ func (r *runner) memoryOf(name string, k kind) error {
 		if err := s.connect(n); err != nil {
 			return err
 		}
-		a, err := s.server.call(request{Op: opMemory})
+		a, err := s.server.call(request{Op: opMemory, Held: heldSpec{Kind: k, Count: n}})
 		if err != nil {
 			return err
 		}
