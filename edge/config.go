@@ -26,6 +26,10 @@ type Config struct {
 	// TrustedProxies lists the addresses whose connections must begin with a
 	// PROXY protocol header of version 2, and count as the client it names.
 	TrustedProxies []netip.Prefix
+	// ReusePort lets other processes of the same user listen on the same address
+	// (SO_REUSEPORT): several edges of one host, or the next version before this
+	// one drains. Without it a port in use is an error.
+	ReusePort bool
 	// Loops is the number of event loops, 1 to 64; each occupies a P while it
 	// waits, so keep it below GOMAXPROCS. Default max(1, GOMAXPROCS-1).
 	Loops int

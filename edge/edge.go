@@ -148,15 +148,18 @@ func (e *Edge) Start() error {
 	if e.phase != phaseNew {
 		return ErrStopped
 	}
-	addr, err := freeAddr(e.cfg.Listen)
+	plain, err := findPlace(e.cfg.Listen, e.cfg.ReusePort)
 	if err != nil {
 		return fmt.Errorf("edge: listen on %s: %w", e.cfg.Listen, err)
 	}
-	e.addr = addr
+	defer plain.release()
+	e.addr = plain.addr
 	if e.cfg.TLS != nil {
-		if err := e.listenTLS(); err != nil {
+		secure, err := e.listenTLS()
+		if err != nil {
 			return err
 		}
+		defer secure.release()
 	}
 	e.phase = phaseRunning
 	e.verify.start(verifyWorkers, e.cfg.Verifier, func(s godwit.SessionID, v verdict) {
@@ -168,20 +171,8 @@ func (e *Edge) Start() error {
 	case <-e.started:
 		return nil
 	case <-e.done:
-		return fmt.Errorf("edge: listen on %s: %w", addr, e.err)
+		return fmt.Errorf("edge: listen on %s: %w", e.addr, e.err)
 	}
-}
-
-// freeAddr finds out whether the address is free and which port it is. gnet's
-// listeners share the port among loops (SO_REUSEPORT), and so would a second
-// server without a word: a plain listener tells.
-func freeAddr(listen string) (string, error) {
-	probe, err := net.Listen("tcp", listen)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = probe.Close() }()
-	return probe.Addr().String(), nil
 }
 
 // run is the engine and the goroutines beside it, from start to end. Each loop
@@ -244,7 +235,8 @@ func (e *Edge) TLSAddr() string {
 // up (the system ran out of files or memory), and then the process should end.
 func (e *Edge) Done() <-chan struct{} { return e.done }
 
-// Drain refuses newcomers (503), asks every session to move, after a wait and
+// Drain refuses newcomers (503) or, where others share the port, leaves them to
+// those; asks every session to move, after a wait and
 // spread over a time, and returns when all are gone. When ctx ends first, those
 // left are closed with 4300.
 func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
@@ -258,6 +250,9 @@ func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
 		g.framed[formOf(enc)] = c.appendFrame(nil, formOf(enc), frame)
 	}
 	e.goaway.Store(g) // for sessions that become live from here on
+	if e.cfg.ReusePort {
+		e.leavePort()
+	}
 	for _, l := range e.loops {
 		l.box.note(item{kind: itemGoaway}, g)
 	}

@@ -26,6 +26,10 @@ const (
 // childMain is the process of TestConnectionFloodDoesNotStopTheEngine: an edge
 // with few files, until its standard input ends.
 func childMain() bool {
+	if os.Getenv(shareEnv) != "" {
+		shareMain()
+		return true
+	}
 	if os.Getenv(childEnv) == "" {
 		return false
 	}

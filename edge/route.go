@@ -28,7 +28,7 @@ func (l *loop) readHead(s *session) {
 	l.heading = s
 	defer func() { l.heading = nil }()
 	switch {
-	case l.edge.draining.Load():
+	case l.edge.draining.Load() && !l.edge.cfg.ReusePort:
 		l.refuse(s, 503, "This server is going down; connect again, and reach another one.")
 	case l.edge.cfg.LoopbackHostOnly && !loopbackHost(l.request.Host):
 		l.refuse(s, 403, "This server answers to loopback names only.")

@@ -22,20 +22,21 @@ func serverTLS(given *tls.Config) *tls.Config {
 }
 
 // listenTLS finds the address of the second listener.
-func (e *Edge) listenTLS() error {
-	addr, err := freeAddr(e.cfg.TLSListen)
-	for err == nil && addr == e.addr { // both asked for any free port
-		addr, err = freeAddr(e.cfg.TLSListen)
+func (e *Edge) listenTLS() (place, error) {
+	secure, err := findPlace(e.cfg.TLSListen, e.cfg.ReusePort)
+	for err == nil && secure.addr == e.addr { // both asked for any free port
+		secure.release()
+		secure, err = findPlace(e.cfg.TLSListen, e.cfg.ReusePort)
 	}
 	if err == nil {
-		e.tlsAddr, err = net.ResolveTCPAddr("tcp", addr)
+		e.tlsAddr, err = net.ResolveTCPAddr("tcp", secure.addr)
 	}
 	if err != nil {
-		return fmt.Errorf("edge: listen for TLS on %s: %w", e.cfg.TLSListen, err)
+		return secure, fmt.Errorf("edge: listen for TLS on %s: %w", e.cfg.TLSListen, err)
 	}
 	e.tls = serverTLS(e.cfg.TLS)
 	e.shakeCPU = make(chan struct{}, shakeCores(e.cfg.Loops))
-	return nil
+	return secure, nil
 }
 
 // shakeCores leaves the loops their cores in a storm of handshakes.
@@ -47,7 +48,7 @@ func (e *Edge) behindTLS(c gnet.Conn) bool {
 		return false
 	}
 	at, ok := c.LocalAddr().(*net.TCPAddr)
-	return ok && at.Port == e.tlsAddr.Port && at.IP.Equal(e.tlsAddr.IP)
+	return ok && at.Port == e.tlsAddr.Port && (e.tlsAddr.IP.IsUnspecified() || at.IP.Equal(e.tlsAddr.IP))
 }
 
 // turnAway answers a connection that is closed at once; behind TLS there is no
