@@ -54,21 +54,22 @@ func (a *app) benchRunCommand() *cobra.Command {
 ` + strings.Join(scenario.Names(), ", ") + `,
 or a .yaml file.
 
-Without --url it starts a server of its own (or as many as the scenario says) on a
-fresh directory below --data, and ends it afterwards; what an earlier run that was
-killed left there is removed. With --url the server must believe development tokens
-of the directory --data (godwit serve --dev --data DIR).
+Without --url it starts a server of its own, with as many edge processes as the
+scenario says, on a fresh directory below --data, and ends it afterwards; what an
+earlier run that was killed left there is removed. With --url the server must
+believe development tokens of the directory --data (godwit serve --dev --data DIR).
 
 Operations are due by a schedule that is made beforehand; latency counts from
 the time an operation was due. Every message is checked for loss, repetition and
-order, and read back at the end. The exit code is 1 when anything was lost.`,
+order, and read back at the end. The exit code is 1 when anything was lost, or when
+the run missed a target of its scenario.`,
 		Example: `  godwit bench run dm-chat --quick
   godwit bench run dm-chat --set 'rate_per_s: 2000' --set 'stages: {measure: 30s}'
   godwit bench run dm-chat --url ws://127.0.0.1:8080/v1/ws --data ./data --metrics http://127.0.0.1:8081/metrics`,
 		Args: cobra.ExactArgs(1),
 		RunE: work(func(c *cobra.Command, args []string) error { return a.benchRun(c.Context(), args[0], &flags) }),
 	}
-	c.Flags().BoolVar(&flags.quick, "quick", false, "the short form of the scenario, under 40 s")
+	c.Flags().BoolVar(&flags.quick, "quick", false, "the short form of the scenario")
 	c.Flags().StringArrayVar(&flags.set, "set", nil, "change the scenario by a piece of `YAML`, such as 'rate_per_s: 500'; may be repeated")
 	c.Flags().StringVar(&flags.url, "url", "", "ws://host:port/v1/ws of a running server instead of one of its own")
 	c.Flags().StringVar(&flags.metrics, "metrics", "", "with --url: `URL` of the server's /metrics")
@@ -100,22 +101,25 @@ func (a *app) benchRun(ctx context.Context, name string, flags *benchFlags) erro
 	cfg.ProgramArgs = agentArgs
 	cfg.Server.Version, cfg.Server.Store = version, "wal+memory"
 	if flags.url == "" {
-		servers, err := startServers(ctx, flags.data, s.Servers)
+		server, err := startServer(ctx, flags.data, &s)
 		if err != nil {
 			return err
 		}
-		defer servers.close()
-		servers.configure(&cfg)
+		defer server.close()
+		server.configure(&cfg)
 	} else {
 		switch {
 		case flags.data == "":
 			return fmt.Errorf("--url needs --data, the directory whose key the server believes")
-		case s.Servers > 1:
-			return fmt.Errorf("the scenario %s runs on %d servers of its own and --url names one; add --set 'servers: 1'", s.Name, s.Servers)
+		case s.Tokens != scenario.TokensEdDSA:
+			return fmt.Errorf("the scenario %s has a key of its own and --url names a server that doesn't know it; add --set 'tokens: %s'", s.Name, scenario.TokensEdDSA)
 		}
-		cfg.Servers = []load.Endpoint{{URL: flags.url, Metrics: flags.metrics, PID: flags.pid}}
+		cfg.Endpoint = load.Endpoint{URL: flags.url, Metrics: flags.metrics, PID: flags.pid}
+		if ops, ok := strings.CutSuffix(flags.metrics, "/metrics"); ok {
+			cfg.Endpoint.Edges = ops + edgesPath
+		}
 		cfg.Dir = flags.data
-		cfg.Tokens = func(_ int, users []string) ([]string, error) { return mintAll(flags.data, users) }
+		cfg.Tokens = func(users []string) ([]string, error) { return mintAll(flags.data, users) }
 	}
 	run, err := load.Run(ctx, cfg)
 	if run == nil {

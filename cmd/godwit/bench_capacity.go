@@ -150,22 +150,22 @@ func (a *app) capacityTrial(ctx context.Context, name string, flags benchFlags, 
 	if err != nil {
 		return nil, err
 	}
-	servers, err := startServers(ctx, flags.data, s.Servers)
+	server, err := startServer(ctx, flags.data, &s)
 	if err != nil {
 		return nil, err
 	}
-	defer servers.close()
+	defer server.close()
 	cfg := load.Config{
 		Scenario: s, Command: benchCommandLine(name, &flags), Progress: progress,
 		Server: result.ServerFacts{Version: version, Store: "wal+memory"},
 	}
-	servers.configure(&cfg)
+	server.configure(&cfg)
 	if cfg.Program, err = os.Executable(); err != nil {
 		return nil, err
 	}
 	cfg.ProgramArgs = agentArgs
 	run, err = load.Run(ctx, cfg)
-	if errors.Is(err, load.ErrFailed) {
+	if errors.Is(err, load.ErrFailed) || errors.Is(err, load.ErrMissed) {
 		err = nil
 	}
 	return run, err

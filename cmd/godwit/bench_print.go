@@ -11,13 +11,16 @@ import (
 // benchSummary is the line scripts read. Counts and latencies are of operations
 // that were due in the measure stage.
 type benchSummary struct {
-	Scenario string       `json:"scenario"`
-	Valid    bool         `json:"valid"`
-	Invalid  string       `json:"invalid,omitempty"` // why
-	Sessions int          `json:"sessions"`
-	SDK      int          `json:"sdk_sessions"` // beside sessions; none of what follows but the checks is theirs
-	Servers  int          `json:"servers"`      // independent of each other
-	Slow     *slowSummary `json:"slow,omitempty"`
+	Scenario string          `json:"scenario"`
+	Valid    bool            `json:"valid"`
+	Invalid  string          `json:"invalid,omitempty"` // why
+	Sessions int             `json:"sessions"`
+	SDK      int             `json:"sdk_sessions"` // beside sessions; none of what follows but the checks is theirs
+	Edges    *edgeSummary    `json:"edges,omitempty"`
+	Sweep    *sweepLines     `json:"sweep,omitempty"`
+	Targets  []result.Target `json:"targets,omitempty"`
+	Missed   int             `json:"missed"` // targets
+	Slow     *slowSummary    `json:"slow,omitempty"`
 
 	Offered    uint64 `json:"offered"`
 	Acked      uint64 `json:"acked"`
@@ -60,7 +63,7 @@ func summarize(run *result.Run) benchSummary {
 	v := &run.Verify
 	s := benchSummary{
 		Scenario: run.Scenario, Valid: run.Invalid == "" && v.OK(), Invalid: run.Invalid, Sessions: run.Settings.Sessions,
-		SDK: run.Settings.SDKSessions, Servers: max(run.Settings.Servers, 1),
+		SDK: run.Settings.SDKSessions, Targets: run.Targets, Missed: len(run.Missed()), Edges: summarizeEdges(run), Sweep: summarizeSweep(run),
 		Lost: v.Lost, Duplicated: v.Duplicated, Reordered: v.Reordered, Gaps: v.Gaps, Foreign: v.Foreign, ReadBack: v.ReadBack,
 		ServerCPU: run.Usage.ServerCPUPerMessage, RSSPerSession: run.Usage.BytesPerConnection,
 		FsyncP50: run.Host.FsyncP50US, FileSystem: run.Host.FileSystem,
@@ -93,9 +96,7 @@ func (a *app) benchPrint(run *result.Run) error {
 	}
 	p := func(format string, args ...any) { _, _ = fmt.Fprintf(a.stdout, format+"\n", args...) }
 	p("%s: %d sessions, %s loop, payloads of %d/%d/%d bytes (p50/p99/max)", s.Scenario, s.Sessions, run.Settings.Loop, run.Settings.BodyP50, run.Settings.BodyP99, run.Settings.BodyMax)
-	if s.Servers > 1 {
-		p("%d independent single-node servers, no cluster: figures are of all together", s.Servers)
-	}
+	printEdges(p, s.Edges)
 	if s.Offered > 0 {
 		p("offered %d, refused %d, unknown %d, late %d", s.Offered, s.Refused, s.Unknown, s.Late)
 	}
@@ -109,6 +110,7 @@ func (a *app) benchPrint(run *result.Run) error {
 	if s.RSSPerSession > 0 {
 		p("server memory %.0f bytes per session (R² %.4f)", s.RSSPerSession, run.Usage.BytesPerConnectionR2)
 	}
+	printSweep(p, s.Sweep)
 	if sdk := run.SDK; sdk != nil {
 		p("beside them %d sessions of the Go SDK: offered %d, acked %d, delivered %d, %d connections cut, %d reconnects", sdk.Sessions, sdk.Offered, sdk.Acked, sdk.Delivered, sdk.Cut, sdk.Reconnects)
 	}
@@ -120,6 +122,13 @@ func (a *app) benchPrint(run *result.Run) error {
 	p("verified: lost %d, duplicated %d, reordered %d, gaps %d, foreign %d; %d entries read back", s.Lost, s.Duplicated, s.Reordered, s.Gaps, s.Foreign, s.ReadBack)
 	for _, problem := range run.Verify.Problems {
 		p("  %s", problem)
+	}
+	for _, t := range run.Targets {
+		word := "met   "
+		if !t.Met {
+			word = "MISSED"
+		}
+		p("%s  %s: %s", word, t.Text, t.Measured)
 	}
 	if run.Invalid != "" {
 		p("INVALID: %s", run.Invalid)

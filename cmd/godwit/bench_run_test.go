@@ -84,7 +84,7 @@ func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
 func TestNothingOutlivesTheBench(t *testing.T) {
 	data := t.TempDir()
 	binary := benchBinary(t)
-	c := exec.Command(binary, "bench", "run", "dm-chat", "--quick", "--set", "servers: 2", "--set", "agents: 2", "--data", data, "--out", filepath.Join(data, "r.json"))
+	c := exec.Command(binary, "bench", "run", "dm-chat", "--quick", "--set", "agents: 2", "--data", data, "--out", filepath.Join(data, "r.json"))
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +117,8 @@ func TestNothingOutlivesTheBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Wait()
-	if len(children) != 4 {
-		t.Fatalf("the bench had %d children, want two servers and two generators", len(children))
+	if len(children) != 3 {
+		t.Fatalf("the bench had %d children, want a server and two generators", len(children))
 	}
 	for id, handle := range children {
 		for handle.Signal(syscall.Signal(0)) == nil { // ends by the test's deadline otherwise

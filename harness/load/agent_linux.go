@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/rpc"
 	"net/rpc/jsonrpc"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +32,13 @@ type Agent struct {
 // Plan is an agent's share of a run.
 type Plan struct {
 	Scenario scenario.Scenario
-	URLs     []string // of the servers, see serverOf
+	URL      string
 	RunID    uint64
 	First    uint32 // number of the first user; even
-	Names    []string
+	Sessions int
+	Prefix   string // of the users' names; their numbers follow
 	Tokens   []string
+	Secret   []byte  // mints tokens when there are none, see Minter
 	Rate     float64 // operations a second of this agent
 	Connect  float64 // connects a second of this agent
 	Seed     uint64
@@ -45,10 +48,7 @@ type Plan struct {
 }
 
 // Step is a part of the ramp: sessions of this agent, and the rest after it.
-type Step struct {
-	From, To int
-	Settle   time.Duration
-}
+type Step struct{ From, To int }
 
 // Report is what an agent found.
 type Report struct {
@@ -59,6 +59,7 @@ type Report struct {
 	Reason    string // of the last of them
 	Slow      result.Slow
 	Nice      int // priority of the loop while there was traffic
+	Edges     result.Edges
 }
 
 // None is what a method without arguments or results takes.
@@ -106,28 +107,24 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 	if err := p.Scenario.Validate(); err != nil {
 		return err
 	}
-	if len(p.Names) == 0 || len(p.Names) != len(p.Tokens) || p.First%2 != 0 || p.Scenario.Paired() && len(p.Names)%2 != 0 {
+	if p.Sessions < 1 || p.Sessions > p.Scenario.Sessions || p.First%2 != 0 || p.Scenario.Paired() && p.Sessions%2 != 0 {
 		return errors.New("the agent's share is not of whole pairs")
+	}
+	if len(p.Tokens) != p.Sessions && (len(p.Tokens) != 0 || len(p.Secret) == 0) {
+		return errors.New("the agent has no tokens for its share")
 	}
 	if !(p.Rate >= 0 && p.Rate <= p.Scenario.Rate) || !(p.Connect > 0 && p.Connect <= p.Scenario.ConnectRate) || p.Slow < 0 {
 		return errors.New("the agent's share is not of the whole")
 	}
-	if uint64(p.First)+uint64(len(p.Names)) > 1<<32 {
+	if uint64(p.First)+uint64(p.Sessions) > 1<<32 {
 		return errors.New("the agent's users have no numbers")
 	}
-	if 2*p.Slow >= len(p.Names) && p.Slow > 0 {
+	if 2*p.Slow >= p.Sessions && p.Slow > 0 {
 		return errors.New("every pair of the agent's share is slow: use fewer agents")
 	}
-	if len(p.URLs) != p.Scenario.Servers {
-		return fmt.Errorf("the agent was told %d servers of %d", len(p.URLs), p.Scenario.Servers)
-	}
-	var targets []target
-	for _, address := range p.URLs {
-		to, err := parseTarget(address)
-		if err != nil {
-			return err
-		}
-		targets = append(targets, to)
+	to, err := parseTarget(p.URL)
+	if err != nil {
+		return err
 	}
 	corpus, err := ReadCorpus(p.Scenario.Corpus)
 	if err != nil {
@@ -142,7 +139,7 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 		encoding = godwit.EncodingJSON
 	}
 	l, err := newLoop(loopConfig{
-		targets: targets, encoding: encoding, runID: p.RunID, first: p.First, names: p.Names, tokens: p.Tokens, corpus: corpus,
+		target: to, encoding: encoding, runID: p.RunID, first: p.First, count: p.Sessions, prefix: p.Prefix, tokens: p.Tokens, secret: p.Secret, corpus: corpus,
 		shard: a.recorder.Shard(), start: clock(), unixMS: time.Now().UnixMilli(), seed: p.Seed, hinder: p.Hinder,
 	})
 	if err != nil {
@@ -159,13 +156,42 @@ func (a *agentCalls) Ramp(s *Step, _ *None) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	if s.From < 0 || s.To < s.From || s.To > len(a.plan.Names) {
-		return fmt.Errorf("the agent has %d sessions, not %d to %d", len(a.plan.Names), s.From, s.To)
+	if s.From < 0 || s.To < s.From || s.To > a.plan.Sessions {
+		return fmt.Errorf("the agent has %d sessions, not %d to %d", a.plan.Sessions, s.From, s.To)
 	}
-	if err := a.loop.ramp(s.From, s.To, a.plan.Connect); err != nil || s.Settle == 0 {
-		return err
+	return a.loop.ramp(s.From, s.To, a.plan.Connect)
+}
+
+// Rest keeps the sessions alive for a while. Before, what connecting them left
+// behind is given back, so that the process has the size of its sessions.
+func (a *agentCalls) Rest(d time.Duration, _ *None) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
 	}
-	return a.loop.pump(a.loop.now()+s.Settle, nil)
+	debug.FreeOSMemory()
+	return a.loop.pump(a.loop.now()+min(d, restMax), nil)
+}
+
+// Remain ends the ramp with so many sessions; the rest has no part in the run.
+func (a *agentCalls) Remain(n int, _ *None) error {
+	switch l := a.running.Load(); {
+	case l == nil:
+		return errNotPrepared
+	case n < 1 || n > len(l.sessions) || a.plan.Scenario.Paired() && n%2 != 0 || 2*a.plan.Slow >= n && a.plan.Slow > 0:
+		return fmt.Errorf("of the agent's %d sessions %d can't remain", len(l.sessions), n)
+	}
+	a.loop.remain(n)
+	return nil
+}
+
+// Nodes returns how many sessions are open on which edge process, as their
+// connect replies said.
+func (a *agentCalls) Nodes(_ *None, nodes *map[string]int) error {
+	if a.running.Load() == nil {
+		return errNotPrepared
+	}
+	*nodes = a.loop.countNodes()
+	return nil
 }
 
 // Prefill stores what is to be read later.
@@ -201,7 +227,7 @@ func (a *agentCalls) Verify(*None, *None) error {
 		return err
 	}
 	a.loop.giveUp()
-	return a.loop.verify(a.plan.Scenario.Paired(), a.loop.now()+max(patience, time.Second))
+	return a.loop.verify(a.plan.Scenario.Paired() && a.plan.Scenario.Kind != scenario.KindIdle, a.loop.now()+max(patience, time.Second))
 }
 
 // Second returns what happened since the last call.
@@ -224,7 +250,7 @@ func (a *agentCalls) Finish(_ *None, r *Report) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found, Nice: a.nice}
+	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found, Nice: a.nice, Edges: a.loop.edges}
 	if a.loop.reason != nil {
 		r.Reason = a.loop.reason.Error()
 	}
@@ -238,6 +264,9 @@ func (a *agentCalls) Halt(*None, *None) error {
 	}
 	return nil
 }
+
+// restMax bounds how long a coordinator can keep an agent from hearing anything else.
+const restMax = 10 * time.Minute
 
 // errNotPrepared answers a coordinator that begins in the middle.
 var errNotPrepared = errors.New("the agent has no share of a run yet")

@@ -171,6 +171,12 @@ func (c *Checker) eachMissing(i int, f func(number, at uint32)) {
 	}
 }
 
+// involved reports whether the user or its partner sent or got anything.
+func (c *Checker) involved(user uint32) bool {
+	a, partner := &c.users[user-c.first], &c.users[user-c.first^1]
+	return len(a.sent)+len(partner.sent)+len(a.hashes) > 0
+}
+
 // readBack compares a page of the user's only conversation, read forwards, with
 // what was delivered; after is the sequence asked for.
 func (c *Checker) readBack(user uint32, after godwit.Seq, entries []godwit.Entry) {

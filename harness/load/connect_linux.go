@@ -28,14 +28,12 @@ func (l *loop) connect(i uint32, due time.Duration) {
 	l.dials = append(l.dials, i)
 }
 
-func (l *loop) targetOf(i uint32) *target { return &l.targets[serverOf(l.first+i, len(l.targets))] }
-
 func (l *loop) dial(i uint32) error {
 	s := &l.sessions[i]
 	if s.state != stateClosed {
 		panic(fmt.Sprintf("BUG: session %d is dialled while in state %d", i, s.state))
 	}
-	fd, err := dial(l.targetOf(i).address, int(l.first+i))
+	fd, err := dial(l.target.address, int(l.first+i))
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		return fmt.Errorf("%w: this process may open no more files; use more agents", err)
 	}
@@ -43,7 +41,7 @@ func (l *loop) dial(i uint32) error {
 		l.later(i, err)
 		return nil
 	}
-	s.fd, s.state, s.reading, s.writing = fd, stateConnecting, true, false
+	s.fd, s.state, s.reading, s.writing = int32(fd), stateConnecting, true, false
 	return l.poller.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLOUT, i)
 }
 
@@ -59,23 +57,31 @@ func (l *loop) later(i uint32, err error) {
 // connected goes on when TCP is there.
 func (l *loop) connected(i uint32) {
 	s := &l.sessions[i]
-	if err := socketError(s.fd); err != nil {
+	if err := socketError(int(s.fd)); err != nil {
 		l.drop(i, fmt.Errorf("connect: %w", err))
 		return
 	}
 	s.state = stateUpgrading
-	to := l.targetOf(i)
-	s.out = appendHandshake(s.out, to.host, to.path, l.encoding.Subprotocol())
+	s.out = appendHandshake(s.out, l.target.host, l.target.path, l.encoding.Subprotocol())
 	l.interest(i)
 	l.soil(i)
 }
+
+// deviceName is the only device of every user.
+const deviceName = "bench"
 
 // hello opens the session, and resumes where it was.
 func (l *loop) hello(i uint32) {
 	s := &l.sessions[i]
 	s.state = stateOpening
 	f := godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect}
-	f.Connect.Token, f.Connect.Device = []byte(l.tokens[i]), []byte("bench")
+	if f.Connect.Device = []byte(deviceName); l.minter == nil {
+		f.Connect.Token = []byte(l.tokens[i])
+	} else {
+		l.name[0] = l.appendName(l.name[0][:0], i)
+		l.token = l.minter.AppendToken(l.token[:0], l.name[0])
+		f.Connect.Token = l.token
+	}
 	if s.known {
 		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(s.epoch), Seq: l.check.users[i].next - 1}
 	}
@@ -87,14 +93,18 @@ func (l *loop) hello(i uint32) {
 func (l *loop) opened(i uint32, reply *godwit.ConnectReply) {
 	s := &l.sessions[i]
 	user := l.first + i
-	s.inFlight, s.attempts, s.unacked = int(reply.Limits.InFlight), 0, 0
+	s.inFlight, s.attempts, s.unacked = int32(reply.Limits.InFlight), 0, 0
+	s.node = l.nodeOf(reply.Node)
 	l.window = int(reply.Limits.Window)
 	l.open++
 	l.shard.Sessions.Add(1)
 	now := l.now()
 	switch {
 	case !s.known:
-		s.known, s.epoch = true, reply.Epoch
+		if l.epoch != reply.Epoch {
+			l.epoch = reply.Epoch
+		}
+		s.known, s.epoch = true, l.epoch
 		l.check.opened(user, reply.Seq)
 		l.shard.Record(latencyConnect, s.due, now)
 	case !reply.Resumed:
@@ -141,7 +151,7 @@ func (l *loop) leave(i uint32) {
 		l.open--
 		l.shard.Sessions.Add(-1)
 	}
-	reset(s.fd)
+	reset(int(s.fd))
 	s.state, s.in, s.out, s.unacked, s.writing = stateClosed, nil, nil, 0, false
 	s.requeue()
 }

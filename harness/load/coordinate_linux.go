@@ -29,13 +29,9 @@ type agentHandle struct {
 }
 
 // openAgents starts the agents and gives each its share: whole pairs.
-func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens []string) error {
+func (c *coordinator) openAgents(ctx context.Context, run uint64, tokens []string) error {
 	s := &c.Scenario
-	urls := make([]string, len(c.Servers))
-	for i := range c.Servers {
-		urls[i] = c.Servers[i].URL
-	}
-	n := s.Agents
+	_, n := s.Processes()
 	if len(c.Remote) > 0 {
 		n = len(c.Remote)
 	}
@@ -53,9 +49,12 @@ func (c *coordinator) openAgents(ctx context.Context, run uint64, names, tokens 
 		c.agents = append(c.agents, handle)
 		mySlow := slow*(k+1)/n - slow*k/n
 		plan := Plan{
-			Scenario: *s, URLs: urls, RunID: run, First: uint32(from), Names: names[from:to], Tokens: tokens[from:to],
+			Scenario: *s, URL: c.Endpoint.URL, RunID: run, First: uint32(from), Sessions: to - from, Prefix: c.prefix, Secret: c.TokenSecret,
 			Rate: (s.Rate-s.SlowRate*float64(slow))/float64(n) + s.SlowRate*float64(mySlow), Connect: s.ConnectRate / float64(n), Seed: s.Seed + uint64(k),
 			Slow: mySlow, Hinder: c.hinder, Fair: c.fair,
+		}
+		if len(tokens) > 0 {
+			plan.Tokens = tokens[from:to]
 		}
 		if err := handle.client.Call("Agent.Prepare", &plan, &None{}); err != nil {
 			return fmt.Errorf("agent %d: %w", k+1, err)
@@ -151,25 +150,6 @@ func (c *coordinator) eachAgent(work func(a *agentHandle) error) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
-}
-
-// rampStep connects a share of every agent's sessions.
-func (c *coordinator) rampStep(step, steps int) error {
-	return c.eachAgent(func(a *agentHandle) error {
-		s := Step{From: a.sessions * step / steps, To: a.sessions * (step + 1) / steps}
-		if steps > 1 {
-			s.Settle = settleTime
-		}
-		return a.client.Call("Agent.Ramp", &s, &None{})
-	})
-}
-
-// connected is how many sessions are open after so many steps of the ramp.
-func (c *coordinator) connected(step, steps int) (n int) {
-	for _, a := range c.agents {
-		n += a.sessions * step / steps
-	}
-	return n
 }
 
 func (c *coordinator) generatorUsage() (sum record.Usage, err error) {

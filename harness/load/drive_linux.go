@@ -13,7 +13,7 @@ func (l *loop) ramp(from, to int, rate float64) error {
 	base := l.now()
 	next := from
 	done := func() bool {
-		for now := l.now(); next < to; next++ {
+		for now := l.now(); next < to && next-l.open < openingMax; next++ {
 			due := base + time.Duration(float64(next-from)*float64(time.Second)/rate)
 			if due > now {
 				break
@@ -60,7 +60,7 @@ func (l *loop) prefill(count int, limit time.Duration) error {
 	}
 	defer func() { l.again = nil }()
 	for i := range l.sessions {
-		l.sessions[i].remaining = count
+		l.sessions[i].remaining = int32(count)
 		for range 8 {
 			l.again(uint32(i))
 		}
@@ -89,7 +89,7 @@ func (l *loop) drive(t traffic) error {
 	l.stages.plan(t.base, warmUp, measure, coolDown)
 	end := l.stages.from[stageVerify]
 	l.slow.from = l.stages.from[stageMeasure] + measure/3
-	if s.Kind != scenario.KindIdle && s.Loop == scenario.LoopOpen {
+	if s.Rate > 0 && s.Loop == scenario.LoopOpen {
 		l.planned = 0
 		if s.Kind == scenario.KindSlow {
 			l.plan = l.planSlow(s.Arrivals, t.rate, s.SlowRate, end-t.base)
@@ -110,7 +110,7 @@ func (l *loop) drive(t traffic) error {
 	default:
 		l.perform = func(a arrival, due time.Duration) { l.begin(a.actor, opSend, due) }
 	}
-	err := l.segments(s.Kind, end)
+	err := l.segments(s, end)
 	l.again = nil
 	return err
 }
@@ -138,14 +138,18 @@ func (l *loop) closeLoop(inFlight int, end time.Duration) {
 }
 
 // segments pumps through the stages and does what happens in between.
-func (l *loop) segments(kind string, end time.Duration) error {
+func (l *loop) segments(s *scenario.Scenario, end time.Duration) error {
 	from := &l.stages.from
-	switch kind {
+	switch s.Kind {
 	case scenario.KindResume:
-		if err := l.pump((from[stageMeasure]+from[stageCoolDown])/2, nil); err != nil {
+		at := (from[stageMeasure] + from[stageCoolDown]) / 2
+		if s.Cut == scenario.CutEnd {
+			at = from[stageCoolDown]
+		}
+		if err := l.pump(at, nil); err != nil {
 			return err
 		}
-		l.cut()
+		l.cut(min(l.now(), from[stageCoolDown]-1))
 	case scenario.KindSlow:
 		if err := l.pump(l.slow.from, nil); err != nil {
 			return err
@@ -160,9 +164,9 @@ func (l *loop) segments(kind string, end time.Duration) error {
 }
 
 // cut ends every connection, as fast as the system lets go of them, and lets
-// it resume. Latency counts from now for all.
-func (l *loop) cut() {
-	l.cutAt = l.now()
+// it resume. Latency counts from at for all, which is within the measure stage.
+func (l *loop) cut(at time.Duration) {
+	l.cutAt = at
 	for i := range l.sessions {
 		l.cuts = append(l.cuts, uint32(i))
 	}

@@ -1,9 +1,13 @@
 package load
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,16 +33,20 @@ const (
 	faultResume     fault = "an entry left out of a replay"
 	faultRetry      fault = "a message that had to be sent again stored twice"
 	faultNoAnswer   fault = "an answer that never came, and all well after a reconnect"
+	faultNode       fault = "a session told to be on an edge process that doesn't hold it"
+	faultOneNode    fault = "an edge process that gets all sessions, and one that gets none"
+	faultStray      fault = "a message in the log of somebody it was not sent to"
 )
 
 const (
-	faultAt = 200
-	pageMax = 100
+	faultAt     = 200
+	faultNodeAt = 7 // which session is told the wrong edge process
+	pageMax     = 100
 )
 
 // fakeServer speaks as much godwit.v1 as the generator asks for, keeps its logs
 // in memory, and does wrong what it is told to: what a load generator must
-// notice is tried on it. Its token is the user's name.
+// notice is tried on it.
 type fakeServer struct {
 	fault fault
 	at    int // which of their messages goes wrong
@@ -49,6 +57,8 @@ type fakeServer struct {
 	mu      sync.Mutex
 	logs    map[string]*fakeLog
 	conns   map[*gws.Conn]string
+	nodes   map[*gws.Conn]int      // on which of fakeNodes a session is
+	opened  int                    // connects
 	sends   int                    // of those whose messages may go wrong
 	numbers int                    // messages
 	held    *godwit.Entry          // faultReorder: waits for the sender's next message
@@ -66,7 +76,7 @@ type fakeLog struct {
 }
 
 func startFakeServer(f fault) (*fakeServer, error) {
-	s := &fakeServer{fault: f, at: faultAt, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}}
+	s := &fakeServer{fault: f, at: faultAt, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}, nodes: map[*gws.Conn]int{}}
 	var err error
 	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("fake server: %w", err)
@@ -75,7 +85,9 @@ func startFakeServer(f fault) (*fakeServer, error) {
 		SubProtocols: []string{godwit.EncodingProto.Subprotocol()}, ReadMaxPayloadSize: 1 << 20,
 	})
 	web := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if conn, err := upgrader.Upgrade(w, r); err == nil {
+		if r.URL.Path == "/v1/edges" {
+			_ = json.NewEncoder(w).Encode(s.edgeProcesses())
+		} else if conn, err := upgrader.Upgrade(w, r); err == nil {
 			s.served.Go(conn.ReadLoop)
 		}
 	})}
@@ -84,6 +96,40 @@ func startFakeServer(f fault) (*fakeServer, error) {
 }
 
 func (s *fakeServer) url() string { return "ws://" + s.listener.Addr().String() + "/v1/ws" }
+
+// fakeNodes are the edge processes it pretends to have.
+var fakeNodes = [2]string{"fake-1", "fake-2"}
+
+func (s *fakeServer) edges() string { return "http://" + s.listener.Addr().String() + "/v1/edges" }
+
+// edgeProcesses is what it says of them.
+func (s *fakeServer) edgeProcesses() []map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := [len(fakeNodes)]int{}
+	for _, node := range s.nodes {
+		held[node]++
+	}
+	var list []map[string]any
+	for i, name := range fakeNodes {
+		list = append(list, map[string]any{"index": i + 1, "node": name, "pid": os.Getpid(), "sessions": held[i]})
+	}
+	return list
+}
+
+// nodeLocked puts a session on an edge process and returns the name it is told.
+func (s *fakeServer) nodeLocked(conn *gws.Conn) string {
+	s.opened++
+	node := s.opened % len(fakeNodes)
+	if s.fault == faultOneNode {
+		node = 0
+	}
+	s.nodes[conn] = node
+	if s.fault == faultNode && s.opened == faultNodeAt {
+		node ^= 1
+	}
+	return fakeNodes[node]
+}
 
 // stall holds everything up for a while, as a long garbage collection or a
 // slow disk would.
@@ -112,6 +158,7 @@ func (h *fakeHandler) OnClose(conn *gws.Conn, _ error) {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
 	delete(h.server.conns, conn)
+	delete(h.server.nodes, conn)
 }
 
 func (h *fakeHandler) OnMessage(conn *gws.Conn, message *gws.Message) {
@@ -182,15 +229,29 @@ func (s *fakeServer) handleLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 	}
 }
 
+// userOf believes every token: a name, or a JWT of one.
+func userOf(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return token
+	}
+	var claims struct {
+		Sub string `json:"sub"`
+	}
+	text, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	_ = json.Unmarshal(text, &claims)
+	return claims.Sub
+}
+
 // connectLocked opens a session, and replays what a resume asks for.
 func (s *fakeServer) connectLocked(conn *gws.Conn, f *godwit.ClientFrame) {
-	user := string(f.Connect.Token)
+	user := userOf(string(f.Connect.Token))
 	s.conns[conn] = user
 	log := s.logLocked(user)
 	log.conn = conn
 	reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
 	reply.Connect = godwit.ConnectReply{
-		Epoch: "fake", Seq: log.seq, Resumed: f.Connect.Resume.Set, Ping: 25, User: godwit.UserID(user),
+		Node: s.nodeLocked(conn), Epoch: "fake", Seq: log.seq, Resumed: f.Connect.Resume.Set, Ping: 25, User: godwit.UserID(user),
 		Limits: godwit.Limits{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, Page: pageMax, Window: 512},
 	}
 	write(conn, &reply)
@@ -238,6 +299,11 @@ func (s *fakeServer) sendLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 	if wrong != faultRetry {
 		own.stored[string(f.Send.CID)] = stored
 	}
+	if wrong == faultStray {
+		if other := s.idleLocked(from, to); other != nil {
+			other.seq++ // kept from its owner: only its head tells
+		}
+	}
 	s.deliverLocked(theirs, e, from, wrong)
 	if wrong == faultRetry || wrong == faultNoAnswer {
 		_ = conn.NetConn().Close()
@@ -248,6 +314,16 @@ func (s *fakeServer) sendLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 		return
 	}
 	write(conn, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend, Send: godwit.SendReply{State: godwit.StateStored, Seq: own.seq, MID: e.Msg.MID}})
+}
+
+// idleLocked returns the log of somebody else who sent and got nothing.
+func (s *fakeServer) idleLocked(from, to string) *fakeLog {
+	for user, log := range s.logs {
+		if user != from && user != to && log.seq == 0 {
+			return log
+		}
+	}
+	return nil
 }
 
 func (s *fakeServer) deliverLocked(log *fakeLog, e godwit.Entry, from string, wrong fault) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -11,16 +12,19 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/harness/record"
+	"github.com/godwit-im/godwit/harness/result"
 )
 
 // loopConfig is what one loop is given to do.
 type loopConfig struct {
-	targets  []target // see serverOf
+	target   target
 	encoding godwit.Encoding
 	runID    uint64
 	first    uint32 // number of the first user; even
-	names    []string
+	count    int    // users
+	prefix   string // of their names; their numbers follow
 	tokens   []string
+	secret   []byte // for tokens, when there are none
 	corpus   *Corpus
 	shard    *record.Shard
 	start    int64 // clock() at the start of the run
@@ -37,6 +41,9 @@ const (
 	tickEvery     = 100 * time.Millisecond
 	ackEvery      = 64 // entries; the server's window is 512
 	attemptsMax   = 40
+	// openingMax is how many sessions the ramp has on their way at once, so that a
+	// rate beyond the server's does not pile up handshakes until they time out.
+	openingMax = 128
 )
 
 // loop owns sessions and everything they touch. One goroutine.
@@ -59,6 +66,7 @@ type loop struct {
 	cutAt    time.Duration
 	waiting  []uint32 // sessions to connect at their retry time
 	dirty    []uint32
+	owing    []uint32 // sessions with entries not acknowledged
 	ticked   time.Duration
 	hindered time.Duration
 	open     int
@@ -73,6 +81,13 @@ type loop struct {
 	frame   godwit.ServerFrame
 	rng     *rand.Rand
 
+	minter *Minter // nil: there are tokens
+	token  []byte
+	name   [2][]byte
+	epoch  string   // of the last connect reply: all sessions share the string
+	nodes  []string // edge processes by the position in session.node
+	edges  result.Edges
+
 	slow   slowPart
 	window int         // limits.window of the server
 	gaveUp bool        // answers may come that nobody waits for
@@ -81,7 +96,10 @@ type loop struct {
 		backlog []time.Duration // due, and no session was open
 		next    int             // the session that goes next
 	}
-	scan struct{ next, done int } // read-back: sessions begun and done
+	scan struct { // of the verify stage
+		next int  // the session that goes next
+		all  bool // all are read back
+	}
 }
 
 func newLoop(cfg loopConfig) (*loop, error) {
@@ -91,8 +109,8 @@ func newLoop(cfg loopConfig) (*loop, error) {
 	}
 	l := &loop{
 		loopConfig: cfg, poller: p,
-		sessions: make([]session, len(cfg.names)),
-		check:    newChecker(cfg.runID, cfg.first, len(cfg.names)),
+		sessions: make([]session, cfg.count),
+		check:    newChecker(cfg.runID, cfg.first, cfg.count),
 		stages:   &stageBook{},
 		read:     make([]byte, 256<<10),
 		rng:      rand.New(rand.NewPCG(cfg.seed, uint64(cfg.first))),
@@ -101,14 +119,25 @@ func newLoop(cfg loopConfig) (*loop, error) {
 	for i := range l.sessions {
 		l.sessions[i].reading = true
 	}
+	if len(cfg.tokens) == 0 {
+		l.minter = NewMinter(cfg.secret, time.Now().Add(tokenLife))
+	}
 	return l, nil
 }
+
+// appendName writes the name of the session's user.
+func (l *loop) appendName(dst []byte, i uint32) []byte {
+	return strconv.AppendUint(append(dst, l.prefix...), uint64(l.first+i), 10)
+}
+
+// remain forgets the sessions from n on, which never were connected.
+func (l *loop) remain(n int) { l.sessions = l.sessions[:n] }
 
 // close ends every connection.
 func (l *loop) close() {
 	for i := range l.sessions {
 		if l.sessions[i].state != stateClosed {
-			reset(l.sessions[i].fd)
+			reset(int(l.sessions[i].fd))
 			l.sessions[i].state = stateClosed
 		}
 	}
@@ -188,11 +217,17 @@ func (l *loop) tick(now time.Duration) error {
 		}
 	}
 	l.waiting = kept
-	for i := range l.sessions {
-		if s := &l.sessions[i]; s.unacked > 0 && s.reading && s.state >= stateReplaying {
-			l.ack(uint32(i))
+	owing := l.owing[:0]
+	for _, i := range l.owing {
+		s := &l.sessions[i]
+		if s.unacked > 0 && s.reading && s.state >= stateReplaying {
+			l.ack(i)
+		}
+		if s.owing = s.unacked > 0; s.owing {
+			owing = append(owing, i)
 		}
 	}
+	l.owing = owing
 	l.askOn()
 	if l.hinder > 0 && now >= l.hindered+time.Second {
 		l.hindered = now
@@ -234,7 +269,7 @@ func (l *loop) interest(i uint32) {
 	if s.writing || s.state == stateConnecting {
 		events |= unix.EPOLLOUT
 	}
-	if err := l.poller.control(unix.EPOLL_CTL_MOD, s.fd, events, i); err != nil {
+	if err := l.poller.control(unix.EPOLL_CTL_MOD, int(s.fd), events, i); err != nil {
 		l.drop(i, err)
 	}
 }
@@ -242,7 +277,7 @@ func (l *loop) interest(i uint32) {
 // readable takes what came and hands complete messages on.
 func (l *loop) readable(i uint32) {
 	s := &l.sessions[i]
-	n, err := unix.Read(s.fd, l.read)
+	n, err := unix.Read(int(s.fd), l.read)
 	switch {
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
 		return
@@ -371,7 +406,7 @@ func (l *loop) flush() {
 func (l *loop) write(i uint32) {
 	s := &l.sessions[i]
 	if len(s.out) > 0 {
-		n, err := unix.Write(s.fd, s.out)
+		n, err := unix.Write(int(s.fd), s.out)
 		if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
 			l.drop(i, fmt.Errorf("write: %w", err))
 			return

@@ -91,8 +91,8 @@ func TestTwoAgentsShareARun(t *testing.T) {
 	}
 	defer server.close()
 	run, err := Run(t.Context(), Config{
-		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: t.TempDir(), fair: true,
-		Tokens:   func(_ int, users []string) ([]string, error) { return users, nil },
+		Scenario: s, Endpoint: Endpoint{URL: server.url()}, Dir: t.TempDir(), fair: true,
+		Tokens:   func(users []string) ([]string, error) { return users, nil },
 		Progress: record.NewProgress(io.Discard, time.Now),
 		Remote:   []string{listenForTest(t, secret), listenForTest(t, secret)}, Secret: []byte(secret),
 	})

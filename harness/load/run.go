@@ -13,21 +13,27 @@ import (
 	"github.com/godwit-im/godwit/harness/scenario"
 )
 
-// ErrFailed marks a run in which something promised was not kept.
-var ErrFailed = errors.New("the run failed its checks")
+// How a run fails whose result is complete.
+var (
+	ErrFailed = errors.New("the run failed its checks")  // something the server promised was not kept
+	ErrMissed = errors.New("the run missed its targets") // all was kept, and it was less than the scenario asks for
+)
 
 // Config is one run.
 type Config struct {
 	Scenario scenario.Scenario
-	Servers  []Endpoint // as many as the scenario says
-	Dir      string     // on the file system of the servers' stores, for the fsync probe
+	Endpoint Endpoint
+	Dir      string // on the file system of the server's store, for the fsync probe
 	Server   result.ServerFacts
 	Command  string // to repeat the run
 
-	// Tokens mints one token for each user, in their order, for the server of
-	// that position.
-	Tokens   func(server int, users []string) ([]string, error)
-	Progress *record.Progress
+	// Tokens mints one token for each user, in their order. TokenSecret lets the
+	// agents mint instead, see Minter; then Tokens is for the sessions of the SDK.
+	Tokens      func(users []string) ([]string, error)
+	TokenSecret []byte
+	Progress    *record.Progress
+	// Before is the machine's memory before the server was started; zero: Run looks.
+	Before record.Memory
 
 	// Agents are children of this process: Program with ProgramArgs must call
 	// ServeAgent on its standard input and output. Without Program the only agent
@@ -42,25 +48,35 @@ type Config struct {
 	hinder time.Duration // a planted fault: the generator stops so long, once a second
 }
 
-// Endpoint is a server of the run, which knows nothing of the others.
+// Endpoint is the server of the run.
 type Endpoint struct {
 	URL     string // ws://host:port/v1/ws
 	Metrics string // of its /metrics; "": not scraped
 	PID     int    // on this machine; 0: its memory and CPU are not known
+	Edges   string // http://… that lists its edge processes; "": it has none
 }
 
-// serverOf returns the server of a user: partners are on the same one.
-func serverOf(user uint32, servers int) int { return int(user/2) % servers }
+// process is one of the server's.
+type process struct {
+	name     string
+	metrics  string // of its /metrics; "": not scraped
+	pid      int    // 0: not known
+	sessions int    // as its clients know, at the end of the ramp
+}
 
 func (c *Config) validate() error {
 	if c.Tokens == nil || c.Progress == nil || c.Dir == "" {
 		return errors.New("load: Tokens, Progress and Dir are required")
 	}
-	if c.Scenario.Agents > 1 && len(c.Remote) == 0 && c.Program == "" {
+	edges, agents := c.Scenario.Processes()
+	if agents > 1 && len(c.Remote) == 0 && c.Program == "" {
 		return errors.New("load: several agents need Program")
 	}
-	if len(c.Servers) != c.Scenario.Servers {
-		return fmt.Errorf("the scenario wants %d servers, there are %d", c.Scenario.Servers, len(c.Servers))
+	if edges > 0 && c.Endpoint.Edges == "" {
+		return fmt.Errorf("the scenario wants %d edge processes, and the server has no list of them", edges)
+	}
+	if c.Scenario.Tokens == scenario.TokensHS256 && len(c.TokenSecret) == 0 {
+		return errors.New("the scenario wants tokens of HS256, and there is no secret to sign them with")
 	}
 	return c.Scenario.Validate()
 }
@@ -91,8 +107,8 @@ func parseTarget(address string) (t target, err error) {
 
 // measurement is what the coordinator notes around the measure stage.
 type measurement struct {
-	before, after map[string]float64 // sums over the servers
-	server        [2][]record.Usage
+	before, after map[string]float64 // sums over the server's processes
+	server        [2][]record.Usage  // of each process
 	generator     [2]record.Usage
 	machine       [2]float64 // CPU seconds of everything on it
 	err           error
@@ -108,17 +124,17 @@ func (m *measurement) others(u *result.Usage, available float64) float64 {
 }
 
 // fill writes the measurement into the result.
-func (m *measurement) fill(run *result.Run, servers []Endpoint, messages uint64) {
+func (m *measurement) fill(run *result.Run, processes []process, messages uint64) {
 	u := &run.Usage
 	u.Before, u.After = m.before, m.after
-	for i := range servers {
-		one := result.ServerUsage{URL: servers[i].URL}
-		if servers[i].PID != 0 {
+	for i := range processes {
+		one := result.ProcessUsage{Name: processes[i].name, Sessions: processes[i].sessions}
+		if processes[i].pid != 0 {
 			one.CPUSeconds, one.RSSBytes = m.server[1][i].CPUSeconds-m.server[0][i].CPUSeconds, m.server[1][i].RSSBytes
 		}
 		u.ServerCPUSeconds, u.ServerRSSBytes = u.ServerCPUSeconds+one.CPUSeconds, u.ServerRSSBytes+one.RSSBytes
-		if len(servers) > 1 {
-			u.Servers = append(u.Servers, one)
+		if len(processes) > 1 {
+			u.Processes = append(u.Processes, one)
 		}
 	}
 	u.GeneratorCPUSeconds = m.generator[1].CPUSeconds - m.generator[0].CPUSeconds
@@ -160,21 +176,16 @@ func mainLatency(kind string) int {
 	return latencyDelivered
 }
 
-// rampSteps are the points of the regression of memory over sessions; between
-// them the server gets settleTime to come to rest.
-const (
-	rampSteps  = 12
-	settleTime = 400 * time.Millisecond
-)
-
 // settings copies into the result what was asked for.
 func settings(s *scenario.Scenario, c *Corpus) result.Settings {
 	arrivals := s.Arrivals
 	if s.Loop == scenario.LoopClosed {
 		arrivals = "" // whoever is answered asks again
 	}
+	edges, agents := s.Processes()
 	return result.Settings{
-		Loop: s.Loop, Arrivals: arrivals, Seed: s.Seed, Sessions: s.Sessions, SDKSessions: s.SDKSessions, Servers: s.Servers, Rate: s.Rate, Encoding: s.Encoding,
-		Agents: s.Agents, Corpus: c.Name, BodyP50: c.P50, BodyP99: c.P99, BodyMax: c.Max,
+		Loop: s.Loop, Arrivals: arrivals, Seed: s.Seed, Sessions: s.Sessions, SDKSessions: s.SDKSessions, Edges: edges, Rate: s.Rate, Encoding: s.Encoding,
+		Transport: s.Transport, Tokens: s.Tokens, PingSeconds: time.Duration(s.Ping).Seconds(),
+		Agents: agents, Corpus: c.Name, BodyP50: c.P50, BodyP99: c.P99, BodyMax: c.Max,
 	}
 }

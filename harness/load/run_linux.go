@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +27,12 @@ type coordinator struct {
 	reports  []Report
 	sdk      *sdkGroup // nil: the scenario has no such sessions
 	stage    atomic.Int32
-	rss      [2][]float64 // sessions, bytes: the points of the regression
+	prefix   string // of the users' names; their numbers follow
+	sweep    sweep
 	measured measurement
+	// processes are the server's: itself, then its edge processes.
+	processes []process
+	broken    atomic.Pointer[error] // why the coordinator ended the run itself
 }
 
 // Run makes the load of a scenario and returns what was measured and found. The
@@ -55,6 +59,9 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("the run was broken off: %w", ctx.Err())
 	}
+	if why := c.broken.Load(); why != nil {
+		return nil, fmt.Errorf("the run was broken off: %w", *why)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -65,19 +72,18 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	if !c.run.Verify.OK() {
 		return c.run, ErrFailed
 	}
+	if len(c.run.Missed()) > 0 {
+		return c.run, ErrMissed
+	}
 	return c.run, nil
 }
 
 // prepare gathers facts, users and tokens, and makes the loops.
 func (c *coordinator) prepare(ctx context.Context) error {
 	s := &c.Scenario
-	local := true
-	for i := range c.Servers {
-		to, err := parseTarget(c.Servers[i].URL)
-		if err != nil {
-			return err
-		}
-		local = local && to.address.Addr().IsLoopback()
+	to, err := parseTarget(c.Endpoint.URL)
+	if err != nil {
+		return err
 	}
 	corpus, err := ReadCorpus(s.Corpus)
 	if err != nil {
@@ -86,11 +92,18 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	var id [8]byte
 	_, _ = rand.Read(id[:])
 	run := hex.EncodeToString(id[:])
-	names := make([]string, s.Sessions+s.SDKSessions)
-	for i := range names {
-		names[i] = fmt.Sprintf("bench-%s-%d", run, i)
+	c.prefix = "bench-" + run + "-"
+	first := 0
+	if s.Tokens == scenario.TokensHS256 {
+		first = s.Sessions // the agents mint theirs
+	} else {
+		c.TokenSecret = nil
 	}
-	tokens, err := c.mint(names)
+	names := make([]string, s.Sessions+s.SDKSessions-first)
+	for i := range names {
+		names[i] = c.prefix + strconv.Itoa(first+i)
+	}
+	tokens, err := c.Tokens(names)
 	if err != nil {
 		return err
 	}
@@ -106,47 +119,33 @@ func (c *coordinator) prepare(ctx context.Context) error {
 		Format: result.Format, Scenario: s.Name, About: s.About, RunID: run, Started: c.begun.UTC().Format(time.RFC3339), Command: c.Command,
 		Commit: record.Commit(), Settings: settings(s, corpus), Host: host, Server: c.Server,
 	}
-	c.run.Server.URL = c.Servers[0].URL
-	c.run.Settings.SameMachine = local
-	number := binary.BigEndian.Uint64(id[:])
-	if err := c.openSDK(number, corpus, names, tokens); err != nil {
+	c.run.Server.URL = c.Endpoint.URL
+	c.run.Settings.SameMachine = to.address.Addr().IsLoopback()
+	if err := c.openProcesses(ctx); err != nil {
 		return err
 	}
-	return c.openAgents(ctx, number, names[:s.Sessions], tokens[:s.Sessions])
-}
-
-// mint gets every user's token from the key of its server.
-func (c *coordinator) mint(names []string) ([]string, error) {
-	tokens := make([]string, len(names))
-	for server := range c.Servers {
-		var users []string
-		var at []int
-		for i, name := range names {
-			if serverOf(uint32(i), len(c.Servers)) == server {
-				users, at = append(users, name), append(at, i)
-			}
-		}
-		minted, err := c.Tokens(server, users)
-		if err != nil {
-			return nil, err
-		}
-		for i, token := range minted {
-			tokens[at[i]] = token
+	if c.Before == (record.Memory{}) && s.Steps > 1 {
+		if c.Before, err = record.MachineMemory(); err != nil {
+			return err
 		}
 	}
-	return tokens, nil
+	number := binary.BigEndian.Uint64(id[:])
+	if err := c.openSDK(number, corpus, tokens[s.Sessions-first:]); err != nil {
+		return err
+	}
+	return c.openAgents(ctx, number, tokens[:s.Sessions-first])
 }
 
 // openSDK makes the clients of the users after the mass; they connect meanwhile.
-func (c *coordinator) openSDK(run uint64, corpus *Corpus, names, tokens []string) error {
-	first := c.Scenario.Sessions
-	if first == len(names) {
+func (c *coordinator) openSDK(run uint64, corpus *Corpus, tokens []string) error {
+	if len(tokens) == 0 {
 		return nil
 	}
+	first := c.Scenario.Sessions // even: they work in pairs
 	c.sdk = newSDKGroup(run, uint32(first), corpus, c.now)
-	for i := first; i < len(names); i++ {
-		address := c.Servers[serverOf(uint32(i), len(c.Servers))].URL
-		if err := c.sdk.add(address, names[i], names[i^1], tokens[i]); err != nil {
+	for i, token := range tokens {
+		user := first + i
+		if err := c.sdk.add(c.Endpoint.URL, c.prefix+strconv.Itoa(user), c.prefix+strconv.Itoa(user^1), token); err != nil {
 			return err
 		}
 	}
@@ -173,6 +172,10 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	if err := c.ramp(); err != nil {
 		return err
 	}
+	ramped := c.now()
+	if err := c.matchNodes(ctx); err != nil {
+		return err
+	}
 	if c.sdk != nil {
 		if err := c.sdk.open(ctx); err != nil {
 			return err
@@ -183,8 +186,7 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 			return err
 		}
 	}
-	ramped := c.now()
-	base := ramped + driveDelay
+	base := c.now() + driveDelay
 	from := base + time.Duration(s.Stages.WarmUp)
 	to := from + time.Duration(s.Stages.Measure)
 	end := to + time.Duration(s.Stages.CoolDown)
@@ -228,29 +230,6 @@ func (c *coordinator) lengths(ramped, verified time.Duration) {
 	}
 }
 
-// ramp connects everybody; idle sessions in steps, with the server's memory
-// taken at each.
-func (c *coordinator) ramp() error {
-	s := &c.Scenario
-	steps := 1
-	if s.Kind == scenario.KindIdle {
-		steps = min(rampSteps, s.Sessions)
-	}
-	for step := range steps {
-		if err := c.rampStep(step, steps); err != nil {
-			return err
-		}
-		if pids := c.pids(); pids != nil && steps > 1 {
-			used, err := record.Processes(pids...)
-			if err != nil {
-				return err
-			}
-			c.rss[0], c.rss[1] = append(c.rss[0], float64(c.connected(step+1, steps))), append(c.rss[1], used.RSSBytes)
-		}
-	}
-	return nil
-}
-
 // note takes the server's and the generator's figures where the measure stage
 // begins and ends.
 func (c *coordinator) note(ctx context.Context, base, from, to time.Duration) {
@@ -275,54 +254,6 @@ func (c *coordinator) note(ctx context.Context, base, from, to time.Duration) {
 	}
 }
 
-func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
-	m := &c.measured
-	m.server[side] = make([]record.Usage, len(c.Servers))
-	for i, server := range c.Servers {
-		if server.PID != 0 {
-			if m.server[side][i], err = record.Process(server.PID); err != nil {
-				return fmt.Errorf("a server is gone: %w", err)
-			}
-		}
-	}
-	if m.generator[side], err = c.generatorUsage(); err != nil {
-		return err
-	}
-	if m.machine[side], err = record.MachineCPUSeconds(); err != nil {
-		return err
-	}
-	sum := map[string]float64{}
-	for _, server := range c.Servers {
-		if server.Metrics == "" {
-			continue
-		}
-		scraped, err := record.Scrape(ctx, http.DefaultClient, server.Metrics)
-		if err != nil {
-			return err
-		}
-		for name, v := range scraped {
-			sum[name] += v
-		}
-	}
-	if side == 0 {
-		m.before = sum
-	} else {
-		m.after = sum
-	}
-	return nil
-}
-
-// pids are the servers' processes; nil when one of them is not known.
-func (c *coordinator) pids() (pids []int) {
-	for _, server := range c.Servers {
-		if server.PID == 0 {
-			return nil
-		}
-		pids = append(pids, server.PID)
-	}
-	return pids
-}
-
 // watch adds a row to the series every second and shows it.
 func (c *coordinator) watch(ctx context.Context) {
 	var cpu float64
@@ -339,6 +270,9 @@ func (c *coordinator) watch(ctx context.Context) {
 			return
 		}
 		c.sample(at)
+		if memory, err := record.MachineMemory(); err == nil && memory.AvailableBytes < memoryLeftMin {
+			c.breakOff(fmt.Errorf("the machine has only %.0f MiB of memory left", memory.AvailableBytes/(1<<20)))
+		}
 		if used, err := record.Processes(pids...); pids != nil && err == nil {
 			_ = c.series.AddServer(at, used, cpu)
 		}
@@ -351,11 +285,13 @@ func (c *coordinator) watch(ctx context.Context) {
 // conclude judges the run and completes the result.
 func (c *coordinator) conclude() {
 	var book stageBook
+	var crossings result.Edges
 	latencies := map[string]*record.Distribution{}
 	for i := range c.reports {
 		r := &c.reports[i]
 		book.merge(&stageBook{rows: r.Stages})
 		addVerify(&c.run.Verify, &r.Verify)
+		crossings.Crossed, crossings.Within = crossings.Crossed+r.Edges.Crossed, crossings.Within+r.Edges.Within
 		c.run.Settings.Nice = r.Nice
 		for name, d := range r.Latencies {
 			if latencies[name] == nil {
@@ -387,14 +323,27 @@ func (c *coordinator) conclude() {
 		c.run.Latencies[name] = d.ToLatency()
 	}
 	c.run.Series = c.series.Rows()
-	c.measured.fill(c.run, c.Servers, book.rows[stageMeasure].Succeeded)
+	c.measured.fill(c.run, c.processes, book.rows[stageMeasure].Succeeded)
 	if c.pids() != nil && len(c.Remote) == 0 {
 		c.run.Usage.OthersCPUShare = c.measured.others(&c.run.Usage, time.Duration(c.Scenario.Stages.Measure).Seconds()*float64(c.run.Host.Cores))
 	}
-	if line, err := record.Regression(c.rss[0], c.rss[1]); err == nil {
-		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = line.Slope, line.R2
+	if c.run.Sweep = c.sweep.conclude(); c.run.Sweep != nil {
+		c.run.Usage.BytesPerConnection, c.run.Usage.BytesPerConnectionR2 = max(c.run.Sweep.User.Slope, 0), c.run.Sweep.User.R2
 	}
+	if len(c.processes) > 1 {
+		c.run.Edges = &crossings
+	}
+	c.run.Verify.Problems = append(c.run.Verify.Problems, c.sweep.problems...)
 	c.run.Settings.Agents = len(c.agents)
+	c.run.Targets = judgeTargets(&c.Scenario.Targets, c.run, c.sweep.reached)
+}
+
+// breakOff ends the run for a reason of the coordinator's own.
+func (c *coordinator) breakOff(why error) {
+	if c.broken.CompareAndSwap(nil, &why) {
+		c.Progress.Say("note: " + why.Error())
+		c.halt()
+	}
 }
 
 func addVerify(to, v *result.Verify) {

@@ -22,7 +22,7 @@ type Server struct {
 }
 
 // StartServer needs a system that ends children with their parent.
-func StartServer(context.Context, io.Writer, string, ...string) (*Server, error) {
+func StartServer(context.Context, io.Writer, []string, string, ...string) (*Server, error) {
 	return nil, errors.New("a server for the load is started on Linux only")
 }
 

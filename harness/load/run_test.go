@@ -29,11 +29,15 @@ func runOnFake(t *testing.T, changes ...string) *result.Run {
 	}
 	defer server.close()
 	run, err := Run(t.Context(), Config{
-		Scenario: s, Servers: []Endpoint{{URL: server.url()}}, Dir: t.TempDir(), fair: true,
-		Tokens:   func(_ int, users []string) ([]string, error) { return users, nil },
-		Progress: record.NewProgress(io.Discard, time.Now),
+		Scenario: s, Endpoint: Endpoint{URL: server.url(), Edges: server.edges(), PID: os.Getpid()}, Dir: t.TempDir(), fair: true,
+		Tokens:      func(users []string) ([]string, error) { return users, nil },
+		TokenSecret: []byte("a secret of the test, 32 bytes on"),
+		Progress:    record.NewProgress(io.Discard, time.Now),
 	})
 	if err != nil {
+		if run != nil {
+			t.Fatalf("%v: %+v", err, run.Verify)
+		}
 		t.Fatal(err)
 	}
 	if err := run.Validate(); err != nil {
@@ -70,67 +74,71 @@ func TestIdleSessionsMustAnswerAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestServersShareTheSessions: two servers that know nothing of each other carry
-// one run, whoever drives the sessions, only if partners are on the same one.
-func TestServersShareTheSessions(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("load is generated on Linux only")
+// TestEdgeProcessesAreListedWithTheirShare: sessions, CPU time and memory of the
+// engine and of each edge process.
+func TestEdgeProcessesAreListedWithTheirShare(t *testing.T) {
+	run := runOnFake(t, "kind: resume", "edges: 2", "cut: end", "stages: {measure: 1s, cool_down: 1s}", "sdk_sessions: 4", "targets: {sessions: 20, resume: 20s, ramp: 20s, deliver_p99: 20s}")
+	u := &run.Usage
+	if len(u.Processes) != 3 || u.Processes[0].Name != "engine" || u.Processes[1].Name != fakeNodes[0] || u.Processes[2].Name != fakeNodes[1] {
+		t.Fatalf("processes: %+v", u.Processes)
 	}
-	s, err := scenario.Parse([]byte(trialScenario), false, "kind: resume", "servers: 2", "sdk_sessions: 4", "stages: {measure: 1s}")
-	if err != nil {
-		t.Fatal(err)
+	sum := 0.0
+	for _, p := range u.Processes {
+		sum += p.RSSBytes
 	}
-	var servers []*fakeServer
-	var endpoints []Endpoint
-	for range 2 {
-		server, err := startFakeServer(faultNone)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer server.close()
-		servers, endpoints = append(servers, server), append(endpoints, Endpoint{URL: server.url(), PID: os.Getpid()})
+	if u.Processes[1].Sessions != 10 || u.Processes[2].Sessions != 10 || u.Processes[1].RSSBytes == 0 || u.ServerRSSBytes != sum {
+		t.Errorf("shares: %+v of %v", u.Processes, u.ServerRSSBytes)
 	}
-	minted := [2]int{}
-	run, err := Run(t.Context(), Config{
-		Scenario: s, Servers: endpoints, Dir: t.TempDir(), fair: true,
-		Tokens: func(server int, users []string) ([]string, error) {
-			minted[server] += len(users)
-			return users, nil
-		},
-		Progress: record.NewProgress(io.Discard, time.Now),
-	})
-	if err != nil {
-		t.Fatal(err, run.Verify)
+	if run.Edges.Crossed+run.Edges.Within == 0 || run.Edges.Crossed+run.Edges.Within > run.Verify.Delivered/2 {
+		t.Errorf("%+v of %d deliveries", run.Edges, run.Verify.Delivered)
 	}
-	if n := run.Stages[stageMeasure]; n.Scheduled == 0 || n.Succeeded != n.Scheduled {
-		t.Errorf("measure %+v", n)
+	if len(run.Targets) != 4 || len(run.Missed()) != 0 {
+		t.Errorf("targets: %+v", run.Targets)
 	}
-	if run.SDK.Acked == 0 || run.SDK.Delivered != 2*run.SDK.Acked || run.SDK.Cut != 4 || run.SDK.Reconnects < 4 {
-		t.Errorf("the SDK: %+v", run.SDK)
-	}
-	if u := run.Usage; len(u.Servers) != 2 || u.ServerRSSBytes != u.Servers[0].RSSBytes+u.Servers[1].RSSBytes || u.Servers[0].RSSBytes == 0 {
-		t.Errorf("usage %+v of all, %+v of each", u.ServerRSSBytes, u.Servers)
-	}
-	for i, server := range servers {
-		server.mu.Lock()
-		users, messages := len(server.logs), server.numbers
-		server.mu.Unlock()
-		if users != 12 || minted[i] != 12 || messages == 0 {
-			t.Errorf("server %d has %d users, %d tokens, %d messages; want 12 of each 24", i, users, minted[i], messages)
-		}
+	if run.Latencies["resume"].Count != 20 {
+		t.Errorf("%d sessions resumed", run.Latencies["resume"].Count)
 	}
 }
 
-func TestAScenarioOfSeveralServersNeedsThemAll(t *testing.T) {
-	s, err := scenario.Parse([]byte(trialScenario), false, "servers: 2")
+// TestSweepTakesAPointAtEachStep: and minted tokens are not asked for.
+func TestSweepTakesAPointAtEachStep(t *testing.T) {
+	run := runOnFake(t, "kind: idle", "sessions: 30", "rate_per_s: 20", "tokens: hs256", "steps: 4", "hold: 300ms", "stages: {measure: 1s, ramp: 1m}", "memory_mib: 65536")
+	s := run.Sweep
+	if s == nil || len(s.Points) != 4 || s.CPU == nil || s.Stopped != "" || run.Settings.Tokens != scenario.TokensHS256 {
+		t.Fatalf("%+v", s)
+	}
+	for i, want := range []int{6, 14, 22, 30} {
+		if s.Points[i].Sessions != want || s.Points[i].UserBytes == 0 || s.Points[i].ClientBytes == 0 {
+			t.Errorf("point %d: %+v, want %d sessions", i, s.Points[i], want)
+		}
+	}
+	if verify := run.Stages[stageVerify]; verify.Succeeded < 30 {
+		t.Errorf("%d sessions answered", verify.Succeeded)
+	}
+}
+
+// TestRampEndsWhereMemoryDoes: the run goes on with the sessions it has.
+func TestRampEndsWhereMemoryDoes(t *testing.T) {
+	// One MiB is less than what a process takes to start.
+	run := runOnFake(t, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "memory_mib: 1", "stages: {measure: 1s, ramp: 1ns}", "targets: {sessions: 10}")
+	if run.Sweep == nil || run.Sweep.Stopped == "" || len(run.Sweep.Points) != 1 || run.Stages[stageRamp].Succeeded != 10 {
+		t.Errorf("%+v, %+v", run.Sweep, run.Stages[stageRamp])
+	}
+	if verify := run.Stages[stageVerify]; verify.Scheduled < 10 || verify.Scheduled > 30 || run.Verify.Acked == 0 {
+		t.Errorf("verify %+v, acked %d", verify, run.Verify.Acked)
+	}
+}
+
+func TestAScenarioWithEdgesNeedsTheirList(t *testing.T) {
+	s, err := scenario.Parse([]byte(trialScenario), false, "edges: 2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = Run(t.Context(), Config{
-		Scenario: s, Servers: make([]Endpoint, 1), Dir: t.TempDir(), Progress: record.NewProgress(io.Discard, time.Now),
-		Tokens: func(_ int, users []string) ([]string, error) { return users, nil },
+		Scenario: s, Dir: t.TempDir(), Progress: record.NewProgress(io.Discard, time.Now),
+		Tokens: func(users []string) ([]string, error) { return users, nil },
 	})
-	if err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error(), "wants 2 servers") {
-		t.Errorf("one server for two: %v", err)
+	if err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error(), "wants 2 edge processes") {
+		t.Errorf("no list of edge processes: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -26,11 +27,13 @@ type Server struct {
 	once  sync.Once
 }
 
-// StartServer runs "program args…", which prints its addresses as godwit serve
-// --json does, and returns when it listens. The process dies with this one,
-// however this one ends. Its log goes to log.
-func StartServer(ctx context.Context, log io.Writer, program string, args ...string) (*Server, error) {
+// StartServer runs "program args…" with some variables more in its environment.
+// It prints its addresses as godwit serve --json does; StartServer returns when it
+// listens. The process dies with this one, however this one ends. Its log goes to
+// log.
+func StartServer(ctx context.Context, log io.Writer, environ []string, program string, args ...string) (*Server, error) {
 	s := &Server{cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	s.cmd.Env = append(os.Environ(), environ...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	s.cmd.Stderr = log
 	stdout, err := s.cmd.StdoutPipe()

@@ -39,7 +39,12 @@ const (
 // session is one user's only connection. Buffers are borrowed while there is
 // something in them, so that an idle session costs the generator little too.
 type session struct {
-	fd        int
+	fd        int32
+	attempts  int32 // failed connects in a row
+	unacked   int32
+	inFlight  int32  // limits.inflight
+	remaining int32  // closed loop: operations left to begin
+	node      uint16 // position in loop.nodes and one; 0: not known
 	state     state
 	reading   bool // false: a slow consumer that lets its data lie
 	writing   bool // waiting until the socket takes more
@@ -47,21 +52,18 @@ type session struct {
 	known     bool // it was open before: epoch and cursor are set, resume
 	replaced  bool // it was cut on purpose: its connect counts as a resume
 	storming  bool // its connect is an operation of the measure stage
-	attempts  int  // failed connects in a row
+	owing     bool // in loop.owing
+	stalled   bool // it was a slow consumer and has not been cut off
+	held      bool // it was found held back at the window
+	answered  bool // it answered in the verify stage
 	retry     time.Duration
 	due       time.Duration // when the present connect was due
 	in, out   []byte
 	queue     []operation // due, not sent; bounded by the schedule
 	flight    []operation // sent, not answered; at most limits.inflight
 	nextID    uint64
-	stalled   bool   // it was a slow consumer and has not been cut off
-	held      bool   // it was found held back at the window
 	asked     uint64 // requests of a slow consumer whose answers nobody waits for
-	unacked   int
-	inFlight  int // limits.inflight
-	epoch     string
-	answered  bool // the probe of the verify stage
-	remaining int  // closed loop: operations left to begin
+	epoch     string // shared, see loop.epoch
 }
 
 // take removes the operation that a reply names. Replies come mostly in order.

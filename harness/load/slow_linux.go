@@ -96,7 +96,7 @@ func (l *loop) askOn() {
 		for range asksPerTick {
 			s.asked++
 			f := godwit.ClientFrame{ID: askIDs + s.asked, Kind: godwit.KindHistory}
-			f.History = godwit.History{Conv: []byte("u:" + l.names[i^1]), Limit: askPage}
+			f.History = godwit.History{Conv: l.appendName([]byte("u:"), uint32(i)^1), Limit: askPage}
 			l.request(uint32(i), &f)
 		}
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 // sourceConnectionsMax is how many connections leave from one loopback address:
-// the search for a free port slows badly beyond it.
-const sourceConnectionsMax = 13_000
+// as few as from a household behind a NAT or a small office, whose number a server
+// may bound. Beyond 13,000 the search for a free port would slow badly.
+const sourceConnectionsMax = 100
 
 // source returns the address that connection n leaves from. Only loopback
 // targets have addresses to rotate; others leave the choice to the kernel.

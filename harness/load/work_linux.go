@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"time"
@@ -31,7 +32,7 @@ func (l *loop) submit(i uint32) {
 		return
 	}
 	n := 0
-	for n < len(s.queue) && len(s.flight) < s.inFlight {
+	for n < len(s.queue) && len(s.flight) < int(s.inFlight) {
 		o := s.queue[n]
 		n++
 		s.nextID++
@@ -48,10 +49,13 @@ func (l *loop) submit(i uint32) {
 func (l *loop) ask(i uint32, o *operation) {
 	user := l.first + i
 	f := godwit.ClientFrame{ID: o.id}
+	l.name[0] = append(l.name[0][:0], "u:"...)
+	l.name[0] = l.appendName(l.name[0], i^1)
+	conv := l.name[0]
 	switch o.kind {
 	case opSend:
 		f.Kind = godwit.KindSend
-		f.Send.To = []byte(l.names[i^1])
+		f.Send.To = conv[len("u:"):]
 		f.Send.CID = strconv.AppendUint(append(strconv.AppendUint(nil, uint64(user), 10), '-'), uint64(o.number), 10)
 		l.text = appendPayload(l.text[:0], Header{Run: l.runID, Sender: user, Number: o.number, Due: int64(o.due)}, l.corpus.text(user, o.number))
 		f.Send.Text, f.Send.HasText = l.text, true
@@ -62,11 +66,11 @@ func (l *loop) ask(i uint32, o *operation) {
 		span := uint64(a.next - a.start - 1)
 		o.after = a.start + godwit.Seq(l.rng.Uint64N(max(span, historyPage+1)-historyPage))
 		f.Kind = godwit.KindHistory
-		f.History = godwit.History{Conv: []byte("u:" + l.names[i^1]), After: o.after, HasAfter: true, Limit: historyPage}
+		f.History = godwit.History{Conv: conv, After: o.after, HasAfter: true, Limit: historyPage}
 		l.shard.Sent.Add(1)
 	case opReadBack:
 		f.Kind = godwit.KindHistory
-		f.History = godwit.History{Conv: []byte("u:" + l.names[i^1]), After: o.after, HasAfter: true}
+		f.History = godwit.History{Conv: conv, After: o.after, HasAfter: true}
 	case opProbe:
 		f.Kind = godwit.KindSync
 		f.Sync = godwit.Sync{Since: l.check.users[i].next - 1, Limit: 1}
@@ -106,16 +110,21 @@ func (l *loop) entry(i uint32, e *godwit.Entry) {
 	if s.unacked++; s.unacked >= ackEvery && s.reading {
 		defer l.ack(i)
 	}
+	if !s.owing {
+		s.owing = true
+		l.owing = append(l.owing, i)
+	}
 	h, ok := l.check.received(l.first+i, e)
 	if !ok {
 		return
 	}
-	if string(e.Msg.From) != l.names[h.Sender-l.first] {
-		l.check.problem("user %d got a message of %s in the name of %.64q", l.first+i, l.names[h.Sender-l.first], e.Msg.From)
+	if l.name[1] = l.appendName(l.name[1][:0], h.Sender-l.first); !bytes.Equal(e.Msg.From, l.name[1]) {
+		l.check.problem("user %d got a message of %s in the name of %.64q", l.first+i, l.name[1], e.Msg.From)
 	}
 	if h.Sender == l.first+i {
 		return // the sender's own copy
 	}
+	l.countCrossing(l.sessions[h.Sender-l.first].node, s.node)
 	l.shard.Delivered.Add(1)
 	due := time.Duration(h.Due)
 	now := l.now()
@@ -153,7 +162,7 @@ func (l *loop) reply(i uint32, f *godwit.ServerFrame) {
 	case o.kind == opReadBack && f.Kind == godwit.KindHistory:
 		l.readOn(i, o.after, &f.History)
 	case o.kind == opProbe && f.Kind == godwit.KindSync:
-		s.answered = true
+		l.probed(i, f.Sync.Head)
 	default:
 		l.check.problem("user %d got an answer of another kind to request %d", user, f.ID)
 	}
@@ -204,6 +213,7 @@ func (l *loop) refused(i uint32, f *godwit.ServerFrame) {
 	}
 	if o.kind == opReadBack || o.kind == opProbe {
 		l.check.problem("user %d got the error %s in the verify stage", l.first+i, f.Error.Code)
+		l.scanNext()
 	}
 	if l.again != nil {
 		l.again(i)

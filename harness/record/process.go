@@ -107,11 +107,5 @@ func residentBytes(path string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-			return float64(kib) * 1024, err
-		}
-	}
-	return 0, fmt.Errorf("status has no line VmRSS")
+	return lineKiB(string(status), "VmRSS:")
 }

@@ -29,8 +29,20 @@ func (e Expectation) Word() string {
 	return "missed"
 }
 
-// expectations holds a run to what was promised of its scenario.
-func expectations(run *result.Run) []Expectation {
+// expectationsMax bounds the targets of a run that are shown.
+const expectationsMax = 20
+
+// expectations holds a run to what was promised of its scenario, and to the
+// targets the scenario has itself.
+func expectations(run *result.Run) (all []Expectation) {
+	all = promised(run)
+	for _, t := range run.Targets[:min(len(run.Targets), expectationsMax)] {
+		all = append(all, Expectation{Text: t.Text, Measured: t.Measured, Met: t.Met})
+	}
+	return all
+}
+
+func promised(run *result.Run) []Expectation {
 	switch run.Scenario {
 	case "idle-connections":
 		perSession := run.Usage.BytesPerConnection

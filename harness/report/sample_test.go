@@ -142,7 +142,11 @@ func hostileRun() *result.Run {
 	run.About, run.SDK = evil, &result.SDK{Sessions: math.MinInt, Cut: math.MaxUint64}
 	run.Slow = &result.Slow{CutOff: -1, CloseCodes: map[string]uint64{evil: math.MaxUint64}, OthersBeside: run.Latencies[evil]}
 	run.Capacity = &result.Capacity{SLO: evil, Latency: evil, Rate: nan, Failed: inf, Verdict: evil, Why: evil, Trials: []result.CapacityTrial{{Phase: evil, Rate: inf, P50: nan, P99: -1, Unmet: []string{evil}}}}
-	run.Usage.Servers = []result.ServerUsage{{URL: evil, CPUSeconds: nan, RSSBytes: inf}}
+	run.Usage.Processes = []result.ProcessUsage{{Name: evil, CPUSeconds: nan, RSSBytes: inf, Sessions: math.MinInt}}
+	run.Edges = &result.Edges{Crossed: math.MaxUint64, Within: 1}
+	wild := result.Line{Slope: nan, Intercept: -inf, R2: inf}
+	run.Sweep = &result.Sweep{Points: []result.SweepPoint{{Sessions: -1, UserBytes: nan, KernelBytes: inf}}, User: wild, Kernel: result.Line{Slope: -1e300, Intercept: -5, R2: -1}, CPU: &wild, Stopped: evil}
+	run.Targets = []result.Target{{Text: evil, Measured: evil}}
 	run.Invalid = evil
 	return run
 }

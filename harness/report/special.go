@@ -25,6 +25,7 @@ func specialFigures(run *result.Run) (figures []figure) {
 			fmt.Sprintf("%s sent, %s delivered to both sides; %s connections cut, %s reconnects", count(s.Offered), count(s.Delivered), count(s.Cut), count(s.Reconnects)),
 		})
 	}
+	figures = append(figures, edgeFigures(run)...)
 	if s := run.Slow; s != nil {
 		figures = append(figures,
 			figure{"Slow sessions cut off", integer(s.CutOff), fmt.Sprintf("of %s that kept asking and %s silent; %s held back at the window; closes by code: %s", integer(s.Asking), integer(s.Silent), integer(s.WindowFull), codes(s.CloseCodes))},
@@ -69,13 +70,5 @@ func specialTables(run *result.Run) (tables []*table) {
 		t.Note = beyond(len(c.Trials), trialsMax, "trials")
 		tables = append(tables, t)
 	}
-	if servers := run.Usage.Servers; len(servers) > 0 {
-		t := &table{Caption: "Each server during measure", Head: []string{"Server", "CPU seconds", "RSS at the end"}}
-		for i, s := range servers[:min(len(servers), trialsMax)] {
-			t.Rows = append(t.Rows, []string{integer(i + 1), recorded(s.CPUSeconds, significant), recorded(s.RSSBytes, size)})
-		}
-		t.Note = beyond(len(servers), trialsMax, "servers")
-		tables = append(tables, t)
-	}
-	return tables
+	return append(append(tables, sweepTables(run)...), processTables(run)...)
 }

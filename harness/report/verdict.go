@@ -50,8 +50,11 @@ func judge(run *result.Run) *verdict {
 	if run.Settings.Loop == "closed" {
 		v.Cautions = append(v.Cautions, "closed loop: senders wait for answers, so latency leaves out the waiting that a stall causes")
 	}
-	if n := run.Settings.Servers; n > 1 {
-		v.Cautions = append(v.Cautions, fmt.Sprintf("%s independent single-node servers, no cluster: sessions are spread over them, users who write to each other share one, and every figure is of all together", integer(n)))
+	for _, missed := range run.Missed()[:min(len(run.Missed()), problemsMax)] {
+		v.Cautions = append(v.Cautions, fmt.Sprintf("a target was missed: %s; measured: %s", clean(missed.Text, 200), clean(missed.Measured, 200)))
+	}
+	if run.Settings.Tokens == "hs256" {
+		v.Cautions = append(v.Cautions, "tokens were signed with HS256 by the generator as it connected, which costs a fraction of Ed25519 on both sides")
 	}
 	if c := run.Capacity; c != nil && c.Verdict != result.VerdictCapacity {
 		v.Cautions = append(v.Cautions, "the rate is no capacity of the server: "+clean(c.Why, 300))

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"maps"
@@ -146,7 +147,9 @@ func settingsTable(run *result.Run) table {
 		{"Seed", strconv.FormatUint(s.Seed, 10)},
 		{"Sessions", integer(s.Sessions)},
 		{"Sessions of the Go SDK beside them", integer(s.SDKSessions)},
-		{"Independent servers", integer(max(s.Servers, 1))},
+		{"Edge processes", integer(s.Edges)},
+		{"Transport", text(cmp.Or(s.Transport, "websocket"))},
+		{"Seconds between pings", recorded(s.PingSeconds, significant)},
 		{"Operations per second", recorded(s.Rate, significant)},
 		{"Encoding", text(s.Encoding)},
 		{"Agents", integer(s.Agents)},

@@ -27,6 +27,11 @@ type Run struct {
 	SDK       *SDK               `json:"sdk,omitempty"`      // of scenarios with such sessions
 	Slow      *Slow              `json:"slow,omitempty"`     // of scenarios with slow sessions
 	Capacity  *Capacity          `json:"capacity,omitempty"` // of the run that confirmed a capacity
+	Edges     *Edges             `json:"edges,omitempty"`    // of servers with edge processes
+	Sweep     *Sweep             `json:"sweep,omitempty"`    // of scenarios that ramp up in steps
+	// Targets are what the scenario was to reach; one that is missed fails the run,
+	// and its figures stay true.
+	Targets []Target `json:"targets,omitempty"`
 	// Invalid says why the figures must not be used (the generator fell behind …); empty: valid.
 	Invalid string `json:"invalid,omitempty"`
 }
@@ -38,9 +43,12 @@ type Settings struct {
 	Seed        uint64  `json:"seed"`
 	Sessions    int     `json:"sessions"`
 	SDKSessions int     `json:"sdk_sessions"` // beside Sessions
-	Servers     int     `json:"servers"`      // independent servers that share the sessions; 0: one
+	Edges       int     `json:"edges"`        // edge processes of the server; 0: it holds the clients itself
 	Rate        float64 `json:"rate_per_s"`   // operations per second of the measure stage
 	Encoding    string  `json:"encoding"`
+	Transport   string  `json:"transport,omitempty"` // "": websocket
+	Tokens      string  `json:"tokens,omitempty"`    // "": eddsa, minted beforehand; hs256: by the agents
+	PingSeconds float64 `json:"ping_s,omitempty"`    // between two pings of a session; 0: the server's default
 	Agents      int     `json:"agents"`
 	Corpus      string  `json:"corpus"`
 	BodyP50     int     `json:"body_p50_bytes"`
@@ -134,15 +142,72 @@ type Usage struct {
 	// several servers the sums, gauges included.
 	Before map[string]float64 `json:"metrics_before"`
 	After  map[string]float64 `json:"metrics_after"`
-	// Servers are the shares of several servers in the sums above.
-	Servers []ServerUsage `json:"servers,omitempty"`
+	// Processes are the shares of the server's processes in the sums above.
+	Processes []ProcessUsage `json:"processes,omitempty"`
 }
 
-// ServerUsage is one of several servers.
-type ServerUsage struct {
-	URL        string  `json:"url"`
+// ProcessUsage is one of the server's processes.
+type ProcessUsage struct {
+	Name       string  `json:"name"`      // "engine", or the edge process's own
 	CPUSeconds float64 `json:"cpu_s"`     // during measure
 	RSSBytes   float64 `json:"rss_bytes"` // at the end of measure
+	Sessions   int     `json:"sessions"`  // it held at the end of the ramp, as its clients know
+}
+
+// Edges is what went on between the edge processes of a server.
+type Edges struct {
+	// Crossed deliveries went from a session on one edge process to one on another,
+	// Within stayed on one; a sender's own copies are not among them.
+	Crossed uint64 `json:"crossed"`
+	Within  uint64 `json:"within"`
+}
+
+// CrossedShare is the share of deliveries that crossed processes, 0…1.
+func (e *Edges) CrossedShare() float64 {
+	if e.Crossed+e.Within == 0 {
+		return 0
+	}
+	return float64(e.Crossed) / float64(e.Crossed+e.Within)
+}
+
+// Sweep is what sessions cost while they were added in steps. The lines are by
+// least squares over the points, per session.
+type Sweep struct {
+	Points []SweepPoint `json:"points"`
+	User   Line         `json:"user_bytes"`          // resident memory of the server's processes
+	Kernel Line         `json:"kernel_bytes"`        // slab and TCP buffers of the machine: both ends if SameMachine
+	Client Line         `json:"client_bytes"`        // resident memory of the generator's processes
+	All    Line         `json:"machine_bytes"`       // what the machine has less available since before the run
+	CPU    *Line        `json:"cpu_cores,omitempty"` // of the server's processes; when steps were held
+	// Stopped says why the ramp ended before every session was connected.
+	Stopped string `json:"stopped,omitempty"`
+}
+
+// SweepPoint is a step of the ramp, at rest. Bytes of kernel and machine are
+// counted from before the run.
+type SweepPoint struct {
+	Sessions       int     `json:"sessions"`
+	ConnectSeconds float64 `json:"connect_s"` // from the begin of the step until its last session was open
+	UserBytes      float64 `json:"user_bytes"`
+	KernelBytes    float64 `json:"kernel_bytes"`
+	ClientBytes    float64 `json:"client_bytes"`
+	MachineBytes   float64 `json:"machine_bytes"`
+	CPUCores       float64 `json:"cpu_cores"` // of the server's processes while held
+	ClientCores    float64 `json:"client_cores"`
+}
+
+// Line is y = Intercept + Slope·sessions.
+type Line struct {
+	Slope     float64 `json:"slope"`
+	Intercept float64 `json:"intercept"`
+	R2        float64 `json:"r2"`
+}
+
+// Target is something the run was to reach.
+type Target struct {
+	Text     string `json:"text"`
+	Measured string `json:"measured"`
+	Met      bool   `json:"met"`
 }
 
 // SDK is what the sessions of the Go SDK did from the ramp to the end; none of
@@ -223,4 +288,14 @@ type Verify struct {
 // OK reports whether nothing was lost, doubled, reordered or made up.
 func (v *Verify) OK() bool {
 	return v.Lost+v.Duplicated+v.Reordered+v.Gaps+v.Foreign == 0 && len(v.Problems) == 0
+}
+
+// Missed returns the targets that were not reached.
+func (r *Run) Missed() (missed []Target) {
+	for _, t := range r.Targets {
+		if !t.Met {
+			missed = append(missed, t)
+		}
+	}
+	return missed
 }

@@ -137,13 +137,18 @@ var mayBeNegative = []string{"metrics_before", "metrics_after"}
 func badNumber(v reflect.Value, path string) string {
 	switch v.Kind() {
 	case reflect.Float64:
-		signed := slices.Contains(mayBeNegative, strings.TrimPrefix(strings.SplitN(path, "[", 2)[0], "usage."))
+		signed := slices.Contains(mayBeNegative, strings.TrimPrefix(strings.SplitN(path, "[", 2)[0], "usage.")) ||
+			strings.HasPrefix(path, "sweep.") && (strings.HasSuffix(path, ".slope") || strings.HasSuffix(path, ".intercept"))
 		if f := v.Float(); math.IsNaN(f) || math.IsInf(f, 0) || f < 0 && !signed {
 			return path
 		}
 	case reflect.Int:
 		if v.Int() < 0 && path != "settings.generator_nice" {
 			return path
+		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return badNumber(v.Elem(), path)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {

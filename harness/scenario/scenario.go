@@ -13,7 +13,7 @@ import (
 
 // Kinds of scenarios: what the operations of the measure stage are.
 const (
-	KindIdle    = "idle"    // none: sessions only sit there
+	KindIdle    = "idle"    // none: sessions only sit there; with a rate, a few get a message
 	KindConnect = "connect" // a session connects anew
 	KindChat    = "chat"    // a durable message to the sender's partner
 	KindResume  = "resume"  // chat, and then every session is cut at once and resumes
@@ -31,6 +31,24 @@ const (
 const (
 	ArrivalsPoisson = "poisson"
 	ArrivalsUniform = "uniform"
+)
+
+// Moments of the cut of the kind resume.
+const (
+	CutMiddle = "middle" // of measure: its latencies are those of a storm
+	CutEnd    = "end"    // of measure: its latencies are undisturbed, the storm falls into cool-down
+)
+
+// Ways to a server.
+const (
+	TransportWebSocket = "websocket"
+	TransportLongPoll  = "longpoll" // GET /v1/poll, held
+)
+
+// Tokens of the sessions.
+const (
+	TokensEdDSA = "eddsa" // minted beforehand with the server's development key
+	TokensHS256 = "hs256" // minted by the agents when they connect: a tenth of the CPU time on both sides
 )
 
 // Encodings of godwit.v1.
@@ -58,20 +76,37 @@ type Scenario struct {
 	// SlowRate is how many of the Rate operations a second go to each slow session.
 	SlowRate float64 `yaml:"slow_rate_per_s"`
 	Agents   int     `yaml:"agents"` // generator processes
-	// Servers is how many independent servers share the sessions. Pairs stay
-	// together: each server is a whole of its own and knows nothing of the others.
-	Servers int `yaml:"servers"`
+	// Edges is how many edge processes of the server share its port; 0: the server
+	// itself holds the clients.
+	Edges int `yaml:"edges"`
+	// PerProcess, if not 0, makes as many agents and edge processes as it takes for
+	// none to have many more sessions: a process may only open so many files.
+	PerProcess int      `yaml:"per_process"`
+	Ping       Duration `yaml:"ping"`      // mean time between the server's pings; 0s: its default
+	Transport  string   `yaml:"transport"` // of the sessions
+	Tokens     string   `yaml:"tokens"`
+	// Steps of the ramp; after each the server rests and the cost of a session is
+	// taken: memory, and CPU over Hold.
+	Steps int      `yaml:"steps"`
+	Hold  Duration `yaml:"hold"`
+	// MemoryMiB bounds what the run takes of the machine's memory, both ends and the
+	// kernel's part: no step is begun that would exceed it. 0: no bound.
+	MemoryMiB int    `yaml:"memory_mib"`
+	Cut       string `yaml:"cut"` // when all sessions are cut; of the kind resume
 	// SDKSessions are driven by the Go SDK beside the others, each sending at a
 	// small rate of its own; they are cut and reconnect as a client does.
 	SDKSessions int    `yaml:"sdk_sessions"`
 	Corpus      string `yaml:"corpus"` // file with a text a line; empty: the built-in one
 
-	Stages Stages `yaml:"stages"`
+	Stages  Stages  `yaml:"stages"`
+	Targets Targets `yaml:"targets"`
 }
 
 // Stages are the lengths of a run's parts. The ramp lasts until every session is
-// connected; Verify bounds the wait for what is still on its way.
+// connected; no step of it is begun after Ramp (0s: no bound). Verify bounds the
+// wait for what is still on its way.
 type Stages struct {
+	Ramp     Duration `yaml:"ramp"`
 	WarmUp   Duration `yaml:"warm_up"`
 	Measure  Duration `yaml:"measure"`
 	CoolDown Duration `yaml:"cool_down"`
@@ -101,7 +136,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func defaults() Scenario {
 	return Scenario{
 		Loop: LoopOpen, Arrivals: ArrivalsPoisson, Encoding: EncodingProto, Seed: 1,
-		ConnectRate: 1000, Agents: 1, Servers: 1,
+		ConnectRate: 1000, Agents: 1, Transport: TransportWebSocket, Tokens: TokensEdDSA, Cut: CutMiddle,
 		Stages: Stages{
 			WarmUp: Duration(5 * time.Second), Measure: Duration(time.Minute),
 			CoolDown: Duration(2 * time.Second), Verify: Duration(30 * time.Second),
@@ -114,7 +149,9 @@ const (
 	sessionsMax = 2_000_000
 	rateMax     = 10_000_000
 	agentsMax   = 1000
-	serversMax  = 64
+	edgesMax    = 256
+	stepsMax    = 200
+	memoryMax   = 64 << 20 // MiB
 	sdkMax      = 1000
 	plannedMax  = 200_000_000 // operations of an open loop: they are planned beforehand, 16 bytes each
 	stageMax    = Duration(24 * time.Hour)
@@ -122,7 +159,7 @@ const (
 
 // Sends reports whether the measure stage stores messages.
 func (s *Scenario) Sends() bool {
-	return s.Kind == KindChat || s.Kind == KindResume || s.Kind == KindSlow
+	return s.Kind == KindChat || s.Kind == KindResume || s.Kind == KindSlow || s.Kind == KindIdle && s.Rate > 0
 }
 
 // Paired reports whether every session has a partner it writes to.
@@ -144,18 +181,21 @@ func (s *Scenario) Validate() error {
 	oneOf("loop", s.Loop, LoopOpen, LoopClosed)
 	oneOf("arrivals", s.Arrivals, ArrivalsPoisson, ArrivalsUniform)
 	oneOf("encoding", s.Encoding, EncodingJSON, EncodingProto)
+	oneOf("transport", s.Transport, TransportWebSocket, TransportLongPoll)
+	oneOf("tokens", s.Tokens, TokensEdDSA, TokensHS256)
+	oneOf("cut", s.Cut, CutMiddle, CutEnd)
 	refuse(s.Sessions < 1 || s.Sessions > sessionsMax, "sessions is %d; it must be 1 to %d.", s.Sessions, sessionsMax)
 	refuse(s.Paired() && s.Sessions%2 != 0, "sessions is %d; the kind %s works in pairs and needs an even number.", s.Sessions, s.Kind)
 	refuse(!(s.ConnectRate > 0 && s.ConnectRate <= rateMax), "connect_per_s is %g; it must be above 0 and at most %d.", s.ConnectRate, rateMax)
-	refuse(s.Agents < 1 || s.Agents > agentsMax, "agents is %d; it must be 1 to %d.", s.Agents, agentsMax)
-	refuse(s.Servers < 1 || s.Servers > serversMax || s.Servers > (s.Sessions+1)/2, "servers is %d; it must be 1 to %d, and each needs two sessions.", s.Servers, serversMax)
 	refuse(s.SDKSessions < 0 || s.SDKSessions > sdkMax || s.SDKSessions%2 != 0, "sdk_sessions is %d; it must be an even number of 0 to %d.", s.SDKSessions, sdkMax)
 	refuse(s.SDKSessions > 0 && s.Kind != KindChat && s.Kind != KindResume, "sdk_sessions is %d; only the kinds chat and resume have such sessions, leave it out.", s.SDKSessions)
 	refuse(s.Stages.Measure < Duration(time.Second), "stages.measure is %s; it must be at least 1s.", s.Stages.Measure)
-	for name, d := range map[string]Duration{"warm_up": s.Stages.WarmUp, "measure": s.Stages.Measure, "cool_down": s.Stages.CoolDown, "verify": s.Stages.Verify} {
+	for name, d := range map[string]Duration{"warm_up": s.Stages.WarmUp, "measure": s.Stages.Measure, "cool_down": s.Stages.CoolDown, "verify": s.Stages.Verify, "ramp": s.Stages.Ramp} {
 		refuse(d < 0 || d > stageMax, "stages.%s is %s; it must be 0s to %s.", name, d, stageMax)
 	}
 	s.validateLoad(refuse)
+	s.validateProcesses(refuse)
+	s.Targets.validate(s, refuse)
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -172,8 +212,10 @@ func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any
 	open := s.Loop == LoopOpen
 	refuse(works && open && !(s.Rate > 0 && s.Rate <= rateMax), "rate_per_s is %g; an open loop needs a rate above 0 and at most %d.", s.Rate, rateMax)
 	planned := s.Rate * time.Duration(s.Stages.WarmUp+s.Stages.Measure+s.Stages.CoolDown).Seconds()
-	refuse(works && open && planned > plannedMax, "rate_per_s is %g; over the stages that is more than %d operations.", s.Rate, plannedMax)
-	refuse(!works && s.Rate != 0, "rate_per_s is %g; the kind idle does nothing at any rate, leave it out.", s.Rate)
+	refuse(open && planned > plannedMax, "rate_per_s is %g; over the stages that is more than %d operations.", s.Rate, plannedMax)
+	refuse(!works && !(s.Rate >= 0 && s.Rate <= rateMax), "rate_per_s is %g; it must be 0 to %d.", s.Rate, rateMax)
+	refuse(s.Cut != CutMiddle && s.Kind != KindResume, "cut is %s; only the kind resume cuts its sessions, leave it out.", s.Cut)
+	refuse(s.Transport == TransportLongPoll && (works || s.Rate != 0), "transport is %s; only the kind idle without a rate can have it.", s.Transport)
 	refuse(!works && !open, "loop is closed; the kind idle has no operations to wait for.")
 	refuse(!open && (s.InFlight < 1 || s.InFlight > 64), "in_flight is %d; a closed loop needs 1 to 64.", s.InFlight)
 	refuse(!open && s.Rate != 0, "rate_per_s is %g; a closed loop goes as fast as it is answered, leave it out.", s.Rate)

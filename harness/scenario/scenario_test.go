@@ -8,7 +8,7 @@ import (
 )
 
 func TestEveryScenarioOfTheProgramIsValid(t *testing.T) {
-	want := []string{"connect-storm", "dm-chat", "history-scan", "idle-connections", "resume-storm", "server-50k", "slow-consumers"}
+	want := []string{"connect-storm", "dm-chat", "history-scan", "idle-connections", "idle-sweep", "million", "resume-storm", "server-50k", "slow-consumers"}
 	if got := strings.Join(Names(), " "); got != strings.Join(want, " ") {
 		t.Errorf("the scenarios are %s, want %s", got, want)
 	}
@@ -68,9 +68,10 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	f(good+"prefill: 3\n", "only the kind history")
 	f(good+"slow_share: 0.1\n", "only the kind slow")
 	f(good+"connect_per_s: .nan\n", "connect_per_s")
-	f(good+"agents: 0\n", "agents is 0")
+	f(good+"agents: 0\n", "there are 0 agents")
 	f(good+"---\nname: y\n", "more follows")
-	f("name: x\nkind: idle\nsessions: 3\nrate_per_s: 5\n", "leave it out")
+	f("name: x\nkind: idle\nsessions: 3\nrate_per_s: 5\n", "works in pairs")
+	f("name: x\nkind: idle\nsessions: 4\nrate_per_s: -5\n", "must be 0 to")
 	f("name: X\nkind: idle\nsessions: 3\n", "lower-case")
 	f("name: x\nkind: history\nsessions: 2\nrate_per_s: 5\n", "messages to read")
 	f("name: x\nkind: slow\nsessions: 2\nrate_per_s: 5\n", "slow_share is 0")
@@ -78,8 +79,28 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\n", "slow_rate_per_s is 0")
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\nslow_rate_per_s: 2.5\n", "less than rate_per_s")
 	f(good+"slow_rate_per_s: 1\n", "only the kind slow")
-	f(good+"servers: 0\n", "servers is 0")
-	f(good+"servers: 6\n", "each needs two sessions")
+	f(good+"edges: 257\n", "there are 257 edges")
+	f(good+"edges: -1\n", "there are -1 edges")
+	f(good+"per_process: 1\n", "per_process is 1")
+	f(good+"per_process: 5\nedges: 3\n", "leave those out")
+	f(good+"per_process: 5\nagents: 3\n", "leave those out")
+	f("name: x\nkind: idle\nsessions: 600\nper_process: 2\n", "there are 300 edges")
+	f(good+"ping: 41s\n", "ping is 41s")
+	f(good+"steps: 11\n", "steps is 11")
+	f(good+"hold: 3s\n", "there are no steps")
+	f(good+"memory_mib: 3\n", "there are none")
+	f(good+"stages: {ramp: 3s}\n", "stages.ramp is 3s")
+	f(good+"transport: pigeon\n", "one of websocket, longpoll")
+	f(good+"transport: longpoll\n", "only the kind idle")
+	f(good+"tokens: none\n", "one of eddsa, hs256")
+	f(good+"cut: end\n", "only the kind resume")
+	f(good+"targets: {sessions: 11}\n", "what the run asks for")
+	f(good+"targets: {crossed: 0.5}\n", "at least two edge processes")
+	f(good+"edges: 2\ntargets: {crossed: 1}\n", "to below 1")
+	f(good+"targets: {resume: 5s}\n", "only the kind resume")
+	f(good+"targets: {session_bytes: 5}\n", "needs three steps")
+	f(good+"targets: {ramp: -5s}\n", "targets.ramp")
+	f("name: x\nkind: idle\nsessions: 4\ntargets: {messages: 4}\n", "the run sends none")
 	f(good+"sdk_sessions: 3\n", "an even number")
 	f("name: x\nkind: idle\nsessions: 2\nsdk_sessions: 2\n", "only the kinds chat and resume")
 	f("name: x\nkind: chat\nsessions: 2\n", "needs a rate above 0")
@@ -92,4 +113,20 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	if _, err := Open("dm-chat", true, "rate_per_s: many"); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a change that does not parse is answered with %v", err)
 	}
+}
+
+func TestProcessesAreAsManyAsItTakes(t *testing.T) {
+	f := func(sessions, perProcess, edges, agents, wantEdges, wantAgents int) {
+		t.Helper()
+		s := Scenario{Sessions: sessions, PerProcess: perProcess, Edges: edges, Agents: agents}
+		if e, a := s.Processes(); e != wantEdges || a != wantAgents {
+			t.Errorf("%d sessions, %d a process: %d edges and %d agents, want %d and %d", sessions, perProcess, e, a, wantEdges, wantAgents)
+		}
+	}
+	f(1_000_000, 18_000, 0, 1, 56, 56)
+	f(36_000, 18_000, 0, 1, 2, 2)
+	f(36_001, 18_000, 0, 1, 3, 3)
+	f(1, 18_000, 0, 1, 1, 1)
+	f(51_000, 0, 3, 2, 3, 2)
+	f(51_000, 0, 0, 1, 0, 1)
 }
