@@ -26,9 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// gnet's package-level worker pool, started by its init and unused here.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
-		// fasthttp keeps the text of the current second.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
 const waitMax = 20 * time.Second // only a failing test waits this long

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/edge/http1"
 )
 
 // Requests that are neither a WebSocket nor a poll nor a call are served by
@@ -112,7 +113,7 @@ func (l *loop) webAnswered(s *session, status int, answer []byte, keep bool) {
 	}
 }
 
-// serve answers one request through fasthttp's own reading and writing.
+// serve answers one request, which fasthttp reads once more.
 func (w *webServer) serve(job webJob) {
 	var ctx fasthttp.RequestCtx
 	ctx.Init(&fasthttp.Request{}, nil, webLogger{w.edge})
@@ -124,16 +125,8 @@ func (w *webServer) serve(job webJob) {
 	} else {
 		w.route(&ctx, &job)
 	}
-	if !job.keep {
-		ctx.Response.SetConnectionClose()
-	}
-	ctx.Response.SkipBody = string(ctx.Method()) == "HEAD"
-	var answer bytes.Buffer
-	out := bufio.NewWriter(&answer)
-	if err := ctx.Response.Write(out); err == nil {
-		_ = out.Flush()
-	}
-	if answer.Len() > webAnswerMax {
+	answer := writeAnswer(&ctx, job.keep)
+	if len(answer) > webAnswerMax {
 		panic("BUG: an HTTP answer over its bound")
 	}
 	extra := uint32(ctx.Response.StatusCode()) << 1
@@ -141,8 +134,29 @@ func (w *webServer) serve(job webJob) {
 		extra |= 1
 	}
 	if box := w.edge.boxOf(job.session); box != nil {
-		box.put(item{kind: itemWeb, session: job.session, extra: extra}, answer.Bytes())
+		box.put(item{kind: itemWeb, session: job.session, extra: extra}, answer)
 	}
+}
+
+// writeAnswer writes what the handler set, framed as every answer of the edge.
+func writeAnswer(ctx *fasthttp.RequestCtx, keep bool) []byte {
+	var fields []http1.Field
+	for name, value := range ctx.Response.Header.All() {
+		switch string(name) {
+		case "Content-Length", "Connection", "Date", "Server":
+		default:
+			fields = append(fields, http1.Field{Name: string(name), Value: string(value)})
+		}
+	}
+	if !keep {
+		fields = append(fields, http1.Field{Name: "Connection", Value: "close"})
+	}
+	body := ctx.Response.Body()
+	answer := http1.AppendResponse(nil, ctx.Response.StatusCode(), fields, body)
+	if string(ctx.Method()) == "HEAD" {
+		answer = answer[:len(answer)-len(body)]
+	}
+	return answer
 }
 
 // route finds the handler: our paths first, then the page.
