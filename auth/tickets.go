@@ -69,9 +69,10 @@ func NewTickets(clock func() time.Time) *Tickets {
 	return &Tickets{clock: clock, waiting: map[ticketID]*ticket{}, users: map[godwit.UserID]int{}}
 }
 
-// Issue makes a ticket for a user whose token was verified. The session opened
-// with it ends when that token does: tokenExpires, ms since the Unix epoch.
-func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (string, error) {
+// Issue makes a ticket for a user whose token was verified, and says for how
+// many seconds it is good. The session opened with it ends when that token
+// does: tokenExpires, ms since the Unix epoch.
+func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (text string, seconds int, err error) {
 	var id ticketID
 	_, _ = rand.Read(id[:]) // it never fails
 	t.mu.Lock()
@@ -81,7 +82,7 @@ func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (string, error) 
 		t.removeLocked(t.oldest)
 	}
 	if len(t.waiting) >= ticketsMax || t.users[user] >= ticketsUserMax {
-		return "", ErrTicketsFull
+		return "", 0, ErrTicketsFull
 	}
 	issued := &ticket{id: id, user: user, tokenExpires: tokenExpires, end: now.Add(TicketTTL), older: t.newest}
 	if t.newest == nil {
@@ -92,7 +93,8 @@ func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (string, error) 
 	t.newest = issued
 	t.waiting[id] = issued
 	t.users[user]++
-	return TicketPrefix + base64.RawURLEncoding.EncodeToString(id[:]), nil
+	left := min(TicketTTL, time.Duration(max(0, tokenExpires-now.UnixMilli()))*time.Millisecond)
+	return TicketPrefix + base64.RawURLEncoding.EncodeToString(id[:]), int(left / time.Second), nil
 }
 
 // Redeem returns whom a ticket speaks for, once.

@@ -18,9 +18,9 @@ func TestTicketIsGoodOnce(t *testing.T) {
 	now := start
 	tickets := NewTickets(func() time.Time { return now })
 	expires := start.Add(time.Hour).UnixMilli()
-	text, err := tickets.Issue("alice", expires)
-	if err != nil || !regexp.MustCompile(`^tk_[A-Za-z0-9_-]{22}$`).MatchString(text) {
-		t.Fatalf("got %q, %v", text, err)
+	text, seconds, err := tickets.Issue("alice", expires)
+	if err != nil || seconds != 30 || !regexp.MustCompile(`^tk_[A-Za-z0-9_-]{22}$`).MatchString(text) {
+		t.Fatalf("got %q for %d s, %v", text, seconds, err)
 	}
 	if user, until, err := tickets.Redeem(text); err != nil || user != "alice" || until != expires {
 		t.Errorf("got %q, %d, %v", user, until, err)
@@ -35,9 +35,9 @@ func TestTicketEndsInTime(t *testing.T) {
 		t.Helper()
 		now := start
 		tickets := NewTickets(func() time.Time { return now })
-		text, err := tickets.Issue("alice", start.Add(token).UnixMilli())
-		if err != nil {
-			t.Fatal(err)
+		text, seconds, err := tickets.Issue("alice", start.Add(token).UnixMilli())
+		if err != nil || seconds != int(min(token, TicketTTL)/time.Second) {
+			t.Fatal(seconds, err)
 		}
 		now = start.Add(after)
 		if _, _, err := tickets.Redeem(text); (err == nil) != good {
@@ -56,7 +56,7 @@ func TestTicketEndsInTime(t *testing.T) {
 
 func TestTicketIsRefused(t *testing.T) {
 	tickets := NewTickets(nil)
-	good, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
+	good, _, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	expires := start.Add(time.Hour).UnixMilli()
 	issue := func(user godwit.UserID, want error) (text string) {
 		t.Helper()
-		text, err := tickets.Issue(user, expires)
+		text, _, err := tickets.Issue(user, expires)
 		if !errors.Is(err, want) {
 			t.Fatalf("%s after %d: %v, want %v", user, tickets.Waiting(), err, want)
 		}
@@ -108,7 +108,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	}
 	issue("bob", ErrTicketsFull)
 	var full *godwit.Error
-	if _, err := tickets.Issue("bob", expires); !errors.As(err, &full) || !full.Temporary {
+	if _, _, err := tickets.Issue("bob", expires); !errors.As(err, &full) || !full.Temporary {
 		t.Errorf("not temporary: %v", err)
 	}
 	now = start.Add(TicketTTL)
@@ -155,7 +155,7 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 						mine++
 					}
 				}
-				text, err := tickets.Issue(user, start.Add(time.Hour).UnixMilli())
+				text, _, err := tickets.Issue(user, start.Add(time.Hour).UnixMilli())
 				if (err == nil) != (mine < ticketsUserMax) {
 					t.Fatalf("with %d waiting: %v", mine, err)
 				}
@@ -192,7 +192,7 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 func TestTicketIsGoodOnceForManyAtOnce(t *testing.T) {
 	tickets := NewTickets(nil)
 	for range 200 {
-		text, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
+		text, _, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestTicketIsGoodOnceForManyAtOnce(t *testing.T) {
 func TestVerifierTellsTicketsFromTokens(t *testing.T) {
 	tickets := NewTickets(func() time.Time { return start })
 	v := &Verifier{Keyring: keyring(t, eddsaKey), Tickets: tickets}
-	ticket, err := tickets.Issue("bob", start.Add(time.Minute).UnixMilli())
+	ticket, _, err := tickets.Issue("bob", start.Add(time.Minute).UnixMilli())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestVerifierTellsTicketsFromTokens(t *testing.T) {
 
 func FuzzTicket(f *testing.F) {
 	tickets := NewTickets(nil)
-	good, err := tickets.Issue("alice", 1<<53)
+	good, _, err := tickets.Issue("alice", 1<<53)
 	if err != nil {
 		f.Fatal(err)
 	}

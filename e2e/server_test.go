@@ -62,6 +62,7 @@ type server struct {
 	dir  string
 	bug  string   // GODWIT_SEEDED_BUG
 	env  []string // settings beyond the defaults
+	keys bool     // env says whose tokens to believe; else those of token mint
 
 	listen, ops string // host:port once known
 	cmd         *exec.Cmd
@@ -78,7 +79,7 @@ func newServer(t testing.TB, tags string, env ...string) *server {
 // start runs the server and returns when it listens.
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(s.path, "serve", "--dev", "--listen", s.listen, "--ops", s.ops, "--data", s.dir)
+	s.cmd = exec.Command(s.path, "serve", fmt.Sprintf("--dev=%t", !s.keys), "--listen", s.listen, "--ops", s.ops, "--data", s.dir)
 	s.cmd.Env = append(os.Environ(), s.env...)
 	if s.bug != "" {
 		s.cmd.Env = append(s.cmd.Env, "GODWIT_SEEDED_BUG="+s.bug)

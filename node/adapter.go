@@ -2,7 +2,6 @@ package node
 
 import (
 	"github.com/godwit-im/godwit"
-	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
@@ -43,12 +42,4 @@ type chatAdapter struct{ *chat.Service }
 
 func (a *chatAdapter) Connect(s godwit.SessionID, h edge.Hello) {
 	a.Service.Connect(s, h.User, h.Device, h.Resume, h.Epoch, h.ResumeSeq)
-}
-
-// ticketAdapter shows auth's tickets to the edge.
-type ticketAdapter struct{ *auth.Tickets }
-
-func (a ticketAdapter) Issue(user godwit.UserID, expires int64) (string, int, error) {
-	ticket, err := a.Tickets.Issue(user, expires)
-	return ticket, int(auth.TicketTTL.Seconds()), err
 }

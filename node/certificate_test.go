@@ -89,7 +89,9 @@ func page(t *testing.T, conn net.Conn) {
 func TestCertificateIsTakenUpWhenItsFilesChange(t *testing.T) {
 	now := time.Now()
 	files := tlsFiles{t, t.TempDir()}
-	pair := func(serial int64) (cert, key []byte) { return pemPair(t, serial, now.Add(-time.Hour), now.Add(90*24*time.Hour)) }
+	pair := func(serial int64) (cert, key []byte) {
+		return pemPair(t, serial, now.Add(-time.Hour), now.Add(90*24*time.Hour))
+	}
 	cert, key := pair(1)
 	files.write("cert.pem", cert)
 	files.write("key.pem", key)

@@ -177,7 +177,7 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		PagePolicy:       n.pagePolicy(),
 		Chat:             service,
 		Verifier:         verifier,
-		Tickets:          ticketAdapter{n.tickets},
+		Tickets:          n.tickets,
 		Clock:            n.now,
 		Logger:           n.logger.With("tier", "edge"),
 	}
