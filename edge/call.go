@@ -158,5 +158,5 @@ func (l *loop) answerCall(s *session) {
 		}
 		body = append(body, x.body[x.replies[i].start:x.replies[i].end]...)
 	}
-	l.respond(s, 200, contentType(s.encoding), body)
+	l.respondFrames(s, body)
 }

@@ -85,6 +85,14 @@ func (l *loop) respond(s *session, status int, contentType string, body []byte) 
 	}
 }
 
+// respondFrames answers with frames; the last line of NDJSON ends like the others.
+func (l *loop) respondFrames(s *session, body []byte) {
+	if s.encoding == godwit.EncodingJSON {
+		body = append(body, '\n')
+	}
+	l.respond(s, 200, contentType(s.encoding), body)
+}
+
 // respondError answers with an error of the protocol's table.
 func (l *loop) respondError(s *session, e *godwit.Error, retryAfterMS uint32) {
 	frame := godwit.ServerFrame{Kind: godwit.KindError, Error: e.Reply(retryAfterMS)}

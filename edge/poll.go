@@ -194,7 +194,7 @@ func (l *loop) answerPoll(s *session) {
 		Cursor: string(appendCursor(cursor[:0], x.epoch, s.flow.cursor)),
 	}}
 	l.stats.framesOut.Add(1)
-	l.respond(s, 200, contentType(enc), appendNext(body, enc, &end))
+	l.respondFrames(s, appendNext(body, enc, &end))
 }
 
 // appendNext adds a frame made here to the body of an answer.

@@ -113,7 +113,7 @@ func TestPollIsHeldUntilAnEntryComes(t *testing.T) {
 		head++
 		e.Deliver([]godwit.SessionID{s}, &entry)
 		body := w.want(200, fmt.Sprintf(`{"ev":{"seq":%d,`, head), fmt.Sprintf(`"text":"m%d"`, head), `{"poll":{"cursor":"`)
-		if strings.Count(body, "\n") != 1 {
+		if strings.Count(body, "\n") != 2 {
 			t.Fatalf("round %d: %s", round, body)
 		}
 		if got := <-chat.disconnect; got != s {
@@ -180,11 +180,11 @@ func TestPollEndsEmptyWhenSupersededOrOverdue(t *testing.T) {
 	w := newWeb(t, e)
 	w.poll("alice", "device=d1&c=e1.5&wait=60")
 	e.Close(<-opened, godwit.CloseReplaced, "replaced")
-	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}` {
+	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}`+"\n" {
 		t.Fatal(body)
 	}
 	w.poll("alice", "device=d1&c=e1.5&wait=1")
-	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}` {
+	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}`+"\n" {
 		t.Fatal(body)
 	}
 }
@@ -270,7 +270,7 @@ func TestCallAnswersInTheOrderOfItsCommands(t *testing.T) {
 	second()
 	first()
 	body := w.want(200)
-	lines := strings.Split(body, "\n")
+	lines := strings.Split(strings.TrimSuffix(body, "\n"), "\n")
 	if len(lines) != 3 || !strings.HasPrefix(lines[0], `{"id":7,"send"`) || !strings.HasPrefix(lines[1], `{"id":3,"error":{"code":"frame.unknown"`) || !strings.HasPrefix(lines[2], `{"id":5,"send"`) {
 		t.Fatal(body)
 	}
