@@ -145,7 +145,7 @@ func (p *peer) chopped(size int, frames ...frame) {
 	}
 }
 
-// extend gives a case that has waited in vain time for something else.
+// extend lets a case that has waited in vain write again.
 func (p *peer) extend() { _ = p.conn.SetDeadline(time.Now().Add(waitMax)) }
 
 // write lets errors pass: what a server that hung up said before is still to be read.
@@ -188,6 +188,7 @@ func (p *peer) read() (f frame, err error) {
 
 // next returns the next event. Without one within waitMax it is "end" with the error.
 func (p *peer) next() event {
+	_ = p.conn.SetDeadline(time.Now().Add(waitMax))
 	f, err := p.read()
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -148,6 +148,9 @@ func modelClose(payload []byte) (message, error) {
 	return message{Close, CloseCode(code), string(payload[2:])}, nil
 }
 
+// streamDeflaters write fixed, dynamic and stored blocks.
+var streamDeflaters = []*Deflater{NewDeflater(1, 1), NewDeflater(1, 6), NewDeflater(1, 9)}
+
 // randomStream is a plausible talk of a peer: fragmented messages with control
 // frames between, and now and then a wrong byte.
 func randomStream(rng *rand.Rand, client bool) []byte {
@@ -160,7 +163,7 @@ func randomStream(rng *rand.Rand, client bool) []byte {
 		}
 		stream = AppendMasked(stream, fin, op, rng.Uint32(), payload)
 	}
-	compress := NewDeflater(1, 1+rng.IntN(9))
+	compress := streamDeflaters[rng.IntN(len(streamDeflaters))]
 	for range 1 + rng.IntN(4) {
 		op := []Opcode{Text, Binary}[rng.IntN(2)]
 		var body []byte

@@ -5,21 +5,77 @@ import (
 	"compress/flate"
 	"errors"
 	"io"
+	"sync"
 )
 
 // errShort is what puff says of data that may go on.
 var errShort = errors.New("more data is needed")
 
-// puff decodes DEFLATE by the letter of RFC 1951, one bit at a time and without
-// tables, from the whole data so far: the oracle of inflater, which is checked
-// against the standard library on whole streams. aligned: it ended between
-// blocks with no bit left.
+// puffed is the outcome of decoding DEFLATE by the letter of RFC 1951, one bit at
+// a time and without tables, from the whole data so far: the oracle of inflater,
+// which is checked against the standard library on whole streams.
+type puffed struct {
+	out      []byte
+	aligned  bool // it ended between blocks with no bit left
+	finals   int  // blocks with BFINAL
+	farthest int  // back-reference
+}
+
+type puffCode map[[2]int]int // symbols by length and bits
+
+func makePuffCode(lengths []int) puffCode {
+	c, next, total := puffCode{}, 0, 0
+	for n := 1; n <= 15; n++ {
+		next <<= 1
+		for sym, l := range lengths {
+			if l == n {
+				c[[2]int{n, next}] = sym
+				next++
+				total += 1 << (15 - n)
+			}
+		}
+		if next > 1<<n {
+			panic(ErrDeflate)
+		}
+	}
+	_, single := c[[2]int{1, 0}]
+	if len(c) > 0 && total != 1<<15 && !(len(c) == 1 && single) {
+		panic(ErrDeflate)
+	}
+	return c
+}
+
+var puffFixed = sync.OnceValues(func() (lit, dist puffCode) {
+	var lengths [288]int
+	for i := range lengths {
+		switch {
+		case i < 144, i >= 280:
+			lengths[i] = 8
+		case i < 256:
+			lengths[i] = 9
+		default:
+			lengths[i] = 7
+		}
+	}
+	five := make([]int, 32)
+	for i := range five {
+		five[i] = 5
+	}
+	return makePuffCode(lengths[:]), makePuffCode(five)
+})
+
+// run decodes until something ends it, errShort at the latest.
 //
 //tidy:long read beside section 3.2
-func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
+func (p *puffed) run(data []byte, maxBytes int) (err error) {
 	defer func() {
-		if e, ok := recover().(error); ok {
+		switch e := recover().(type) {
+		case *Error:
 			err = e
+		case error:
+			if err = e; e != errShort {
+				panic(e)
+			}
 		}
 	}()
 	at := 0 // in bits
@@ -34,34 +90,12 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 		return v
 	}
 	emit := func(b byte) {
-		if len(out) == maxBytes {
+		if len(p.out) == maxBytes {
 			panic(ErrMessageTooBig)
 		}
-		out = append(out, b)
+		p.out = append(p.out, b)
 	}
-	type code map[[2]int]int // by length and bits
-	makeCode := func(lengths []int) code {
-		c, next, total := code{}, 0, 0
-		for n := 1; n <= 15; n++ {
-			next <<= 1
-			for sym, l := range lengths {
-				if l == n {
-					c[[2]int{n, next}] = sym
-					next++
-					total += 1 << (15 - n)
-				}
-			}
-			if next > 1<<n {
-				panic(ErrDeflate)
-			}
-		}
-		_, single := c[[2]int{1, 0}]
-		if len(c) > 0 && total != 1<<15 && !(len(c) == 1 && single) {
-			panic(ErrDeflate)
-		}
-		return c
-	}
-	symbol := func(c code) int {
+	symbol := func(c puffCode) int {
 		v := 0
 		for n := 1; n <= 15; n++ {
 			v = v<<1 | bits(1)
@@ -72,11 +106,11 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 		panic(ErrDeflate)
 	}
 	for {
-		aligned = at == 8*len(data)
+		p.aligned = at == 8*len(data)
 		final := bits(1)
 		kind := bits(2)
-		aligned = false
-		var lit, dist code
+		p.aligned = false
+		var lit, dist puffCode
 		switch kind {
 		case 0:
 			at = (at + 7) / 8 * 8
@@ -85,25 +119,13 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 				panic(ErrDeflate)
 			}
 			for range size & 0xFFFF {
-				if len(out) == maxBytes && at < 8*len(data) {
+				if len(p.out) == maxBytes && at < 8*len(data) {
 					panic(ErrMessageTooBig)
 				}
 				emit(byte(bits(8)))
 			}
 		case 1:
-			var lengths [288]int
-			for i := range lengths {
-				lengths[i] = map[bool]int{true: 8, false: 7}[i < 144 || i >= 280]
-				if i >= 144 && i < 256 {
-					lengths[i] = 9
-				}
-			}
-			lit = makeCode(lengths[:])
-			five := make([]int, 32)
-			for i := range five {
-				five[i] = 5
-			}
-			dist = makeCode(five)
+			lit, dist = puffFixed()
 		case 2:
 			counts := bits(14)
 			lits, dists, codes := counts&31+257, counts>>5&31+1, counts>>10+4
@@ -114,7 +136,7 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 			for i := range codes {
 				order[codeOrder[i]] = bits(3)
 			}
-			c := makeCode(order)
+			c := makePuffCode(order)
 			var lengths []int
 			for len(lengths) < lits+dists {
 				sym, run, value := symbol(c), 1, 0
@@ -139,7 +161,7 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 			if len(lengths) > lits+dists {
 				panic(ErrDeflate)
 			}
-			lit, dist = makeCode(lengths[:lits]), makeCode(lengths[lits:])
+			lit, dist = makePuffCode(lengths[:lits]), makePuffCode(lengths[lits:])
 		default:
 			panic(ErrDeflate)
 		}
@@ -161,14 +183,16 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 				panic(ErrDeflate)
 			}
 			back := int(distBase[d]) + bits(int(distExtra[d]))
-			if back > len(out) {
+			if back > len(p.out) {
 				panic(ErrDeflate)
 			}
+			p.farthest = max(p.farthest, back)
 			for range length {
-				emit(out[len(out)-back])
+				emit(p.out[len(p.out)-back])
 			}
 		}
 		if final == 1 {
+			p.finals++
 			at = (at + 7) / 8 * 8
 		}
 	}
@@ -176,21 +200,18 @@ func puff(data []byte, maxBytes int) (out []byte, aligned bool, err error) {
 
 // modelInflate is what a compressed message is worth: so far, or as a whole.
 func modelInflate(packed []byte, whole bool, maxBytes int) ([]byte, error) {
-	if !whole {
-		out, _, err := puff(packed, maxBytes)
-		if err == errShort {
-			err = nil
-		}
-		return out, err
+	if whole {
+		packed = append(packed[:len(packed):len(packed)], syncTail...)
 	}
-	out, aligned, err := puff(append(packed[:len(packed):len(packed)], 0, 0, 0xFF, 0xFF), maxBytes)
+	p := puffed{}
+	err := p.run(packed, maxBytes)
 	if err == errShort {
 		err = nil
-		if !aligned {
+		if whole && !p.aligned {
 			err = ErrDeflate
 		}
 	}
-	return out, err
+	return p.out, err
 }
 
 func modelSumMax(cfg *Config, compressed bool) int {
@@ -201,26 +222,28 @@ func modelSumMax(cfg *Config, compressed bool) int {
 }
 
 // standardInflate is the standard library's word on a whole message of at most
-// maxBytes without a final block: nil, false if it is damaged.
-func standardInflate(packed []byte, maxBytes int) ([]byte, bool) {
-	var same []byte
+// maxBytes without a final block; false if it is damaged. Two ends of the stream
+// show that the data ended where the block did.
+func standardInflate(packed []byte, maxBytes int) (out []byte, ok bool) {
 	for i, end := range []string{"\x01\x00\x00\xff\xff", "\x03\x00"} {
 		in := bytes.NewReader([]byte(string(packed) + "\x00\x00\xff\xff" + end))
-		out, err := io.ReadAll(io.LimitReader(flate.NewReader(in), int64(maxBytes)+1))
-		if err != nil || in.Len() > 0 || i > 0 && !bytes.Equal(out, same) {
+		got, err := io.ReadAll(io.LimitReader(flate.NewReader(in), int64(maxBytes)+1))
+		if err != nil || in.Len() > 0 || i > 0 && !bytes.Equal(got, out) {
 			return nil, false
 		}
-		same = out
+		out = got
 	}
-	return same, true
+	return out, true
 }
 
-// deflated is the payload of a compressed message, not empty even if it is longer.
+// deflated is the payload of a compressed message, also of one that grows by it.
 func deflated(d *Deflater, body []byte) []byte {
 	w := d.borrow(WindowBitsMax)
 	w.out = nil
 	w.writer.Reset(w)
 	_, _ = w.writer.Write(body)
 	_ = w.writer.Flush()
-	return w.out[:len(w.out)-4]
+	out := bytes.Clone(w.out[:len(w.out)-len(syncTail)])
+	d.pools[WindowBitsMax].Put(w)
+	return out
 }
