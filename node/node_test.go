@@ -17,7 +17,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) // gnet starts a pool at init
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), // gnet starts a pool at init
+		// fasthttp's clock for the Date field, started by its first answer for good.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
 }
 
 func testConfig(t *testing.T) Config {
