@@ -56,6 +56,8 @@ type State struct {
 	Err error
 	// Welcome is the newest connect reply; zero before the first.
 	Welcome godwit.ConnectReply
+	// Transport is what the session runs on, WebSocket or LongPoll; empty without one.
+	Transport Transport
 }
 
 // Item is one thing the application must see, in order: an entry of the log

@@ -16,13 +16,16 @@ import (
 
 // Config says whom to connect to, as whom, and from where in the log.
 type Config struct {
-	// URL is ws://HOST:PORT/v1/ws or wss://….
+	// URL is ws://HOST:PORT/v1/ws or wss://…, whatever the transport: long-polling
+	// goes to poll and rpc beside ws, by http or https.
 	URL string
+	// Transport is Auto, WebSocket or LongPoll. Default Auto.
+	Transport Transport
 	// Token proves the user; a refused one stops the client. Exactly one of Token
 	// and TokenSource.
 	Token string
-	// TokenSource is called before each connection and may block; its error counts
-	// as a failed attempt. It must heed ctx.
+	// TokenSource is called before each connection, one call at a time, and may
+	// block; its error counts as a failed attempt. It must heed ctx.
 	TokenSource func(ctx context.Context) (string, error)
 	// Device names this installation among the user's devices, see godwit.ValidID.
 	// Two clients with one name replace each other. Default: a random name.
@@ -46,6 +49,14 @@ type Config struct {
 	StableAfter time.Duration
 	// OpenTimeout bounds dial, handshakes and the wait for the connect reply. Default 10 s.
 	OpenTimeout time.Duration
+	// FallbackAfter is how long Auto waits for a WebSocket before it polls beside
+	// it, and ProbeEvery about how often it tries a WebSocket while it polls (a
+	// random time between half and one and a half of that). Defaults 2.5 s and 60 s.
+	FallbackAfter, ProbeEvery time.Duration
+	// PollWait is how long the server may hold a poll, in whole seconds; its limit
+	// bounds it too. Shorten it where something between cuts silent requests.
+	// Default 25 s.
+	PollWait time.Duration
 	// SendsInFlight bounds sends that wait for their answer; the server's limit
 	// bounds them too. 1 keeps the order even when the server refuses a send for a
 	// while; more is faster. Default 64.
@@ -116,6 +127,8 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("%w: give exactly one of Token and TokenSource", ErrConfig)
 	case cfg.Device != "" && !godwit.ValidID(cfg.Device):
 		return fmt.Errorf("%w: device: %w", ErrConfig, godwit.ErrBadID)
+	case cfg.Transport != "" && cfg.Transport != Auto && cfg.Transport != WebSocket && cfg.Transport != LongPoll:
+		return fmt.Errorf("%w: transport %q is not auto, websocket or longpoll", ErrConfig, cfg.Transport)
 	case cfg.Encoding > JSON || cfg.CatchUp > Replay:
 		return fmt.Errorf("%w: unknown Encoding or CatchUp", ErrConfig)
 	case cfg.Resume != nil && cfg.Since != nil:
@@ -124,7 +137,7 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("%w: Resume needs an epoch and a sequence below 2^53", ErrConfig)
 	case cfg.Since != nil && *cfg.Since > godwit.SeqMax:
 		return fmt.Errorf("%w: Since must be below 2^53", ErrConfig)
-	case min(cfg.BackoffFirst, cfg.BackoffMax, cfg.StableAfter, cfg.OpenTimeout) < 0 || min(cfg.SendsInFlight, cfg.QueueMax) < 0:
+	case min(cfg.BackoffFirst, cfg.BackoffMax, cfg.StableAfter, cfg.OpenTimeout, cfg.FallbackAfter, cfg.ProbeEvery, cfg.PollWait) < 0 || min(cfg.SendsInFlight, cfg.QueueMax) < 0:
 		return fmt.Errorf("%w: durations and bounds must not be negative", ErrConfig)
 	}
 	return nil
@@ -146,6 +159,10 @@ func (cfg *Config) setDefaults() {
 	orDefault(&cfg.BackoffMax, 20*time.Second)
 	orDefault(&cfg.StableAfter, 5*time.Second)
 	orDefault(&cfg.OpenTimeout, 10*time.Second)
+	orDefault(&cfg.Transport, Auto)
+	orDefault(&cfg.FallbackAfter, 2500*time.Millisecond)
+	orDefault(&cfg.ProbeEvery, time.Minute)
+	orDefault(&cfg.PollWait, 25*time.Second)
 	orDefault(&cfg.SendsInFlight, 64)
 	orDefault(&cfg.QueueMax, 1024)
 	if cfg.Dial == nil {

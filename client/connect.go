@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -33,108 +32,99 @@ func newCloseError(e *gws.CloseError) *CloseError {
 	return &CloseError{Code: godwit.CloseCode(e.Code), Reason: reason, details: details}
 }
 
-// opened is the result of an attempt: a socket that speaks WebSocket, or why not.
-type opened struct {
-	socket *socket
-	token  string
-	err    error
-}
-
-// close drops a socket whose goroutines were never started.
-func (o opened) close() {
-	if o.socket != nil {
-		_ = o.socket.conn.NetConn().Close()
-	}
-}
-
 // open starts an attempt unless one is under way. While current lives this makes
 // the new connection before the old one breaks.
 func (l *loop) open() {
-	if l.stopped || l.attempt != nil || l.opening != nil {
+	t := &l.ws
+	if l.prefer == LongPoll || l.cfg.Transport == Auto && l.current == nil && l.ws.busy() {
+		t = &l.poll
+	}
+	if l.stopped || t.busy() {
 		return
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	l.attempt = cancel
-	l.openBy = l.now().Add(l.cfg.OpenTimeout)
 	l.retryAt, l.moveAt = time.Time{}, time.Time{}
-	address := l.address
-	l.address = l.cfg.URL // another address is tried once
 	if l.current == nil {
+		l.wsErr, l.pollErr = nil, nil
+		if l.cfg.Transport == Auto && t == &l.ws && !l.patient {
+			l.fallbackAt = l.now().Add(l.cfg.FallbackAfter)
+		}
+		l.patient = false
 		l.show(Connecting, time.Time{}, l.state.Err)
 	}
-	l.ended.Go(func() {
-		token, err := l.cfg.Token, error(nil)
-		if l.cfg.TokenSource != nil {
-			if token, err = l.cfg.TokenSource(ctx); err != nil {
-				l.opened <- opened{err: fmt.Errorf("get token: %w", err)}
-				return
-			}
-		}
-		s, err := openSocket(ctx, l.cfg, address, l.events)
-		l.opened <- opened{s, token, err}
-	})
+	l.begin(t)
 }
 
-func (l *loop) attemptDone(o opened) {
-	l.attempt()
-	l.attempt = nil
-	switch {
-	case o.err != nil:
-		l.openBy = time.Time{}
-		if !l.stopped {
-			l.retry(o.err)
+func (l *loop) attemptDone(a *attempt) {
+	a.cancel()
+	t := a.track
+	if l.stopped || t.attempt != a { // abandoned
+		if a.conn != nil {
+			a.conn.discard()
 		}
 		return
-	case l.stopped:
-		o.close()
+	}
+	t.attempt = nil
+	if a.err != nil {
+		t.openBy = time.Time{}
+		l.failed(t, a.err)
 		return
 	}
-	l.opening = o.socket
-	l.sockets[o.socket] = struct{}{}
-	o.socket.start(&l.ended)
+	t.opening, t.token = a.conn, a.token
+	l.connections[a.conn] = struct{}{}
+	a.conn.start(&l.ended)
+	if s, ok := a.conn.(*socket); ok && (l.poller() != nil || l.poll.busy()) {
+		s.prove()
+		return
+	}
+	l.ask(t)
+}
+
+// ask writes the connect frame.
+func (l *loop) ask(t *track) {
+	t.asked = true
 	f := godwit.ClientFrame{ID: l.queue.nextID(), Kind: godwit.KindConnect}
-	f.Connect.Token, f.Connect.Device = []byte(o.token), []byte(l.cfg.Device)
+	f.Connect.Token, f.Connect.Device = []byte(t.token), []byte(l.cfg.Device)
 	if l.feed.epoch != "" {
 		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(l.feed.epoch), Seq: l.feed.cursor}
 	}
-	l.write(o.socket, &f)
+	l.write(t.opening, &f)
 }
 
 // lost ends a connection of which nothing more is expected.
-func (l *loop) lost(s *socket, err error) {
-	s.discard()
-	delete(l.sockets, s)
-	switch s {
-	case l.opening:
-		l.opening, l.openBy = nil, time.Time{}
-		l.retry(err)
-	case l.current:
-		l.current, l.silentAt, l.ackAt = nil, time.Time{}, time.Time{}
-		l.queue.connectionLost()
-		if l.now().Sub(l.connected) >= l.cfg.StableAfter {
-			l.backoff.reset()
-		}
-		var closed *CloseError
-		replaced := errors.As(err, &closed) && closed.Code == godwit.CloseReplaced
-		switch {
-		case l.opening != nil && (replaced || remedyFor(err) != giveUp):
-			l.show(Connecting, time.Time{}, err) // by our own new connection, most likely
-		case l.attempt != nil && remedyFor(err) != giveUp:
-			l.show(Connecting, time.Time{}, err)
-		default:
-			l.retry(err)
-		}
+func (l *loop) lost(c connection, err error) {
+	err = l.ownDoing(c, err)
+	c.discard()
+	delete(l.connections, c)
+	if t := l.trackOf(c); t != nil {
+		*t = track{kind: t.kind}
+		l.failed(t, err)
+		return
 	}
+	if c != l.current {
+		return
+	}
+	l.current, l.silentAt, l.ackAt = nil, time.Time{}, time.Time{}
+	l.queue.connectionLost()
+	if l.now().Sub(l.connected) >= l.cfg.StableAfter {
+		l.backoff.reset()
+	}
+	var closed *CloseError
+	replaced := errors.As(err, &closed) && closed.Code == godwit.CloseReplaced && (l.ws.opening != nil || l.poll.opening != nil)
+	if l.changingOver(c) && (replaced || remedyFor(err) != giveUp) {
+		l.show(Connecting, time.Time{}, err) // replaced by our own new connection, most likely
+		return
+	}
+	l.retry(err)
 }
 
 func remedyFor(err error) remedy {
 	var closed *CloseError
 	var refused *attemptError
 	switch {
-	case errors.As(err, &closed):
-		return remedyOf(uint16(closed.Code))
 	case errors.As(err, &refused):
 		return refused.remedy
+	case errors.As(err, &closed):
+		return remedyOf(uint16(closed.Code))
 	}
 	return backOff
 }
@@ -143,16 +133,17 @@ func reasonOf(err error) closeReason {
 	var closed *CloseError
 	var refused *attemptError
 	switch {
-	case errors.As(err, &closed):
-		return closed.details
 	case errors.As(err, &refused):
 		return refused.reason
+	case errors.As(err, &closed):
+		return closed.details
 	}
 	return closeReason{}
 }
 
 // retry does what the end of a connection or attempt asks for.
 func (l *loop) retry(err error) {
+	l.fallbackAt = time.Time{}
 	r := remedyFor(err)
 	if r == giveUp || r == newToken && l.cfg.TokenSource == nil {
 		l.stop(err)
@@ -166,18 +157,19 @@ func (l *loop) retry(err error) {
 
 // welcome makes the opening socket the current one: the feed learns where the
 // server goes on, and every request without an answer goes out again, in order.
-func (l *loop) welcome(s *socket, r *godwit.ConnectReply) {
+func (l *loop) welcome(t *track, r *godwit.ConnectReply) {
 	if r.Epoch == "" {
-		l.lost(s, fmt.Errorf("connect reply without epoch: %w", godwit.ErrFrameInvalid))
+		l.lost(t.opening, fmt.Errorf("connect reply without epoch: %w", godwit.ErrFrameInvalid))
 		return
 	}
 	if old := l.current; old != nil {
 		old.finish() // its reader ends it; its events are no longer heeded
 		l.queue.connectionLost()
 	}
-	l.current, l.opening, l.openBy, l.moveAt = s, nil, time.Time{}, time.Time{}
+	l.current, l.moveAt = t.opening, time.Time{}
+	*t = track{kind: t.kind}
+	l.settle(l.current)
 	l.connected, l.liveAt = l.now(), r.Seq
-	s.limit(int(r.Limits.Frame))
 	l.queue.limits(&r.Limits)
 	l.align(r)
 	l.c.setPlace(l.feed.epoch, l.feed.cursor, r.Seq)
@@ -228,7 +220,10 @@ func (l *loop) move(g *godwit.Goaway) {
 	if spread > 0 {
 		spread = time.Duration(l.cfg.random(int64(spread)))
 	}
-	l.moveAt = l.now().Add(time.Duration(g.AfterMS)*time.Millisecond + spread)
+	at := l.now().Add(time.Duration(g.AfterMS)*time.Millisecond + spread)
+	if l.moveAt.IsZero() || at.Before(l.moveAt) { // each poll of a server that drains says so again
+		l.moveAt = at
+	}
 	if u, err := url.Parse(g.URL); err == nil && u.Host != "" && strings.HasPrefix(l.cfg.URL, u.Scheme+"://") {
 		l.address = g.URL
 	}

@@ -397,6 +397,7 @@ func TestImpossibleConfigurationsAreRefused(t *testing.T) {
 		"device":   {URL: "ws://h/", Token: "t", Device: "a b"},
 		"both":     {URL: "ws://h/", Token: "t", Since: &since, Resume: &Position{"e", 1}},
 		"negative": {URL: "ws://h/", Token: "t", QueueMax: -1},
+		"carrier":  {URL: "ws://h/", Token: "t", Transport: "pigeon"},
 		"encoding": {URL: "ws://h/", Token: "t", Encoding: 7},
 		"epoch":    {URL: "ws://h/", Token: "t", Resume: &Position{"", 1}},
 	} {

@@ -23,7 +23,11 @@
 // continued an Item with a Discontinuity says so. A message is sent again under
 // the same client id, in the order of Submit, until its fate is known.
 //
+// Where no WebSocket gets through, it polls over plain HTTP and tries a WebSocket
+// again from time to time; changing over loses and repeats nothing. Config.Transport
+// allows one of them only, State.Transport tells which is in use.
+//
 // It refuses to know what a server is made of: it imports the nouns and frames of
-// package godwit and a WebSocket, nothing else. It stores nothing; an application
+// package godwit, a WebSocket and HTTP, nothing else. It stores nothing; an application
 // that must survive its own restart keeps Position and passes it as Resume.
 package client

@@ -45,8 +45,8 @@ func newFakeServer(t *testing.T, start func(http.Handler) *httptest.Server) *fak
 			return
 		}
 		p.conn = conn
+		loops.Go(conn.ReadLoop) // before a test can see it and end
 		s.peers <- p
-		loops.Go(conn.ReadLoop)
 	}))
 	s.http = hs
 	s.url = "ws" + strings.TrimPrefix(hs.URL, "http")
@@ -254,7 +254,7 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{fakeServer: newFakeServer(t, httptest.NewServer), clock: newHandClock(), states: make(chan State, 4096)}
 	cfg := Config{
-		URL: f.url, Token: "t", Device: "d", clock: f.clock,
+		URL: f.url, Transport: WebSocket, Token: "t", Device: "d", clock: f.clock,
 		random:  func(n int64) int64 { return n - 1 },
 		OnState: func(s State) { f.states <- s },
 	}
@@ -301,6 +301,11 @@ func (f *fixture) again(t *testing.T) *peer {
 	t.Helper()
 	s := f.await(t, Waiting)
 	f.clock.turn(s.Until.Sub(f.clock.Now()))
+	defer func() {
+		if t.Failed() {
+			t.Logf("the client is %+v", f.State())
+		}
+	}()
 	return f.accept(t)
 }
 

@@ -13,8 +13,12 @@ import (
 const pingDefault = 25 * time.Second
 
 // heard notes a sign of life: a server that says nothing for two heartbeats is
-// gone, whatever the socket believes.
+// gone, whatever the socket believes. A poller knows how long its requests take.
 func (l *loop) heard() {
+	if l.poller() != nil {
+		l.silentAt = time.Time{}
+		return
+	}
 	ping := time.Duration(l.state.Welcome.Ping) * time.Second
 	if ping == 0 {
 		ping = pingDefault
@@ -33,11 +37,16 @@ func (l *loop) handle(e event) {
 		l.lost(e.from, e.err)
 		return
 	}
+	if e.pong {
+		if e.from == l.ws.opening && !l.ws.asked {
+			l.proven()
+		}
+		return
+	}
 	for i := range e.frames {
-		switch e.from {
-		case l.opening:
-			l.handshake(&e.frames[i])
-		case l.current:
+		if t := l.trackOf(e.from); t != nil {
+			l.handshake(t, &e.frames[i])
+		} else if e.from == l.current {
 			l.frame(&e.frames[i])
 		}
 	}
@@ -54,16 +63,16 @@ func (l *loop) handle(e event) {
 }
 
 // handshake takes a frame before the connect reply.
-func (l *loop) handshake(f *godwit.ServerFrame) {
+func (l *loop) handshake(t *track, f *godwit.ServerFrame) {
 	switch f.Kind {
 	case godwit.KindConnect:
-		l.welcome(l.opening, &f.Connect)
+		l.welcome(t, &f.Connect)
 	case godwit.KindPing:
-		l.write(l.opening, &godwit.ClientFrame{Kind: godwit.KindPing})
+		l.write(t.opening, &godwit.ClientFrame{Kind: godwit.KindPing})
 	case godwit.KindError: // a close frame follows and says what to do
 		l.cfg.Logger.Debug("connect refused", "code", f.Error.Code, "message", f.Error.Message)
 	default:
-		l.lost(l.opening, fmt.Errorf("a frame of kind %d before the connect reply: %w", f.Kind, godwit.ErrFrameInvalid))
+		l.lost(t.opening, fmt.Errorf("a frame of kind %d before the connect reply: %w", f.Kind, godwit.ErrFrameInvalid))
 	}
 }
 

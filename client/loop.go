@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -20,19 +19,24 @@ type loop struct {
 	feed  feed
 	queue queue
 
-	current   *socket              // its connect reply has come
-	opening   *socket              // its connect frame was sent
-	sockets   map[*socket]struct{} // all whose goroutines may run
-	events    chan event           // from sockets
-	opened    chan opened          // capacity 1: from the one attempt that may run
-	attempt   context.CancelFunc   // ends the attempt that runs; nil: none runs
-	ended     sync.WaitGroup       // sockets and the attempt
-	address   string               // where the next attempt goes
-	backoff   backoff
-	stopped   bool
-	connected time.Time  // when current's reply came
-	liveAt    godwit.Seq // the head then
-	state     State
+	current     connection              // its connect reply has come
+	ws, poll    track                   // the ways to the next one
+	connections map[connection]struct{} // all whose goroutines may run
+	events      chan event              // from connections
+	opened      chan *attempt           // from attempts; shutdown drains it
+	asking      chan struct{}           // capacity 1: holds whoever calls TokenSource
+	ended       sync.WaitGroup          // connections and attempts
+	address     string                  // where the next attempt goes
+	backoff     backoff
+	stopped     bool
+	connected   time.Time  // when current's reply came
+	liveAt      godwit.Seq // the head then
+	state       State
+
+	prefer         Transport  // what open tries first
+	beside         connection // a WebSocket that a poll of ours may replace, see ownDoing
+	patient        bool       // the next WebSocket gets all its time: the last one worked, late
+	wsErr, pollErr error      // how this round of attempts failed so far, with Auto
 
 	taken  godwit.Seq // last sequence of this generation that the application took
 	pushed godwit.Seq // highest that the current connection brought, or began after
@@ -40,7 +44,7 @@ type loop struct {
 	bytes  int        // of bodies taken since the last ack
 
 	// What happens by itself, and when; zero: never.
-	retryAt, openBy, silentAt, moveAt, ackAt time.Time
+	retryAt, silentAt, moveAt, ackAt, fallbackAt, probeAt time.Time
 
 	alarmAt   time.Time
 	alarm     <-chan time.Time
@@ -50,11 +54,18 @@ type loop struct {
 func newLoop(c *Client) *loop {
 	l := &loop{
 		c: c, cfg: &c.cfg,
-		sockets: map[*socket]struct{}{},
-		events:  make(chan event),
-		opened:  make(chan opened, 1),
-		address: c.cfg.URL,
-		backoff: backoff{first: c.cfg.BackoffFirst, limit: c.cfg.BackoffMax, random: c.cfg.random},
+		connections: map[connection]struct{}{},
+		events:      make(chan event),
+		opened:      make(chan *attempt),
+		asking:      make(chan struct{}, 1),
+		address:     c.cfg.URL,
+		ws:          track{kind: WebSocket},
+		poll:        track{kind: LongPoll},
+		prefer:      WebSocket,
+		backoff:     backoff{first: c.cfg.BackoffFirst, limit: c.cfg.BackoffMax, random: c.cfg.random},
+	}
+	if c.cfg.Transport == LongPoll {
+		l.prefer = LongPoll
 	}
 	l.feed.epoch, l.feed.cursor = c.position.Epoch, c.position.Seq
 	l.queue.init(&c.cfg)
@@ -88,8 +99,8 @@ func (l *loop) run() {
 			l.flush()
 		case e := <-l.events:
 			l.handle(e)
-		case o := <-l.opened:
-			l.attemptDone(o)
+		case a := <-l.opened:
+			l.attemptDone(a)
 		case <-l.alarm:
 			l.alarmAt = time.Time{}
 			l.tick(l.now())
@@ -152,9 +163,9 @@ func (l *loop) ack() {
 }
 
 // write queues a frame; a connection that takes no more is lost.
-func (l *loop) write(s *socket, f *godwit.ClientFrame) bool {
-	if err := s.write(f); err != nil {
-		l.lost(s, err)
+func (l *loop) write(c connection, f *godwit.ClientFrame) bool {
+	if err := c.write(f); err != nil {
+		l.lost(c, err)
 		return false
 	}
 	return true
@@ -163,7 +174,9 @@ func (l *loop) write(s *socket, f *godwit.ClientFrame) bool {
 // setAlarm arms the clock for the earliest thing that happens by itself.
 func (l *loop) setAlarm() {
 	var next time.Time
-	for _, at := range []time.Time{l.retryAt, l.openBy, l.silentAt, l.moveAt, l.ackAt, l.queue.wake} {
+	for _, at := range []time.Time{
+		l.retryAt, l.silentAt, l.moveAt, l.ackAt, l.fallbackAt, l.probeAt, l.ws.openBy, l.poll.openBy, l.queue.wake,
+	} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -195,12 +208,20 @@ var (
 )
 
 func (l *loop) tick(now time.Time) {
-	if due(&l.openBy, now) {
-		if l.attempt != nil {
-			l.attempt()
-		} else if l.opening != nil {
-			l.lost(l.opening, errOpenTimeout)
+	for _, t := range []*track{&l.ws, &l.poll} {
+		if due(&t.openBy, now) {
+			if t.attempt != nil {
+				t.attempt.cancel()
+			} else if t.opening != nil {
+				l.lost(t.opening, errOpenTimeout)
+			}
 		}
+	}
+	if due(&l.fallbackAt, now) {
+		l.fallBack()
+	}
+	if due(&l.probeAt, now) && l.poller() != nil {
+		l.begin(&l.ws)
 	}
 	if due(&l.silentAt, now) && l.current != nil {
 		l.lost(l.current, errSilent)
@@ -220,6 +241,13 @@ func (l *loop) tick(now time.Time) {
 // show publishes a change of state.
 func (l *loop) show(phase Phase, until time.Time, err error) {
 	l.state = State{Phase: phase, Until: until, Err: err, Welcome: l.state.Welcome}
+	switch {
+	case l.current == nil:
+	case l.poller() != nil:
+		l.state.Transport = LongPoll
+	default:
+		l.state.Transport = WebSocket
+	}
 	l.c.setState(l.state)
 	l.cfg.Logger.Debug("client state", "phase", phase.String(), "until", until, "error", err)
 }
@@ -231,11 +259,8 @@ func (l *loop) stop(err error) {
 	}
 	l.stopped = true
 	l.halt()
-	if l.attempt != nil {
-		l.attempt()
-	}
-	for s := range l.sockets {
-		s.discard()
+	for c := range l.connections {
+		c.discard()
 	}
 	err = fmt.Errorf("%w: %w", ErrStopped, err)
 	l.queue.close(err)
@@ -246,21 +271,24 @@ func (l *loop) stop(err error) {
 }
 
 func (l *loop) halt() {
-	l.current, l.opening = nil, nil
-	l.retryAt, l.openBy, l.silentAt, l.moveAt, l.ackAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	l.abandon(&l.ws)
+	l.abandon(&l.poll)
+	l.current = nil
+	l.retryAt, l.silentAt, l.moveAt, l.ackAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	l.fallbackAt, l.probeAt = time.Time{}, time.Time{}
 }
 
 // shutdown says goodbye, and waits for every goroutine.
 func (l *loop) shutdown() {
 	l.ack()
-	if l.attempt != nil {
-		l.attempt()
+	for _, t := range []*track{&l.ws, &l.poll} {
+		l.abandon(t)
 	}
-	for s := range l.sockets {
-		if s == l.current {
-			s.finish()
+	for c := range l.connections {
+		if c == l.current {
+			c.finish()
 		} else {
-			s.discard()
+			c.discard()
 		}
 	}
 	l.queue.close(ErrClosed)
@@ -271,8 +299,8 @@ func (l *loop) shutdown() {
 		l.show(Stopped, time.Time{}, ErrClosed)
 	}
 	late := time.AfterFunc(farewellTimeout, func() {
-		for s := range l.sockets { // nobody changes the map any more
-			s.discard()
+		for c := range l.connections { // nobody changes the map any more
+			c.discard()
 		}
 	})
 	defer late.Stop()
@@ -284,12 +312,11 @@ func (l *loop) shutdown() {
 	for {
 		select {
 		case <-l.events:
-		case <-finished:
-			select {
-			case o := <-l.opened:
-				o.close()
-			default:
+		case a := <-l.opened:
+			if a.conn != nil {
+				a.conn.discard()
 			}
+		case <-finished:
 			return
 		}
 	}

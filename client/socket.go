@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,12 +14,7 @@ import (
 	"github.com/lxzan/gws"
 )
 
-const (
-	inboundBytesMax  = 16 << 20         // one message of the server: a page of the largest bodies
-	outboundBytesMax = 4 << 20          // not yet written; above it the connection is given up
-	frameBytesMin    = 4 << 10          // a message of ours before the server named its limit
-	writeTimeout     = 10 * time.Second // of one message
-)
+const writeTimeout = 10 * time.Second // of one message
 
 // socket is one WebSocket connection: a goroutine that reads and parses, and one
 // that writes. The loop owns it and hears of it by events.
@@ -32,25 +26,20 @@ type socket struct {
 	gone     chan struct{} // closed by discard: nobody listens any more
 	goneOnce sync.Once
 	wake     chan struct{} // capacity 1: there is something to write, or to close
-	messages int           // bytes of one message of ours at most; owned by the loop through limit
 
 	mu       sync.Mutex
+	messages int      // bytes of one message of ours at most
 	outbound [][]byte // messages in order; frames are joined up to the server's limit
 	bytes    int      // in outbound
+	proving  bool     // write a WebSocket ping
 	farewell bool     // write a close frame after the rest
 }
 
-// event is what the loop hears of a connection: frames, or its end.
-type event struct {
-	from   *socket
-	frames []godwit.ServerFrame // owned, their entries too
-	err    error                // the connection ended
-}
-
-// attemptError is why a connection could not be opened.
+// attemptError is why a connection could not be opened, or a poller was refused.
 type attemptError struct {
 	remedy remedy
 	reason closeReason
+	status int // of HTTP; 0: none came
 	err    error
 }
 
@@ -86,6 +75,7 @@ func openSocket(ctx context.Context, cfg *Config, address string, events chan<- 
 	if err != nil {
 		refused := &attemptError{remedy: backOff, err: fmt.Errorf("upgrade: %w", err)}
 		if response != nil {
+			refused.status = response.StatusCode
 			refused.remedy, refused.reason = remedyOfStatus(response.StatusCode), retryAfterSeconds(response.Header)
 		}
 		return nil, refused
@@ -118,27 +108,17 @@ func dialServer(ctx context.Context, cfg *Config, u *url.URL) (net.Conn, error) 
 	return secure, nil
 }
 
-// start runs the two goroutines; the last event of a socket has err set.
 func (s *socket) start(ended *sync.WaitGroup) {
 	ended.Go(s.conn.ReadLoop)
 	ended.Go(s.writeLoop)
 }
 
-// discard ends the connection and its goroutines, without waiting for them. No
-// event of it is delivered from here on.
 func (s *socket) discard() {
 	s.goneOnce.Do(func() { close(s.gone) })
 	_ = s.conn.NetConn().Close()
 }
 
-// limit sets the server's bound of one message.
-func (s *socket) limit(bytes int) { s.messages = max(bytes, frameBytesMin) }
-
-var errNotReading = errors.New("client: the server does not read")
-
-// write queues one frame, or says why not: the server does not read, or would
-// close the connection for the frame's size (godwit.ErrTooLarge). Frames are
-// joined into one message as far as the server's limit allows.
+// write joins frames into one message as far as the server's limit allows.
 func (s *socket) write(f *godwit.ClientFrame) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,6 +145,17 @@ func (s *socket) write(f *godwit.ClientFrame) error {
 	s.nudge()
 	return nil
 }
+
+// prove asks for a round trip of this WebSocket alone; event.pong is the answer.
+func (s *socket) prove() {
+	s.mu.Lock()
+	s.proving = true
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// OnPong is the answer to prove.
+func (s *socket) OnPong(*gws.Conn, []byte) { s.tell(event{from: s, pong: true}) }
 
 // finish lets the writer send what is queued and then a close frame.
 func (s *socket) finish() {
@@ -193,9 +184,15 @@ func (s *socket) writeLoop() {
 			return
 		}
 		s.mu.Lock()
-		messages, farewell := s.outbound, s.farewell
-		s.outbound, s.bytes = nil, 0
+		messages, proving, farewell := s.outbound, s.proving, s.farewell
+		s.outbound, s.bytes, s.proving = nil, 0, false
 		s.mu.Unlock()
+		if proving {
+			_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+			if s.conn.WritePing(nil) != nil {
+				return
+			}
+		}
 		for _, message := range messages {
 			// A failed write ends the connection, and the reader tells the loop.
 			_ = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -219,23 +216,16 @@ const farewellTimeout = time.Second
 // when the loop has taken them: the kernel's buffers hold the server back.
 func (s *socket) OnMessage(_ *gws.Conn, message *gws.Message) {
 	defer message.Close()
-	var frames []godwit.ServerFrame
-	for rest := message.Bytes(); len(rest) > 0; {
-		var frame []byte
-		var err error
-		if frame, rest, err = godwit.NextFrame(s.encoding, rest); err != nil {
-			s.fail(fmt.Errorf("read frame: %w", err))
-			return
-		}
-		var f godwit.ServerFrame
-		switch err := f.Parse(s.encoding, frame); {
-		case errors.Is(err, godwit.ErrFrameUnknown): // of a newer server: additions are ignored
-		case err != nil:
-			s.fail(fmt.Errorf("parse frame: %w", err))
-			return
-		default:
-			ownEntries(&f)
-			frames = append(frames, f)
+	frames, err := parseMessage(s.encoding, message.Bytes())
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	for i := range frames {
+		if frames[i].Kind == godwit.KindConnect {
+			s.mu.Lock()
+			s.messages = max(int(frames[i].Connect.Limits.Frame), frameBytesMin)
+			s.mu.Unlock()
 		}
 	}
 	if len(frames) > 0 {
@@ -256,37 +246,5 @@ func (s *socket) tell(e event) {
 	select {
 	case s.events <- e:
 	case <-s.gone:
-	}
-}
-
-// ownEntries gives each entry memory of its own: the message's goes back to a
-// pool, and an application that keeps one entry must not keep a page of them.
-// Nothing else in a server frame aliases its source.
-func ownEntries(f *godwit.ServerFrame) {
-	switch f.Kind {
-	case godwit.KindEvent:
-		own(&f.Event)
-	case godwit.KindSync:
-		for i := range f.Sync.Entries {
-			own(&f.Sync.Entries[i])
-		}
-	case godwit.KindHistory:
-		for i := range f.History.Entries {
-			own(&f.History.Entries[i])
-		}
-	case godwit.KindConversations:
-		for i := range f.Conversations.Items {
-			own(&f.Conversations.Items[i].Last)
-		}
-	}
-}
-
-func own(e *godwit.Entry) {
-	m := &e.Msg
-	buf := make([]byte, 0, len(m.Conv)+len(m.From)+len(m.CID)+len(m.Type)+len(m.Body))
-	for _, field := range []*[]byte{&m.Conv, &m.From, &m.CID, &m.Type, &m.Body} {
-		start := len(buf)
-		buf = append(buf, *field...)
-		*field = buf[start:len(buf):len(buf)]
 	}
 }

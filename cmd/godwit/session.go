@@ -24,13 +24,14 @@ var errUnreachable = errors.New("no session with the server")
 
 // sessionFlags say which server to talk to, and as whom.
 type sessionFlags struct {
-	url, token string
-	timeout    time.Duration
+	url, token, transport string
+	timeout               time.Duration
 }
 
 func (f *sessionFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.url, "url", "", "`URL` of the server (default $"+envURL+", else ws://127.0.0.1:8080/v1/ws)")
 	c.Flags().StringVar(&f.token, "token", "", "`JWT` of the user (default $"+envToken+")")
+	c.Flags().StringVar(&f.transport, "transport", string(client.Auto), "`KIND` of connection: auto, websocket or longpoll")
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "give up when the server can't be reached for so long")
 }
 
@@ -53,7 +54,11 @@ func (f *sessionFlags) config(environ []string) (client.Config, error) {
 	if f.timeout <= 0 {
 		return client.Config{}, errors.New("--timeout must be positive")
 	}
-	return client.Config{URL: f.url, Token: f.token}, nil
+	switch t := client.Transport(f.transport); t {
+	case client.Auto, client.WebSocket, client.LongPoll:
+		return client.Config{URL: f.url, Token: f.token, Transport: t}, nil
+	}
+	return client.Config{}, fmt.Errorf("--transport is auto, websocket or longpoll, not %q", f.transport)
 }
 
 // dial opens a session within the timeout.

@@ -58,7 +58,7 @@ func (g *sdkGroup) add(address, name, partner, token string) error {
 	s := &sdkSession{user: g.first + uint32(len(g.sessions)), name: name, partner: partner}
 	var dialer net.Dialer
 	c, err := client.New(client.Config{
-		URL: address, Token: token, Device: "bench", BackoffMax: 2 * time.Second,
+		URL: address, Transport: client.WebSocket, Token: token, Device: "bench", BackoffMax: 2 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err == nil {
