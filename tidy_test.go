@@ -52,7 +52,8 @@ var importTable = map[string][]string{
 	"engine/segment":    {""},
 	"engine/wal":        {},
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
-	"node":              {"", "auth", "chat", "edge", "engine", "router/local", "web"},
+	"link":              {""},
+	"node":              {"", "auth", "chat", "edge", "engine", "link", "router/local", "web"},
 	"router/local":      {""},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
 	"tools/powerloss":   {"", "engine"},
@@ -79,7 +80,7 @@ var foreignTable = map[string][]string{
 	"github.com/panjf2000/gnet":            {"edge", "harness/load"},
 	"github.com/pires/go-proxyproto":       {"edge"},
 	"github.com/valyala/fasthttp":          {"edge"},
-	"google.golang.org/grpc":               {"node"},
+	"google.golang.org/grpc":               {"link"},
 	"github.com/prometheus/client_golang":  {"node"},
 	"github.com/golang-jwt/jwt":            {"auth"},
 	"github.com/HdrHistogram":              {"harness/record"},

@@ -48,6 +48,7 @@ type Edge struct {
 	overload atomic.Uint64 // connections over the limit, closed at once
 	crowded  atomic.Uint64 // connections of a source that had enough, likewise
 	draining atomic.Bool
+	paused   atomic.Bool   // see Suspend
 	yielded  chan *loop    // loops with work left; each is in it at most once
 	empty    chan struct{} // a hint that open has come down to 0
 	ready    sync.Once
@@ -241,21 +242,10 @@ func (e *Edge) Done() <-chan struct{} { return e.done }
 // left are closed with 4300.
 func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
 	e.draining.Store(true)
-	frame := &godwit.ServerFrame{Kind: godwit.KindGoaway, Goaway: godwit.Goaway{
-		Reason: "drain", AfterMS: uint32(after.Milliseconds()), SpreadMS: uint32(spread.Milliseconds()),
-	}}
-	g := new(goaway)
-	var c codec
-	for _, enc := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
-		g.framed[formOf(enc)] = c.appendFrame(nil, formOf(enc), frame)
-	}
-	e.goaway.Store(g) // for sessions that become live from here on
 	if e.cfg.ReusePort {
 		e.leavePort()
 	}
-	for _, l := range e.loops {
-		l.box.note(item{kind: itemGoaway}, g)
-	}
+	e.Goaway(after, spread)
 	if !e.awaitEmpty(ctx) {
 		e.closeAll()
 	}

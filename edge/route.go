@@ -30,6 +30,8 @@ func (l *loop) readHead(s *session) {
 	switch {
 	case l.edge.draining.Load() && !l.edge.cfg.ReusePort:
 		l.refuse(s, 503, "This server is going down; connect again, and reach another one.")
+	case l.edge.paused.Load():
+		l.refuse(s, 503, "This server cannot serve anyone for the moment; try again.")
 	case l.edge.cfg.LoopbackHostOnly && !loopbackHost(l.request.Host):
 		l.refuse(s, 403, "This server answers to loopback names only.")
 	default:

@@ -5,6 +5,7 @@ import (
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/link"
 )
 
 // The tiers declare what they need of one another in their own types; these
@@ -42,4 +43,18 @@ type chatAdapter struct{ *chat.Service }
 
 func (a *chatAdapter) Connect(s godwit.SessionID, h edge.Hello) {
 	a.Service.Connect(s, h.User, h.Device, h.Resume, h.Epoch, h.ResumeSeq)
+}
+
+// hubChat shows chat to the hub of edge processes.
+type hubChat struct{ *chatAdapter }
+
+func (a hubChat) Connect(s godwit.SessionID, h link.Hello) {
+	a.chatAdapter.Connect(s, edge.Hello(h))
+}
+
+// clientAdapter shows the engine process's chat to the edge.
+type clientAdapter struct{ *link.Client }
+
+func (a clientAdapter) Connect(s godwit.SessionID, h edge.Hello) {
+	a.Client.Connect(s, link.Hello(h))
 }

@@ -32,11 +32,14 @@ func (cfg *Config) Keyring() (*auth.Keyring, error) {
 	return auth.NewKeyring(keys)
 }
 
-// startAuth makes and starts the keyring, and the tickets beside it.
-func (n *Node) startAuth(ctx context.Context) (err error) {
-	if n.keyring, err = n.cfg.Keyring(); err != nil {
+// startAuth makes what believes tokens and tickets. Where edge processes hold the
+// clients the tokens are their business; only that there are keys is seen to.
+func (n *Node) startAuth(ctx context.Context) error {
+	n.tickets = auth.NewTickets(n.cfg.Clock)
+	keyring, err := n.cfg.Keyring()
+	if err != nil || !n.cfg.holdsClients() {
 		return err
 	}
-	n.tickets = auth.NewTickets(n.cfg.Clock)
+	n.keyring = keyring
 	return n.keyring.Start(ctx)
 }

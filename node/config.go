@@ -3,6 +3,7 @@ package node
 import (
 	"log/slog"
 	"net/http"
+	"os/exec"
 	"time"
 
 	"github.com/godwit-im/godwit/auth"
@@ -19,6 +20,8 @@ type Config struct {
 	Ops    string `yaml:"ops" env:"OPS" doc:"Address of /healthz, /readyz, /metrics and, for this machine alone, /v1/backup. It has no access control: keep it on a loopback or private address."`
 	Data   string `yaml:"data" env:"DATA" doc:"Directory of everything durable. One process at a time holds it."`
 	Node   string `yaml:"node" env:"NODE" doc:"Name of this node in connect replies and logs."`
+	Role   string `yaml:"role" env:"ROLE" doc:"all: clients and store in one process. engine: the store, clients are held by edge processes. edge: clients alone, see link.upstream."`
+	Edges  int    `yaml:"edges" env:"EDGES" doc:"Edge processes that this process starts, on one shared public port; it is their engine itself. 0: none."`
 	Dev    bool   `yaml:"dev" env:"DEV" doc:"Believe tokens signed with DATA/dev-signing-key. For development: loopback addresses only."`
 
 	Log    LogConfig    `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
@@ -27,6 +30,7 @@ type Config struct {
 	Edge   EdgeConfig   `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
 	Limits LimitsConfig `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
 	Engine EngineConfig `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
+	Link   LinkConfig   `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
 	Drain  DrainConfig  `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
 
 	// Logger replaces the one Log describes; Clock (default time.Now) is for tests.
@@ -40,6 +44,9 @@ type Config struct {
 	EchoPath string `yaml:"-" env:"-"`
 	// OpsRoutes are added to the ops endpoint, by pattern of http.ServeMux.
 	OpsRoutes map[string]http.Handler `yaml:"-" env:"-"`
+
+	// EdgeCommand makes the command of an edge process, for Edges.
+	EdgeCommand func(EdgeProcess) *exec.Cmd `yaml:"-" env:"-"`
 
 	// tuneEngine changes what the store is opened with: tests give it a failing disk.
 	tuneEngine func(*engine.Config) `yaml:"-" env:"-"`
@@ -79,6 +86,7 @@ type EdgeConfig struct {
 	DeflateMin   Size     `yaml:"deflate_min" env:"DEFLATE_MIN" doc:"Messages below it are sent as they are, 1 to 1MiB."`
 	DeflateLevel int      `yaml:"deflate_level" env:"DEFLATE_LEVEL" doc:"1 (fast) to 9 (small)."`
 	Proxies      []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" doc:"Addresses or networks, such as 10.0.0.0/8, of proxies that send the PROXY protocol, version 2: their connections must begin with its header and count as the client it names."`
+	ReusePort    bool     `yaml:"reuse_port" env:"REUSE_PORT" doc:"Share the public port with other edge processes of this machine; set it in all of them."`
 	Origins      []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
 }
 
@@ -112,6 +120,13 @@ type EngineConfig struct {
 	Compress    bool     `yaml:"compress" env:"COMPRESS" doc:"Compress segments with zstd."`
 }
 
+// LinkConfig joins an engine process and its edge processes.
+type LinkConfig struct {
+	Listen     string `yaml:"listen" env:"LISTEN" doc:"Where an engine process takes edge processes: unix:PATH or HOST:PORT. With edges it may be empty: a socket in the data directory."`
+	Upstream   string `yaml:"upstream" env:"UPSTREAM" doc:"The engine process of an edge process: unix:PATH or HOST:PORT."`
+	SecretFile string `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that both sides share. Required unless the address is a socket file or a loopback address."`
+}
+
 // DrainConfig is how a node goes down.
 type DrainConfig struct {
 	After   Duration `yaml:"after" env:"AFTER" doc:"When told to move, clients wait this long first."`
@@ -127,6 +142,7 @@ func Default() Config {
 		Data:   "godwit-data",
 		Node:   "node-1",
 		TLS:    TLSConfig{Listen: ":8443"},
+		Role:   RoleAll,
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Auth:   AuthConfig{JWKSRefresh: Duration(auth.RefreshDefault), Cache: 1 << 16},
 		Edge: EdgeConfig{

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/link"
 )
 
 // snapshot is what the tiers counted, read once per scrape.
@@ -21,7 +21,9 @@ type snapshot struct {
 	engine  engine.Stats
 	keyring auth.Stats
 	tickets int
-	now     int64 // ms since the Unix epoch
+	totals  link.HubTotals
+	links   []link.Stats // of all edge processes, or of this one
+	now     int64        // ms since the Unix epoch
 }
 
 // series is one time series without labels.
@@ -47,19 +49,22 @@ type metrics struct {
 	refused *prometheus.Desc
 	closes  *prometheus.Desc
 	sync    *prometheus.Desc
+	links   []linkSeries
 }
 
-func newRegistry(read func() *snapshot) *prometheus.Registry {
+// newRegistry has the process's own series and those of its tiers.
+func newRegistry(read func() *snapshot, tiers []series) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&metrics{
 			read:    read,
-			series:  slices.Concat(authSeries(), edgeSeries(), tlsSeries(), chatSeries(), engineSeries()),
+			series:  tiers,
 			refused: prometheus.NewDesc("godwit_edge_refused_total", "HTTP requests answered with an error, by status.", []string{"status"}, nil),
 			closes:  prometheus.NewDesc("godwit_edge_closes_total", "WebSocket connections closed by the server, by close code.", []string{"code"}, nil),
 			sync:    prometheus.NewDesc("godwit_engine_fsync_seconds", "Time of one fsync of the WAL.", nil, nil),
+			links:   newLinkSeries(),
 		})
 	return registry
 }
@@ -144,6 +149,9 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.refused
 	ch <- m.closes
 	ch <- m.sync
+	for i := range m.links {
+		ch <- m.links[i].desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -160,6 +168,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for code, n := range s.edge.Closes {
 		ch <- prometheus.MustNewConstMetric(m.closes, prometheus.CounterValue, float64(n), strconv.Itoa(int(code)))
+	}
+	for i := range m.links {
+		for j := range s.links {
+			ch <- prometheus.MustNewConstMetric(m.links[i].desc, m.links[i].kind, m.links[i].value(&s.links[j]), s.links[j].Node)
+		}
 	}
 	buckets, below := map[float64]uint64{}, uint64(0)
 	for i, n := range s.engine.SyncBuckets {

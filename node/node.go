@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/router/local"
 )
 
@@ -39,11 +41,17 @@ type Node struct {
 	ops     *ops
 	store   *engine.Store
 	chat    *chat.Service
-	edge    *edge.Edge
-	cert    *certificate // nil: no TLS
+	edge    *edge.Edge // nil where edge processes hold the clients
+	hub     *link.Hub  // nil without link.listen and edges
+	client  *link.Client
+	edges   *edgeProcesses
+	cert    *certificate // nil: no TLS, or it is the edge processes' business
 	keyring *auth.Keyring
 	tickets *auth.Tickets
 	tiers   atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
+
+	budget  int64 // bytes of memory; 0: not known
+	drained bool  // clients were asked to move; set by Run
 
 	// fatal takes the store's one report that its disk failed.
 	fatal chan error
@@ -63,6 +71,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		cfg.Clock = time.Now
 	}
 	cfg.Logger = cfg.NewLogger(os.Stderr)
+	if cfg.Role == RoleEdge {
+		cfg.Logger = cfg.Logger.With("node", cfg.Node) // several may share a standard error
+	}
 	n := &Node{cfg: cfg, logger: cfg.Logger, fatal: make(chan error, 1)}
 	if err := n.open(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -75,19 +86,33 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := raiseFiles(n.logger); err != nil {
 		return err
 	}
-	budget := n.cfg.memoryBudget()
-	boundHeap(budget, n.logger)
-	registry := newRegistry(n.snapshot)
-	if n.cfg.TLS.Cert != "" {
-		if n.cert, err = loadCertificate(&n.cfg.TLS, n.cfg.Clock, n.logger); err != nil {
-			return err
-		}
-		n.cert.start(n.cfg.certificateLooks)
-		registry.MustRegister(certificateMetrics(n.cert)...)
+	n.budget = n.cfg.memoryBudget()
+	boundHeap(n.budget, n.logger)
+	if n.cfg.Role == RoleEdge {
+		err = n.openEdge(ctx)
+	} else {
+		err = n.openEngine(ctx)
 	}
-	routes := map[string]http.Handler{"POST " + BackupPath: http.HandlerFunc(n.serveBackup)}
-	maps.Copy(routes, n.cfg.OpsRoutes)
-	if n.ops, err = startOps(n.cfg.Ops, routes, registry, n.logger); err != nil {
+	if err != nil {
+		return err
+	}
+	n.tiers.Store(n)
+	n.ops.set(ready)
+	n.logger.Info("node ready", "role", n.cfg.Role, "listen", n.Addr(), "ops", n.OpsAddr(), "data", n.cfg.Data, "dev", n.cfg.Dev)
+	return nil
+}
+
+// openEngine starts a process with a store: with clients of its own, or those of
+// edge processes, or both.
+func (n *Node) openEngine(ctx context.Context) error {
+	series := [][]series{authSeries(), chatSeries(), engineSeries()}
+	if n.cfg.holdsClients() {
+		series = append(series, edgeSeries(), tlsSeries())
+	}
+	if n.cfg.linked() {
+		series = append(series, hubSeries())
+	}
+	if err := n.startOps(series...); err != nil {
 		return err
 	}
 	if err := n.startAuth(ctx); err != nil {
@@ -100,13 +125,19 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.edge, err = edge.New(n.edgeConfig(service, verifier, budget)); err != nil {
+	if n.cfg.holdsClients() {
+		if n.edge, err = edge.New(n.edgeConfig(service, verifier, n.budget)); err != nil {
+			return err
+		}
+	}
+	clients, err := n.clients(hubChat{service}, router)
+	if err != nil {
 		return err
 	}
 	n.chat, err = chat.NewService(chat.Config{
 		Machine:      machine,
 		Store:        store,
-		Edge:         n.edge,
+		Edge:         clients,
 		Router:       router,
 		Restored:     func() uint64 { return n.store.Restored() }, // Start comes after the store
 		BodyBytesMax: int(n.cfg.Limits.Body),
@@ -126,19 +157,39 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.chat.Start(ctx); err != nil {
 		return err
 	}
-	if err := n.edge.Start(); err != nil {
+	if err := n.serveEdges(ctx); err != nil {
 		return err
 	}
-	n.tiers.Store(n)
-	n.ops.set(ready)
-	n.logger.Info("node ready", "listen", n.Addr(), "ops", n.OpsAddr(), "data", n.cfg.Data, "dev", n.cfg.Dev)
+	if n.edge != nil {
+		return n.edge.Start()
+	}
 	return nil
+}
+
+// startOps opens the operators' endpoint, and reads the certificate that it shows
+// figures of. What has a store can be backed up there.
+func (n *Node) startOps(list ...[]series) (err error) {
+	routes := map[string]http.Handler{}
+	if n.cfg.Role != RoleEdge {
+		routes["POST "+BackupPath] = http.HandlerFunc(n.serveBackup)
+		routes["GET "+EdgesPath] = http.HandlerFunc(n.serveEdgeList)
+	}
+	maps.Copy(routes, n.cfg.OpsRoutes)
+	registry := newRegistry(n.snapshot, slices.Concat(list...))
+	if n.cfg.TLS.Cert != "" && n.cfg.holdsClients() {
+		if n.cert, err = loadCertificate(&n.cfg.TLS, n.cfg.Clock, n.logger); err != nil {
+			return err
+		}
+		n.cert.start(n.cfg.certificateLooks)
+		registry.MustRegister(certificateMetrics(n.cert)...)
+	}
+	n.ops, err = startOps(n.cfg.Ops, routes, registry, n.logger)
+	return err
 }
 
 func (n *Node) now() int64 { return n.cfg.Clock().UnixMilli() }
 
 func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int64) edge.Config {
-	l := &n.cfg.Limits
 	echo := ""
 	if n.cfg.Dev {
 		echo = n.cfg.EchoPath
@@ -149,15 +200,12 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		secure = n.cert.config()
 	}
 	return edge.Config{
-		EchoPath: echo,
-		Listen:   n.cfg.Listen,
-		Loops:    n.cfg.Edge.Loops,
-		Node:     n.cfg.Node,
-		Limits: godwit.Limits{
-			Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
-			Page: l.Page, Presence: l.Presence, Window: l.Window,
-			RPC: l.RPC, Wait: l.Wait, Sessions: l.Sessions, FramesPerS: l.FramesPerS,
-		},
+		EchoPath:         echo,
+		Listen:           n.cfg.Listen,
+		ReusePort:        n.cfg.Edge.ReusePort,
+		Loops:            n.cfg.Edge.Loops,
+		Node:             n.cfg.Node,
+		Limits:           n.cfg.limits(),
 		PingEvery:        time.Duration(n.cfg.Edge.Ping),
 		OutboundBytesMax: int(n.cfg.Edge.Outbound),
 		ConnectionsMax:   n.cfg.Edge.Connections,
@@ -177,9 +225,25 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		PagePolicy:       n.pagePolicy(),
 		Chat:             service,
 		Verifier:         verifier,
-		Tickets:          n.tickets,
+		Tickets:          n.ticketIssuer(),
 		Clock:            n.now,
 		Logger:           n.logger.With("tier", "edge"),
+	}
+}
+
+func (n *Node) ticketIssuer() edge.Tickets {
+	if n.client != nil {
+		return n.client
+	}
+	return n.tickets
+}
+
+func (cfg *Config) limits() godwit.Limits {
+	l := &cfg.Limits
+	return godwit.Limits{
+		Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
+		Page: l.Page, Presence: l.Presence, Window: l.Window,
+		RPC: l.RPC, Wait: l.Wait, Sessions: l.Sessions, FramesPerS: l.FramesPerS,
 	}
 }
 
@@ -230,11 +294,28 @@ func Reachable(address string) string {
 	return net.JoinHostPort(host, port)
 }
 
-// Addr is the public address, with the real port.
-func (n *Node) Addr() string { return n.edge.Addr() }
+// Addr is the public address, with the real port: this process's or, with edges,
+// the one they share. "" in an engine process that serves others' clients only.
+func (n *Node) Addr() string {
+	switch {
+	case n.edge != nil:
+		return n.edge.Addr()
+	case n.edges != nil:
+		return n.edges.listen
+	}
+	return ""
+}
 
 // TLSAddr is the address of TLS, with the real port; empty: there is none.
-func (n *Node) TLSAddr() string { return n.edge.TLSAddr() }
+func (n *Node) TLSAddr() string {
+	switch {
+	case n.edge != nil:
+		return n.edge.TLSAddr()
+	case n.edges != nil:
+		return n.edges.tlsListen
+	}
+	return ""
+}
 
 // OpsAddr is the operators' address, with the real port.
 func (n *Node) OpsAddr() string { return n.ops.listener.Addr().String() }
@@ -244,9 +325,26 @@ func (n *Node) snapshot() *snapshot {
 	if n.tiers.Load() == nil {
 		return nil
 	}
-	return &snapshot{
-		edge: n.edge.Stats(), chat: n.chat.Stats(), engine: n.store.Stats(), keyring: n.keyring.Stats(), tickets: n.tickets.Waiting(), now: n.now(),
+	s := &snapshot{now: n.now()}
+	if n.edge != nil {
+		s.edge = n.edge.Stats()
 	}
+	if n.store != nil {
+		s.chat, s.engine = n.chat.Stats(), n.store.Stats()
+	}
+	if n.keyring != nil {
+		s.keyring = n.keyring.Stats()
+	}
+	if n.tickets != nil {
+		s.tickets = n.tickets.Waiting()
+	}
+	if n.hub != nil {
+		s.totals, s.links = n.hub.Totals(), n.hub.Edges()
+	}
+	if n.client != nil {
+		s.links = []link.Stats{n.client.Stats()}
+	}
+	return s
 }
 
 // Run serves until ctx ends, and then goes down without losing anything:
@@ -260,14 +358,31 @@ func (n *Node) Run(ctx context.Context) error {
 		failure = n.drain()
 	case err := <-n.fatal:
 		failure = storeFailure(err)
-	case <-n.edge.Done():
+	case <-n.edgeDone():
 		failure = ErrEdgeEnded
+	case <-n.clientDone():
+		failure = fmt.Errorf("the link to the engine process ended: %w", n.client.Err())
 	}
 	if failure != nil {
 		n.ops.set(failed)
 		n.logger.Error("node failed", "err", failure)
 	}
 	return errors.Join(failure, n.Close())
+}
+
+// edgeDone and clientDone are nil, and so never ready, where there is none.
+func (n *Node) edgeDone() <-chan struct{} {
+	if n.edge == nil {
+		return nil
+	}
+	return n.edge.Done()
+}
+
+func (n *Node) clientDone() <-chan struct{} {
+	if n.client == nil {
+		return nil
+	}
+	return n.client.Done()
 }
 
 func storeFailure(err error) error {
@@ -285,10 +400,11 @@ func (n *Node) drain() error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		n.edge.Drain(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
+		n.drainClients(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
 	}()
 	select {
 	case <-drained:
+		n.drained = true
 		select {
 		case err := <-n.fatal:
 			return storeFailure(err)
@@ -319,10 +435,22 @@ func (n *Node) close() error {
 	if n.keyring != nil {
 		n.keyring.Close() // first: no token may hold up the edge by waiting for keys
 	}
+	if n.hub != nil && !n.drained {
+		n.hub.Stop() // ends all sessions at once, and edge processes then have none to wait for
+	}
+	if n.edges != nil {
+		n.edges.stop()
+	}
 	if n.edge != nil {
 		errs = append(errs, n.edge.Stop(ctx))
 	}
 	n.cert.close()
+	if n.client != nil {
+		n.client.Close()
+	}
+	if n.hub != nil {
+		n.hub.Stop()
+	}
 	if n.chat != nil {
 		n.chat.Close()
 	}

@@ -55,6 +55,8 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (d Duration) milliseconds() int64 { return time.Duration(d).Milliseconds() }
+
 // String writes the duration without empty parts: 25s, 1m, 1m30s.
 func (d Duration) String() string {
 	text := time.Duration(d).String()

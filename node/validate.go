@@ -21,6 +21,7 @@ func (cfg *Config) Validate() error {
 	var bad complaints
 	cfg.checkAddresses(&bad)
 	cfg.checkAuth(&bad)
+	cfg.checkRole(&bad)
 	cfg.checkLog(&bad)
 	cfg.checkTLS(&bad)
 	cfg.checkEdge(&bad)

@@ -16,6 +16,8 @@ var errConfig = errors.New("the configuration is refused")
 // over the environment and the file.
 type serverFlags struct {
 	file, listen, ops, data string
+	role, link, upstream    string
+	edges                   int
 	dev                     bool
 }
 
@@ -30,6 +32,10 @@ func (f *serverFlags) registerAll(c *cobra.Command) {
 	f.register(c)
 	c.Flags().StringVarP(&f.file, "config", "c", "", "YAML configuration `FILE`")
 	c.Flags().BoolVar(&f.dev, "dev", false, "believe tokens of DIR/dev-signing-key; loopback addresses only")
+	c.Flags().StringVar(&f.role, "role", node.RoleAll, "`ROLE` of this process: all, engine or edge")
+	c.Flags().StringVar(&f.link, "link", "", "`ADDR`ess where an engine takes edges: unix:PATH or HOST:PORT")
+	c.Flags().StringVar(&f.upstream, "upstream", "", "`ADDR`ess of an edge's engine: unix:PATH or HOST:PORT")
+	c.Flags().IntVar(&f.edges, "edges", 0, "start `N` edge processes on one port and be their engine")
 }
 
 // overlay sets what was given on the command line.
@@ -39,6 +45,11 @@ func (f *serverFlags) overlay(c *cobra.Command, cfg *node.Config) {
 		"ops":    func() { cfg.Ops = f.ops },
 		"data":   func() { cfg.Data = f.data },
 		"dev":    func() { cfg.Dev = f.dev },
+
+		"role":     func() { cfg.Role = f.role },
+		"link":     func() { cfg.Link.Listen = f.link },
+		"upstream": func() { cfg.Link.Upstream = f.upstream },
+		"edges":    func() { cfg.Edges = f.edges },
 	} {
 		if c.Flags().Changed(name) {
 			set()

@@ -32,13 +32,15 @@ Settings come from the defaults, the YAML file, the environment (GODWIT_LISTEN,
 GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 		Example: `  godwit serve --dev --data ./data             # development: tokens by godwit token mint
   godwit serve -c godwit.yaml                  # production: your users' keys in auth.keys_file
-  godwit serve --dev --listen 127.0.0.1:0      # a free port, which is printed`,
+  godwit serve --dev --listen 127.0.0.1:0      # a free port, which is printed
+  godwit serve -c godwit.yaml --edges 3        # clients in three processes on one port`,
 		Args: cobra.NoArgs,
 		RunE: work(func(c *cobra.Command, _ []string) error {
 			cfg, err := a.loadValid(c, &flags)
 			if err != nil {
 				return err
 			}
+			cfg.EdgeCommand = a.edgeCommand(flags.file)
 			return a.serve(c.Context(), cfg)
 		}),
 	}
@@ -68,25 +70,36 @@ func unlessAsked(ctx context.Context, err error) error {
 	return err
 }
 
-// announce prints where the node listens. That nobody reads it is no reason
-// not to serve.
+// announce prints where the node listens, and its edge processes. That nobody
+// reads it is no reason not to serve.
 func (a *app) announce(n *node.Node) {
-	public, ops := node.Reachable(n.Addr()), node.Reachable(n.OpsAddr())
+	ops, edges := "http://"+node.Reachable(n.OpsAddr()), n.Edges()
+	public := ""
+	if address := n.Addr(); address != "" {
+		public = socketURL(node.Reachable(address))
+	}
 	secure := n.TLSAddr()
 	if secure != "" {
 		secure = "wss://" + node.Reachable(secure) + "/v1/ws"
 	}
 	if a.json {
-		addresses := map[string]string{"listen": socketURL(public), "ops": "http://" + ops}
-		if secure != "" {
-			addresses["tls"] = secure
-		}
-		_ = a.printJSON(addresses)
+		_ = a.printJSON(struct {
+			Listen string          `json:"listen,omitempty"`
+			Ops    string          `json:"ops"`
+			TLS    string          `json:"tls,omitempty"`
+			Edges  []node.EdgeInfo `json:"edges,omitempty"`
+		}{public, ops, secure, edges})
 		return
 	}
-	_, _ = fmt.Fprintf(a.stdout, "listening on %s\nops on http://%s\n", socketURL(public), ops)
+	if public != "" {
+		_, _ = fmt.Fprintf(a.stdout, "listening on %s\n", public)
+	}
+	_, _ = fmt.Fprintf(a.stdout, "ops on %s\n", ops)
 	if secure != "" {
 		_, _ = fmt.Fprintf(a.stdout, "tls on %s\n", secure)
+	}
+	for _, e := range edges {
+		_, _ = fmt.Fprintf(a.stdout, "edge %s, process %d, ops on http://%s\n", e.Node, e.PID, e.Ops)
 	}
 }
 

@@ -42,8 +42,24 @@ const (
 
 // messageSizes are the bytes of a message and of its frames; 0: one frame.
 var messageSizes = [][2]int{
-	{16, 0}, {64, 0}, {256, 0}, {1024, 0}, {4096, 0}, {8192, 0}, {16384, 0}, {32768, 0}, {65536, 0}, {131072, 0},
-	{8192, 256}, {16384, 256}, {32768, 256}, {65536, 256}, {131072, 256}, {131072, 1024}, {131072, 4096}, {131072, 32768},
+	{16, 0},
+	{64, 0},
+	{256, 0},
+	{1024, 0},
+	{4096, 0},
+	{8192, 0},
+	{16384, 0},
+	{32768, 0},
+	{65536, 0},
+	{131072, 0},
+	{8192, 256},
+	{16384, 256},
+	{32768, 256},
+	{65536, 256},
+	{131072, 256},
+	{131072, 1024},
+	{131072, 4096},
+	{131072, 32768},
 }
 
 func sizes(id string, c content, offer, agreed string) (list []testCase) {
@@ -137,7 +153,10 @@ var contents = sync.OnceValue(func() []content {
 		document.WriteString(base64.StdEncoding.EncodeToString(block[:600]))
 	}
 	return []content{
-		{string(asJSON), opText, true}, {string(bitmap), opBinary, false}, {prose.String(), opBinary, true},
-		{page.String(), opText, true}, {document.String(), opBinary, false},
+		{string(asJSON), opText, true},
+		{string(bitmap), opBinary, false},
+		{prose.String(), opBinary, true},
+		{page.String(), opText, true},
+		{document.String(), opBinary, false},
 	}
 })

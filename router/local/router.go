@@ -126,6 +126,31 @@ func (r *Router) Unregister(user godwit.UserID, device string, s godwit.SessionI
 	}
 }
 
+// UnregisterEdge removes every session of one edge process, by the index in the
+// upper bits of its sessions. It looks at all users.
+func (r *Router) UnregisterEdge(index int) {
+	now := r.clock()
+	for i := range r.shards {
+		r.shards[i].unregisterEdge(index, now)
+	}
+}
+
+func (sh *shard) unregisterEdge(index int, now int64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for user, places := range sh.users {
+		left := slices.DeleteFunc(places, func(p place) bool { return int(p.session>>godwit.SessionEdgeShift) == index })
+		switch {
+		case len(left) == len(places):
+		case len(left) > 0:
+			sh.users[user] = left
+		default:
+			delete(sh.users, user)
+			sh.seen.add(user, now)
+		}
+	}
+}
+
 // Sessions appends the user's live sessions to dst.
 func (r *Router) Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.SessionID {
 	sh := r.shard(user)

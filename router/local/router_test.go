@@ -172,3 +172,38 @@ func TestSessionsDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestUnregisterEdgeRemovesAllOfItsSessionsAndNoOthers(t *testing.T) {
+	now := int64(1000)
+	r := newRouter(t, Config{Clock: func() int64 { return now }})
+	at := func(edge, session int) godwit.SessionID {
+		return godwit.SessionID(edge)<<godwit.SessionEdgeShift | godwit.SessionID(session)
+	}
+	for i := range 500 { // users over all shards
+		user := godwit.UserID(fmt.Sprint("u", i))
+		r.Register(user, "phone", at(3, i))
+		if i%2 == 0 {
+			r.Register(user, "web", at(i%3, i))
+			r.Register(user, "tv", at(3, 1000+i))
+		}
+	}
+	now = 2000
+	r.UnregisterEdge(3)
+	for i := range 500 {
+		user := godwit.UserID(fmt.Sprint("u", i))
+		online, seen := r.Presence(user)
+		if i%2 == 0 {
+			if got := sessions(r, user); !online || !slices.Equal(got, []godwit.SessionID{at(i%3, i)}) {
+				t.Fatalf("%s: online %v, sessions %v", user, online, got)
+			}
+		} else if online || seen != 2000 {
+			t.Fatalf("%s: online %v, last seen %d, want offline since the edge's end", user, online, seen)
+		}
+	}
+	r.Unregister("u1", "phone", at(3, 1)) // late: nothing is left of it
+	r.Register("u1", "phone", at(4, 1))
+	r.UnregisterEdge(3)
+	if online, _ := r.Presence("u1"); !online {
+		t.Error("a session of another edge went with edge 3")
+	}
+}

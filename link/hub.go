@@ -1,0 +1,255 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/godwit-im/godwit"
+)
+
+// HubConfig is what the engine process's end needs.
+type HubConfig struct {
+	// Local holds this process's own clients, those with index 0. Nil: there are none.
+	Local Edge
+	// Chat and Router are required. Tickets may be nil: they are refused then.
+	Chat    Chat
+	Router  Router
+	Tickets Tickets
+	// Node names this process; Settings are told to every edge process.
+	Node     string
+	Settings Settings
+	// Secret, if any, must come with every stream and call.
+	Secret []byte
+	// Clock gives ms since the Unix epoch. Default time.Now.
+	Clock func() int64
+	// Logger defaults to discarding.
+	Logger *slog.Logger
+}
+
+func (c *HubConfig) validate() error {
+	if c.Chat == nil || c.Router == nil {
+		return errors.New("link: a hub needs Chat and Router")
+	}
+	if c.Clock == nil {
+		c.Clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Hub is the engine process's end: the edge that the chat tier sees. It hands on
+// what is for its own edge and sends the rest to the edge processes attached to it.
+// Methods may be called from any goroutine.
+type Hub struct {
+	cfg    HubConfig
+	pool   batches
+	server *grpc.Server
+	edges  [godwit.SessionEdgeMax + 1]atomic.Pointer[attached] // by index; nil: gone
+	loose  sync.Pool                                           // *scratch
+
+	serving sync.WaitGroup // Serve's goroutines
+	running sync.WaitGroup // goroutines of streams
+
+	mu       sync.Mutex
+	last     int                              // index given last
+	freed    [godwit.SessionEdgeMax + 1]int64 // ms when an index was given back; 0: never used
+	changed  chan struct{}                    // closed and replaced when edges come, are ready, go, or lose their last session
+	draining bool
+	closed   bool
+
+	attaches, refused, lost atomic.Uint64
+}
+
+// NewHub checks the configuration; nothing runs before Serve.
+func NewHub(cfg HubConfig) (*Hub, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	h := &Hub{cfg: cfg, server: newServer(), changed: make(chan struct{})}
+	h.loose.New = func() any { return new(scratch) }
+	h.server.RegisterService(&serviceDesc, h)
+	return h, nil
+}
+
+// scratch is memory for one item on its way into a queue.
+type scratch struct {
+	item  []byte
+	frame []byte
+}
+
+// Serve accepts edge processes on a listener, which it closes in the end. It
+// returns at once.
+func (h *Hub) Serve(listener net.Listener) {
+	h.serving.Go(func() {
+		if err := h.server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			h.cfg.Logger.Error("link listener ended", "err", err)
+		}
+	})
+}
+
+// Stop cuts all edge processes off and returns when every goroutine has ended.
+func (h *Hub) Stop() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.server.Stop()
+	h.serving.Wait()
+	h.running.Wait()
+}
+
+// reuseAfterMS is how long an index rests: nothing that was asked for a session
+// of its last edge process may still be under way when the next one has it.
+const reuseAfterMS = 60_000
+
+const inUse = -1 // in Hub.freed
+
+var errNoIndex = status.Error(codes.ResourceExhausted, "link: every index of an edge process is in use, or was within the last minute")
+
+// admit gives an edge process an index and an epoch.
+func (h *Hub) admit(about About) (*attached, error) {
+	var epoch [8]byte
+	if _, err := rand.Read(epoch[:]); err != nil {
+		panic("BUG: no randomness: " + err.Error()) // crypto/rand never fails on Linux
+	}
+	now := h.cfg.Clock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closed || h.draining:
+		return nil, status.Error(codes.Unavailable, "link: the engine process is going down")
+	case about.Dev && !h.cfg.Settings.Dev:
+		return nil, status.Error(codes.FailedPrecondition, "link: the edge process believes development tokens and the engine process is no development server; unset dev")
+	}
+	for range godwit.SessionEdgeMax {
+		h.last = h.last%godwit.SessionEdgeMax + 1
+		if freed := h.freed[h.last]; freed == 0 || freed != inUse && now-freed >= reuseAfterMS {
+			a := &attached{hub: h, index: h.last, epoch: binary.BigEndian.Uint64(epoch[:]), about: about, since: now, cut: make(chan struct{})}
+			a.queue = newQueue(&h.pool, &a.traffic.putItems)
+			h.freed[h.last] = inUse
+			h.edges[h.last].Store(a)
+			h.attaches.Add(1)
+			h.signalLocked()
+			return a, nil
+		}
+	}
+	return nil, errNoIndex
+}
+
+// forget takes an edge process's index and then all its routes away. It runs once
+// nothing more of its stream is handed to the chat tier.
+func (h *Hub) forget(a *attached) {
+	h.edges[a.index].Store(nil)
+	h.cfg.Router.UnregisterEdge(a.index)
+	h.mu.Lock()
+	h.freed[a.index] = max(1, h.cfg.Clock())
+	h.mu.Unlock()
+	h.lost.Add(1)
+	h.signal()
+}
+
+func (h *Hub) signal() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.signalLocked()
+}
+
+func (h *Hub) signalLocked() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// await returns when ok says so of the edge processes attached, or ctx ends.
+func (h *Hub) await(ctx context.Context, ok func([]*attached) bool) error {
+	for {
+		h.mu.Lock()
+		changed := h.changed
+		h.mu.Unlock()
+		if ok(h.all()) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (h *Hub) all() (all []*attached) {
+	for i := range h.edges {
+		if a := h.edges[i].Load(); a != nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// AwaitReady returns once an edge process of each name is attached and accepts
+// clients, or with ctx's error.
+func (h *Hub) AwaitReady(ctx context.Context, nodes ...string) error {
+	return h.await(ctx, func(all []*attached) bool {
+		ready := map[string]bool{}
+		for _, a := range all {
+			if a.ready.Load() {
+				ready[a.about.Node] = true
+			}
+		}
+		for _, node := range nodes {
+			if !ready[node] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Drain refuses edge processes, has those that are attached ask their clients to
+// move, and returns when all sessions have ended, or ctx has.
+func (h *Hub) Drain(ctx context.Context, after, spread time.Duration) {
+	h.mu.Lock()
+	h.draining = true
+	h.mu.Unlock()
+	item := begin(nil, itemDrain)
+	item = binary.AppendUvarint(item, uint64(after.Milliseconds()))
+	item = binary.AppendUvarint(item, uint64(spread.Milliseconds()))
+	end(item, 0)
+	for _, a := range h.all() {
+		a.owe(item)
+	}
+	_ = h.await(ctx, func(all []*attached) bool {
+		for _, a := range all {
+			if a.sessions.Load() > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (h *Hub) authorized(ctx context.Context) error {
+	if len(h.cfg.Secret) == 0 {
+		return nil
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	given := md.Get(secretKey)
+	if len(given) != 1 || subtle.ConstantTimeCompare([]byte(given[0]), h.cfg.Secret) != 1 {
+		h.refused.Add(1)
+		return status.Error(codes.Unauthenticated, "link: the secret is missing or wrong; both sides need the same link.secret_file")
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/godwit-im/godwit/link"
+)
+
+// The roles of a process.
+const (
+	RoleAll    = "all"
+	RoleEngine = "engine"
+	RoleEdge   = "edge"
+)
+
+// edgesMax bounds the edge processes that one process starts.
+const edgesMax = 64
+
+// holdsClients reports whether clients connect to this very process.
+func (cfg *Config) holdsClients() bool { return cfg.Role != RoleEngine && cfg.Edges == 0 }
+
+// linked reports whether edge processes come to this one.
+func (cfg *Config) linked() bool {
+	return cfg.Role != RoleEdge && (cfg.Edges > 0 || cfg.Link.Listen != "")
+}
+
+func (cfg *Config) checkRole(bad *complaints) {
+	l := &cfg.Link
+	bad.unless(cfg.Role == RoleAll || cfg.Role == RoleEngine || cfg.Role == RoleEdge, "role", "is %q; it must be all, engine or edge", cfg.Role)
+	bad.unless(cfg.Edges >= 0 && cfg.Edges <= edgesMax, "edges", "is %d; it must be 0 to %d", cfg.Edges, edgesMax)
+	if cfg.Role == RoleEdge {
+		bad.unless(cfg.Edges == 0, "edges", "is %d in an edge process; only an engine process starts some", cfg.Edges)
+		bad.unless(l.Upstream != "", "link.upstream", "is empty; an edge process needs its engine process's link.listen")
+		cfg.checkLink(bad, "link.upstream", l.Upstream)
+		return
+	}
+	bad.unless(l.Upstream == "", "link.upstream", "is given, but the role is %s; only an edge process has one", cfg.Role)
+	bad.unless(cfg.Role != RoleEngine || l.Listen != "" || cfg.Edges > 0, "link.listen", "is empty; an engine process holds no clients itself, so edge processes must reach it")
+	cfg.checkLink(bad, "link.listen", l.Listen)
+}
+
+// checkLink refuses an address that others could use without the secret.
+func (cfg *Config) checkLink(bad *complaints, field, address string) {
+	if address == "" {
+		return
+	}
+	err := link.CheckAddress(address)
+	bad.unless(err == nil, field, "is %q: %v", address, err)
+	if _, isSocket := link.SocketPath(address); err == nil && !isSocket {
+		bad.unless(cfg.Link.SecretFile != "" || Loopback(address), field, "is %q, which other machines can reach: give both sides a link.secret_file, or use a socket file or a loopback address", address)
+	}
+}
+
+const (
+	secretBytesMin = 16
+	secretBytesMax = 4096
+)
+
+// secret reads the file that both sides of a link share; a line's end is not part
+// of it.
+func (cfg *Config) secret() ([]byte, error) {
+	if cfg.Link.SecretFile == "" {
+		return nil, nil
+	}
+	f, err := os.Open(cfg.Link.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("link.secret_file: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, secretBytesMax+1))
+	if err != nil {
+		return nil, fmt.Errorf("link.secret_file: %w", err)
+	}
+	b = bytes.TrimRight(b, "\r\n")
+	if len(b) < secretBytesMin || len(b) > secretBytesMax || bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return nil, fmt.Errorf("link.secret_file: %s must hold %d to %d printable ASCII characters on one line", cfg.Link.SecretFile, secretBytesMin, secretBytesMax)
+	}
+	return b, nil
+}
+
+// settings are what all edge processes of this engine process agree on.
+func (cfg *Config) settings() link.Settings {
+	return link.Settings{Limits: cfg.limits(), PingMS: cfg.Edge.Ping.milliseconds(), OutboundBytes: int(cfg.Edge.Outbound), Dev: cfg.Dev}
+}
+
+// socketAddress is where the engine process of supervised edge processes listens:
+// in the data directory, or, where that path is too long for a socket, in a
+// directory of its own, which remove removes.
+func socketAddress(data string) (address string, remove func(), err error) {
+	address = "unix:" + data + string(os.PathSeparator) + "link.sock"
+	if link.CheckAddress(address) == nil {
+		return address, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "godwit-")
+	if err != nil {
+		return "", nil, fmt.Errorf("a directory for the link's socket: %w", err)
+	}
+	return "unix:" + dir + string(os.PathSeparator) + "link.sock", func() { _ = os.RemoveAll(dir) }, nil
+}
