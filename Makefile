@@ -30,7 +30,7 @@ FUZZ := \
 	./engine/rows:FuzzParse ./engine/rows:FuzzParseGuard ./engine/segment:FuzzSegmentBlock \
 	./engine/segment:FuzzSegmentFooter ./engine/segment:FuzzSegmentMeta ./engine/segment:FuzzSegmentSections \
 	./harness/load:FuzzAgent ./harness/load:FuzzGreeting ./harness/load:FuzzHandshake ./harness/load:FuzzPayload \
-	./harness/load:FuzzPlan ./harness/load:FuzzSocketMessage ./harness/record:FuzzDistribution \
+	./harness/load:FuzzPlan ./harness/load:FuzzPollAnswer ./harness/load:FuzzSocketMessage ./harness/record:FuzzDistribution \
 	./harness/record:FuzzMetrics ./harness/result:FuzzResult ./harness/scenario:FuzzScenario \
 	./auth:FuzzJWKS ./auth:FuzzKeysFile ./auth:FuzzTicket ./auth:FuzzVerify
 

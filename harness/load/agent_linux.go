@@ -146,12 +146,16 @@ func (a *agentCalls) Prepare(p *Plan, _ *None) error {
 		return err
 	}
 	l.slow.sessions = p.Slow
+	if p.Scenario.Transport == scenario.TransportLongPoll {
+		l.wait = int(time.Duration(p.Scenario.Wait) / time.Second)
+	}
 	a.plan, a.loop = *p, l
 	a.running.Store(l)
 	return nil
 }
 
-// Ramp connects some of the sessions.
+// Ramp connects some of the sessions. What that leaves behind is given back, so
+// that the process has the size of its sessions.
 func (a *agentCalls) Ramp(s *Step, _ *None) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
@@ -159,16 +163,16 @@ func (a *agentCalls) Ramp(s *Step, _ *None) error {
 	if s.From < 0 || s.To < s.From || s.To > a.plan.Sessions {
 		return fmt.Errorf("the agent has %d sessions, not %d to %d", a.plan.Sessions, s.From, s.To)
 	}
-	return a.loop.ramp(s.From, s.To, a.plan.Connect)
+	err := a.loop.ramp(s.From, s.To, a.plan.Connect)
+	debug.FreeOSMemory()
+	return err
 }
 
-// Rest keeps the sessions alive for a while. Before, what connecting them left
-// behind is given back, so that the process has the size of its sessions.
+// Rest keeps the sessions alive for a while.
 func (a *agentCalls) Rest(d time.Duration, _ *None) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	debug.FreeOSMemory()
 	return a.loop.pump(a.loop.now()+min(d, restMax), nil)
 }
 

@@ -61,6 +61,11 @@ func (l *loop) connected(i uint32) {
 		l.drop(i, fmt.Errorf("connect: %w", err))
 		return
 	}
+	if l.wait > 0 {
+		l.interest(i)
+		l.pollOn(i)
+		return
+	}
 	s.state = stateUpgrading
 	s.out = appendHandshake(s.out, l.target.host, l.target.path, l.encoding.Subprotocol())
 	l.interest(i)
@@ -75,13 +80,7 @@ func (l *loop) hello(i uint32) {
 	s := &l.sessions[i]
 	s.state = stateOpening
 	f := godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect}
-	if f.Connect.Device = []byte(deviceName); l.minter == nil {
-		f.Connect.Token = []byte(l.tokens[i])
-	} else {
-		l.name[0] = l.appendName(l.name[0][:0], i)
-		l.token = l.minter.AppendToken(l.token[:0], l.name[0])
-		f.Connect.Token = l.token
-	}
+	f.Connect.Token, f.Connect.Device = l.tokenOf(i), []byte(deviceName)
 	if s.known {
 		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(s.epoch), Seq: l.check.users[i].next - 1}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,7 @@ const (
 	faultNoAnswer   fault = "an answer that never came, and all well after a reconnect"
 	faultNode       fault = "a session told to be on an edge process that doesn't hold it"
 	faultOneNode    fault = "an edge process that gets all sessions, and one that gets none"
+	faultDeafPoll   fault = "a held poll that is never answered"
 	faultStray      fault = "a message in the log of somebody it was not sent to"
 )
 
@@ -52,11 +54,13 @@ type fakeServer struct {
 	at    int // which of their messages goes wrong
 
 	listener net.Listener
+	web      *http.Server
 	served   sync.WaitGroup
 
 	mu      sync.Mutex
 	logs    map[string]*fakeLog
 	conns   map[*gws.Conn]string
+	ended   chan struct{}
 	nodes   map[*gws.Conn]int      // on which of fakeNodes a session is
 	opened  int                    // connects
 	sends   int                    // of those whose messages may go wrong
@@ -76,7 +80,7 @@ type fakeLog struct {
 }
 
 func startFakeServer(f fault) (*fakeServer, error) {
-	s := &fakeServer{fault: f, at: faultAt, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}, nodes: map[*gws.Conn]int{}}
+	s := &fakeServer{fault: f, at: faultAt, logs: map[string]*fakeLog{}, conns: map[*gws.Conn]string{}, nodes: map[*gws.Conn]int{}, ended: make(chan struct{})}
 	var err error
 	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("fake server: %w", err)
@@ -84,18 +88,47 @@ func startFakeServer(f fault) (*fakeServer, error) {
 	upgrader := gws.NewUpgrader(&fakeHandler{server: s}, &gws.ServerOption{
 		SubProtocols: []string{godwit.EncodingProto.Subprotocol()}, ReadMaxPayloadSize: 1 << 20,
 	})
-	web := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.web = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/edges" {
 			_ = json.NewEncoder(w).Encode(s.edgeProcesses())
+		} else if r.URL.Path == pollPath {
+			s.poll(w, r)
 		} else if conn, err := upgrader.Upgrade(w, r); err == nil {
 			s.served.Go(conn.ReadLoop)
 		}
 	})}
-	s.served.Go(func() { _ = web.Serve(s.listener) })
+	s.served.Go(func() { _ = s.web.Serve(s.listener) })
 	return s, nil
 }
 
 func (s *fakeServer) url() string { return "ws://" + s.listener.Addr().String() + "/v1/ws" }
+
+// poll answers a long-poll at once without a cursor, and with one when its time
+// is over.
+func (s *fakeServer) poll(w http.ResponseWriter, r *http.Request) {
+	var body []byte
+	query := r.URL.Query()
+	if query.Get("c") == "" {
+		reply := godwit.ServerFrame{Kind: godwit.KindConnect, Connect: godwit.ConnectReply{Epoch: "fake", Node: fakeNodes[0]}}
+		body = reply.AppendFrameTo(nil, godwit.EncodingProto)
+	} else {
+		seconds, _ := strconv.Atoi(query.Get("wait"))
+		wait := time.Duration(seconds) * time.Second
+		s.mu.Lock()
+		if s.opened++; s.fault == faultDeafPoll && s.opened == faultNodeAt {
+			wait = time.Hour
+		}
+		s.mu.Unlock()
+		select {
+		case <-time.After(wait):
+		case <-s.ended:
+		}
+	}
+	end := godwit.ServerFrame{Kind: godwit.KindPoll, Poll: godwit.Poll{Cursor: "fake.0"}}
+	body = end.AppendFrameTo(body, godwit.EncodingProto)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
 
 // fakeNodes are the edge processes it pretends to have.
 var fakeNodes = [2]string{"fake-1", "fake-2"}
@@ -141,6 +174,8 @@ func (s *fakeServer) stall(d time.Duration) {
 
 func (s *fakeServer) close() {
 	_ = s.listener.Close()
+	close(s.ended)
+	_ = s.web.Close()
 	s.mu.Lock()
 	for conn := range s.conns {
 		_ = conn.NetConn().Close()

@@ -61,3 +61,22 @@ func FuzzPayload(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPollAnswer: an answer that is whole or refused stays so however much follows
+// it, and its body lies within it.
+func FuzzPollAnswer(f *testing.F) {
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"), []byte("HTTP/1.1 "))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na"), []byte("b"))
+	f.Add([]byte("HTTP/1.1 503 x\r\n\r\n"), []byte{})
+	f.Add(make([]byte, handshakeBytesMax+1), []byte{})
+	f.Fuzz(func(t *testing.T, b, more []byte) {
+		body, n, err := parsePoll(b)
+		if n > len(b) || len(body) > n || err != nil && n != 0 {
+			t.Fatalf("%d of %d bytes, body %d, %v", n, len(b), len(body), err)
+		}
+		body2, n2, err2 := parsePoll(append(bytes.Clone(b), more...))
+		if n > 0 && (n2 != n || err2 != nil || !bytes.Equal(body, body2)) {
+			t.Fatalf("alone %d, with more %d, %v", n, n2, err2)
+		}
+	})
+}

@@ -25,6 +25,7 @@ type loopConfig struct {
 	prefix   string // of their names; their numbers follow
 	tokens   []string
 	secret   []byte // for tokens, when there are none
+	wait     int    // seconds that polls may be held; 0: the sessions are WebSockets
 	corpus   *Corpus
 	shard    *record.Shard
 	start    int64 // clock() at the start of the run
@@ -85,6 +86,7 @@ type loop struct {
 	token  []byte
 	name   [2][]byte
 	epoch  string   // of the last connect reply: all sessions share the string
+	polls  int      // sessions whose poll was answered in the verify stage
 	nodes  []string // edge processes by the position in session.node
 	edges  result.Edges
 
@@ -308,6 +310,9 @@ func (l *loop) readable(i uint32) {
 // session may be closed when it returns.
 func (l *loop) consume(i uint32, b []byte) (used int) {
 	s := &l.sessions[i]
+	if l.wait > 0 {
+		return l.consumePoll(i, b)
+	}
 	if s.state == stateUpgrading {
 		n, err := parseHandshake(b)
 		if err != nil {

@@ -109,32 +109,7 @@ func trials() []trial {
 	planted(faultGap, func(v *result.Verify) uint64 { return v.Gaps })
 	planted(faultForgery, func(v *result.Verify) uint64 { return v.Foreign })
 	planted(faultRefusal, func(v *result.Verify) uint64 { return v.Foreign })
-	edges := []string{"edges: 2", "targets: {crossed: 0.3}"}
-	idle := []string{"kind: idle", "sessions: 800", "rate_per_s: 120"}
-	all = append(all,
-		trial{name: "two edge processes, nothing wrong", change: edges, judge: func(run *result.Run) (string, bool) {
-			return fmt.Sprintf("%.0f %% of %d deliveries crossed", 100*run.Edges.CrossedShare(), run.Edges.Crossed+run.Edges.Within), run.Verify.OK() && len(run.Targets) == 1 && len(run.Missed()) == 0
-		}},
-		trial{name: string(faultNode), fault: faultNode, change: edges, judge: func(run *result.Run) (string, bool) {
-			return strings.Join(run.Verify.Problems, "; "), len(run.Verify.Problems) == 2
-		}},
-		trial{name: string(faultOneNode), fault: faultOneNode, change: edges, judge: func(run *result.Run) (string, bool) {
-			if missed := run.Missed(); run.Verify.OK() && len(missed) == 1 {
-				return "missed: " + missed[0].Text + ": " + missed[0].Measured, true
-			}
-			return "", false
-		}},
-		trial{name: "idle sessions that get a few messages, nothing wrong", change: idle, judge: func(run *result.Run) (string, bool) {
-			v := &run.Verify
-			return fmt.Sprintf("%d delivered, %d read back, no complaint", v.Delivered, v.ReadBack), v.OK() && v.ReadBack == v.Delivered && v.Delivered == 2*v.Acked && v.Acked > faultAt
-		}},
-		trial{name: "among idle sessions " + string(faultLoss), fault: faultLoss, change: idle, judge: func(run *result.Run) (string, bool) {
-			return strings.Join(run.Verify.Problems, "; "), run.Verify.Lost > 0
-		}},
-		trial{name: "among idle sessions " + string(faultStray), fault: faultStray, change: idle, judge: func(run *result.Run) (string, bool) {
-			return strings.Join(run.Verify.Problems, "; "), run.Verify.Lost+run.Verify.Gaps > 0
-		}},
-	)
+	all = append(all, edgeTrials()...)
 	resumed := []string{"kind: resume"}
 	bySDK := []string{"kind: resume", "sdk_sessions: 8"}
 	all = append(all,

@@ -56,6 +56,7 @@ type session struct {
 	stalled   bool // it was a slow consumer and has not been cut off
 	held      bool // it was found held back at the window
 	answered  bool // it answered in the verify stage
+	cursored  bool // of long-polls: the cursor of this answer has come
 	retry     time.Duration
 	due       time.Duration // when the present connect was due
 	in, out   []byte
@@ -63,7 +64,7 @@ type session struct {
 	flight    []operation // sent, not answered; at most limits.inflight
 	nextID    uint64
 	asked     uint64 // requests of a slow consumer whose answers nobody waits for
-	epoch     string // shared, see loop.epoch
+	epoch     string // shared, see loop.epoch; of long-polls the cursor
 }
 
 // take removes the operation that a reply names. Replies come mostly in order.

@@ -13,6 +13,9 @@ const scansMax = 32
 // all, the answer is the whole history, which is compared with what was
 // delivered; else it is the head of a log that must have nothing new.
 func (l *loop) verify(all bool, until time.Duration) error {
+	if l.wait > 0 {
+		return l.verifyPolls(until)
+	}
 	l.scan.next, l.scan.all = 0, all
 	for range scansMax {
 		l.scanNext()

@@ -91,6 +91,8 @@ func (l *loop) handle(i uint32, f *godwit.ServerFrame) {
 		l.request(i, &godwit.ClientFrame{Kind: godwit.KindPing})
 	case godwit.KindConnect:
 		l.opened(i, &f.Connect)
+	case godwit.KindPoll:
+		l.polled(i, f.Poll.Cursor)
 	case godwit.KindResumed:
 		l.resumed(i)
 	case godwit.KindEvent:

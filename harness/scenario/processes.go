@@ -22,6 +22,8 @@ func (s *Scenario) validateProcesses(refuse func(bad bool, format string, args .
 		refuse(edges < 0 || edges > edgesMax, "there are %d edges; there must be 0 to %d.", edges, edgesMax)
 	}
 	refuse(s.Ping != 0 && (s.Ping < Duration(time.Second) || s.Ping > Duration(40*time.Second)), "ping is %s; it must be 1s to 40s.", s.Ping)
+	refuse(s.Wait < Duration(time.Second) || s.Wait > Duration(time.Minute) || s.Wait%Duration(time.Second) != 0, "wait is %s; it must be 1s to 1m, whole seconds.", s.Wait)
+	refuse(s.Transport == TransportLongPoll && s.Encoding != EncodingProto, "encoding is %s; long-polls are asked for in proto.", s.Encoding)
 	refuse(s.Steps < 0 || s.Steps > stepsMax || s.Steps > s.Sessions, "steps is %d; it must be 0 to %d, and each needs a session.", s.Steps, stepsMax)
 	refuse(s.Hold < 0 || s.Hold > Duration(time.Minute), "hold is %s; it must be 0s to 1m.", s.Hold)
 	refuse(s.Hold != 0 && s.Steps < 2, "hold is %s; it is the rest after a step of the ramp, and there are no steps.", s.Hold)

@@ -84,6 +84,7 @@ type Scenario struct {
 	PerProcess int      `yaml:"per_process"`
 	Ping       Duration `yaml:"ping"`      // mean time between the server's pings; 0s: its default
 	Transport  string   `yaml:"transport"` // of the sessions
+	Wait       Duration `yaml:"wait"`      // how long the server may hold a long-poll, whole seconds
 	Tokens     string   `yaml:"tokens"`
 	// Steps of the ramp; after each the server rests and the cost of a session is
 	// taken: memory, and CPU over Hold.
@@ -136,7 +137,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func defaults() Scenario {
 	return Scenario{
 		Loop: LoopOpen, Arrivals: ArrivalsPoisson, Encoding: EncodingProto, Seed: 1,
-		ConnectRate: 1000, Agents: 1, Transport: TransportWebSocket, Tokens: TokensEdDSA, Cut: CutMiddle,
+		ConnectRate: 1000, Agents: 1, Transport: TransportWebSocket, Tokens: TokensEdDSA, Cut: CutMiddle, Wait: Duration(25 * time.Second),
 		Stages: Stages{
 			WarmUp: Duration(5 * time.Second), Measure: Duration(time.Minute),
 			CoolDown: Duration(2 * time.Second), Verify: Duration(30 * time.Second),

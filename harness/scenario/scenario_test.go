@@ -8,7 +8,7 @@ import (
 )
 
 func TestEveryScenarioOfTheProgramIsValid(t *testing.T) {
-	want := []string{"connect-storm", "dm-chat", "history-scan", "idle-connections", "idle-sweep", "million", "resume-storm", "server-50k", "slow-consumers"}
+	want := []string{"connect-storm", "dm-chat", "held-polls", "history-scan", "idle-connections", "idle-sweep", "million", "resume-storm", "server-50k", "slow-consumers"}
 	if got := strings.Join(Names(), " "); got != strings.Join(want, " ") {
 		t.Errorf("the scenarios are %s, want %s", got, want)
 	}
@@ -38,21 +38,53 @@ func TestQuickAndChangesWinInThisOrder(t *testing.T) {
 	}
 }
 
+// good is a scenario, to which something bad is added.
+const good = "name: x\nkind: chat\nsessions: 10\nrate_per_s: 5\n"
+
+func wantRefusal(t *testing.T, data, want string) {
+	t.Helper()
+	_, err := Parse([]byte(data), false)
+	if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%q: the error is %v, want one with %q", data, err, want)
+	}
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		t.Errorf("%q: the error has several lines: %q", data, err)
+	}
+}
+
+func TestRefusalsOfProcessesStepsAndTargets(t *testing.T) {
+	f := func(data, want string) { t.Helper(); wantRefusal(t, data, want) }
+	f(good+"edges: 257\n", "there are 257 edges")
+	f(good+"edges: -1\n", "there are -1 edges")
+	f(good+"per_process: 1\n", "per_process is 1")
+	f(good+"per_process: 5\nedges: 3\n", "leave those out")
+	f(good+"per_process: 5\nagents: 3\n", "leave those out")
+	f("name: x\nkind: idle\nsessions: 600\nper_process: 2\n", "there are 300 edges")
+	f(good+"ping: 41s\n", "ping is 41s")
+	f(good+"steps: 11\n", "steps is 11")
+	f(good+"hold: 3s\n", "there are no steps")
+	f(good+"memory_mib: 3\n", "there are none")
+	f(good+"stages: {ramp: 3s}\n", "stages.ramp is 3s")
+	f(good+"transport: pigeon\n", "one of websocket, longpoll")
+	f(good+"transport: longpoll\n", "only the kind idle")
+	f(good+"wait: 1500ms\n", "wait is 1.5s")
+	f("name: x\nkind: idle\nsessions: 4\ntransport: longpoll\nencoding: json\n", "asked for in proto")
+	f(good+"tokens: none\n", "one of eddsa, hs256")
+	f(good+"cut: end\n", "only the kind resume")
+	f(good+"targets: {sessions: 11}\n", "what the run asks for")
+	f(good+"targets: {crossed: 0.5}\n", "at least two edge processes")
+	f(good+"edges: 2\ntargets: {crossed: 1}\n", "to below 1")
+	f(good+"targets: {resume: 5s}\n", "only the kind resume")
+	f(good+"targets: {session_bytes: 5}\n", "needs three steps")
+	f(good+"targets: {ramp: -5s}\n", "targets.ramp")
+	f("name: x\nkind: idle\nsessions: 4\ntargets: {messages: 4}\n", "the run sends none")
+}
+
 func TestRefusalsSayWhatIsWrong(t *testing.T) {
-	const good = "name: x\nkind: chat\nsessions: 10\nrate_per_s: 5\n"
 	if _, err := Parse([]byte(good), false); err != nil {
 		t.Fatal(err)
 	}
-	f := func(data, want string) {
-		t.Helper()
-		_, err := Parse([]byte(data), false)
-		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: the error is %v, want one with %q", data, err, want)
-		}
-		if err != nil && strings.Contains(err.Error(), "\n") {
-			t.Errorf("%q: the error has several lines: %q", data, err)
-		}
-	}
+	f := func(data, want string) { t.Helper(); wantRefusal(t, data, want) }
 	f(good+"sesions: 3\n", "there is no field sesions")
 	f(good+"quick: {sesions: 3}\n", "there is no field sesions")
 	f(good+"quick: {sessions: 3}\n", "needs an even number")
@@ -79,28 +111,6 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\n", "slow_rate_per_s is 0")
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\nslow_rate_per_s: 2.5\n", "less than rate_per_s")
 	f(good+"slow_rate_per_s: 1\n", "only the kind slow")
-	f(good+"edges: 257\n", "there are 257 edges")
-	f(good+"edges: -1\n", "there are -1 edges")
-	f(good+"per_process: 1\n", "per_process is 1")
-	f(good+"per_process: 5\nedges: 3\n", "leave those out")
-	f(good+"per_process: 5\nagents: 3\n", "leave those out")
-	f("name: x\nkind: idle\nsessions: 600\nper_process: 2\n", "there are 300 edges")
-	f(good+"ping: 41s\n", "ping is 41s")
-	f(good+"steps: 11\n", "steps is 11")
-	f(good+"hold: 3s\n", "there are no steps")
-	f(good+"memory_mib: 3\n", "there are none")
-	f(good+"stages: {ramp: 3s}\n", "stages.ramp is 3s")
-	f(good+"transport: pigeon\n", "one of websocket, longpoll")
-	f(good+"transport: longpoll\n", "only the kind idle")
-	f(good+"tokens: none\n", "one of eddsa, hs256")
-	f(good+"cut: end\n", "only the kind resume")
-	f(good+"targets: {sessions: 11}\n", "what the run asks for")
-	f(good+"targets: {crossed: 0.5}\n", "at least two edge processes")
-	f(good+"edges: 2\ntargets: {crossed: 1}\n", "to below 1")
-	f(good+"targets: {resume: 5s}\n", "only the kind resume")
-	f(good+"targets: {session_bytes: 5}\n", "needs three steps")
-	f(good+"targets: {ramp: -5s}\n", "targets.ramp")
-	f("name: x\nkind: idle\nsessions: 4\ntargets: {messages: 4}\n", "the run sends none")
 	f(good+"sdk_sessions: 3\n", "an even number")
 	f("name: x\nkind: idle\nsessions: 2\nsdk_sessions: 2\n", "only the kinds chat and resume")
 	f("name: x\nkind: chat\nsessions: 2\n", "needs a rate above 0")
