@@ -48,7 +48,7 @@ func BenchmarkDurableSends(b *testing.B) {
 }
 
 func benchmarkDurableSends(b *testing.B, sessions int) {
-	s := newServer(b, "")
+	s := newServer(b, "", "GODWIT_LIMITS_FRAMES_PER_S=0", "GODWIT_LIMITS_USER_SEND_PER_S=0") // two sessions are the whole load
 	s.start()
 	var users []string
 	for i := range sessions {

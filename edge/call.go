@@ -7,9 +7,6 @@ import (
 // CallPath is where long-polling clients send their requests.
 const CallPath = "/v1/rpc"
 
-// commandsMax bounds the commands of one call.
-const commandsMax = 50
-
 // reply is where the reply to one command stands in the exchange's body.
 type reply struct {
 	id         uint64
@@ -48,9 +45,15 @@ func (l *loop) call(s *session, window []byte, headBytes int) {
 		return
 	}
 	s.exchange, s.encoding = l.newExchange(), enc
-	if refusal := l.checkCommands(s, body); refusal != nil {
+	refusal, wait := l.checkCommands(s, body), uint32(0)
+	if refusal == nil {
+		if wait = l.paceCommands(s, body); wait > 0 {
+			refusal = godwit.ErrRateLimited
+		}
+	}
+	if refusal != nil {
 		l.discard(s, headBytes+len(body))
-		l.respondError(s, refusal, 0)
+		l.respondError(s, refusal, wait)
 		return
 	}
 	s.state = stateCall
@@ -83,7 +86,7 @@ func (l *loop) checkCommands(s *session, body []byte) *godwit.Error {
 		if err := l.frame.Parse(s.encoding, frame); err != nil && err != godwit.ErrFrameUnknown {
 			return errorOf(err)
 		}
-		if len(x.replies) == commandsMax || l.frame.ID == 0 {
+		if len(x.replies) == int(l.edge.cfg.Limits.RPC) || l.frame.ID == 0 {
 			return godwit.ErrFrameInvalid
 		}
 		for i := range x.replies {

@@ -165,7 +165,6 @@ func (c *Config) validate() error {
 	defaulted(&c.IdleTimeout, time.Minute)
 	defaulted(&c.OutboundBytesMax, 2<<20)
 	c.Limits.Queue = uint32(min(c.OutboundBytesMax, 1<<32-1))
-	c.Limits.RPC, c.Limits.Wait = commandsMax, pollWaitMax
 	defaulted(&c.FilesReserved, filesReserved)
 	defaulted(&c.VerifyQueueMax, 4096)
 	defaulted(&c.PerSourceMax, 1024)

@@ -136,6 +136,9 @@ func (l *loop) endExchange(s *session, code godwit.CloseCode) {
 	case s.state == statePollOpening && code == godwit.CloseReplaced:
 		s.exchange.keep = false
 		l.respondError(s, godwit.ErrRateLimited, 1000)
+	case code == godwit.CloseSessions:
+		s.exchange.keep = false
+		l.respondError(s, godwit.ErrRateLimited, uint32(retryAfterMS()))
 	case code/100 == 41:
 		l.respondError(s, godwit.ErrUnauthorized, 0)
 	case code/100 == 40:

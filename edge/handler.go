@@ -135,11 +135,21 @@ func (l *loop) read(s *session) {
 	}
 }
 
-// discard gives n bytes back to gnet, for which 0 would mean all.
+// ignoredBytesMax is what a client may still send before it has read why it is
+// being closed; then the connection is cut.
+const ignoredBytesMax = 16 << 20
+
+// discard gives n bytes back to gnet, for which 0 would mean all. It may close
+// the connection.
 func (l *loop) discard(s *session, n int) {
 	if n > 0 {
 		_, _ = s.conn.Discard(n)
 		l.stats.bytesIn.Add(uint64(n))
+		if s.state == stateClosing {
+			if s.ignored += uint32(n); s.ignored > ignoredBytesMax {
+				l.drop(s)
+			}
+		}
 	}
 }
 

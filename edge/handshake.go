@@ -73,6 +73,10 @@ func (l *loop) verifyBearer(s *session) {
 		l.refuse(s, 401, godwit.ErrUnauthorized.Message)
 		return
 	}
+	if wait := l.pace(s, 1); wait > 0 {
+		l.refuse(s, 429, "Too many requests on one connection; come back a little later.")
+		return
+	}
 	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: token}) {
 		l.refuse(s, 503, "Too many tokens are waiting to be checked; try again.")
 		return
@@ -181,7 +185,7 @@ func (l *loop) refuseWith(s *session, e *http1.Error, message string) {
 		refusal := godwit.ServerFrame{Kind: godwit.KindError, Error: godwit.ErrUnauthorized.Reply(0)}
 		body = refusal.AppendTo(nil, godwit.EncodingJSON)
 		extra = []http1.Field{{Name: "WWW-Authenticate", Value: "Bearer"}}
-	case 503:
+	case 429, 503:
 		extra = []http1.Field{{Name: "Retry-After", Value: strconv.Itoa((wait + 999) / 1000)}}
 	}
 	if r := &l.request; l.heading == s && r.Count("Origin") == 1 && l.edge.originAllowed(r) {

@@ -234,7 +234,7 @@ func (w *webServer) fail(ctx *fasthttp.RequestCtx, status int, message string) {
 func httpError(status int, message string, retryAfterMS int) []byte {
 	reply := godwit.ErrorReply{
 		Code: "http." + strconv.Itoa(status), Num: uint32(status) * 10,
-		Temporary: status == 503 || status == 408, Message: message,
+		Temporary: status == 503 || status == 429 || status == 408, Message: message,
 	}
 	if reply.Temporary {
 		reply.RetryAfterMS = uint32(retryAfterMS)

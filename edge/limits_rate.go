@@ -47,6 +47,20 @@ func (d *frameDebt) charge(now, perS uint32, sizeBytes int) (waitMS uint32, hope
 	return uint32((owed-burst+uint64(perS)-1)/uint64(perS)) * tickMS, owed > 2*burst
 }
 
+// pace counts what came in one request or frame; beyond Limits.FramesPerS it
+// returns the ms after which there is room.
+func (l *loop) pace(s *session, sizeBytes int) (waitMS uint32) {
+	if perS := l.edge.cfg.Limits.FramesPerS; perS > 0 {
+		waitMS, _ = s.charge(l.now, perS, sizeBytes)
+	}
+	return waitMS
+}
+
+// paceCommands counts the commands of a call, of which all are done or none.
+func (l *loop) paceCommands(s *session, body []byte) (waitMS uint32) {
+	return l.pace(s, max(len(body), len(s.exchange.replies)*frameUnitBytes))
+}
+
 // paceFrame holds a session to Limits.FramesPerS: true if the frame, which has
 // been answered then, must be left alone.
 func (l *loop) paceFrame(s *session, id uint64, sizeBytes int) (over bool) {

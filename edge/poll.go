@@ -14,7 +14,6 @@ const PollPath = "/v1/poll"
 const (
 	pollFramesMax = 100
 	pollBytesMax  = 256 << 10
-	pollWaitMax   = 60 // s
 	pollWait      = 25 // s
 	pollLinger    = 15 * time.Millisecond
 )
@@ -44,7 +43,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	}
 	q, ok := l.parsePoll()
 	if !ok {
-		l.refuse(s, 400, "Give device, and c as the last poll frame gave it or neither c nor epoch and seq; wait is 0 to 60 seconds.")
+		l.refuse(s, 400, "Give device, and c as the last poll frame gave it or neither c nor epoch and seq; wait is a number of seconds.")
 		return
 	}
 	enc, ok := encodingOf(r.Get("Accept"))
@@ -94,7 +93,7 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 			return q, false
 		}
 	}
-	q.wait = uint32(min(seconds, pollWaitMax)) * ticksPerSecond
+	q.wait = uint32(min(seconds, uint64(l.edge.cfg.Limits.Wait))) * ticksPerSecond
 	q.hello.Device = string(device)
 	if hasCursor {
 		epoch, q.hello.ResumeSeq, hasEpoch = parseCursor(cursor)

@@ -52,6 +52,7 @@ type session struct {
 	tokensAt uint32 // tick of its last refill
 	frameDebt
 	ctlAt    uint32 // tick of ctls
+	ignored  uint32 // bytes thrown away while closing
 	outHead  int32  // first and last piece of output of this callback, index + 1
 	outTail  int32
 	ctls     uint16 // control frames within one tick

@@ -1,0 +1,156 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+)
+
+// shortTimes are deadlines that a test can wait for; each is tested to hold, not
+// how long it is.
+var shortTimes = []string{"GODWIT_EDGE_HEAD_TIMEOUT=1s", "GODWIT_EDGE_TOKEN_TIMEOUT=1s", "GODWIT_EDGE_CLOSE_TIMEOUT=1s"}
+
+// trickle writes a byte whenever the bystanders have got a message through, until
+// the server has had enough.
+func trickle(conn *rawConn, c *controls, b string) {
+	go func() {
+		for i := range len(b) {
+			if _, err := conn.Write([]byte{b[i]}); err != nil || !c.another() {
+				return
+			}
+		}
+	}()
+}
+
+// TestSlowPeersAreCutOff: whoever takes his time at the door, byte by byte or not
+// at all, is told so if that is possible, and the connection ends.
+func TestSlowPeersAreCutOff(t *testing.T) {
+	s, bystanders := withControls(t, shortTimes...)
+	token := s.tokens("mallory")["mallory"]
+	head := "GET /v1/ws HTTP/1.1\r\nHost: " + s.listen + "\r\n" + strings.Repeat("X: "+strings.Repeat("y", 100)+"\r\n", 60)
+	connectFrame := text(`{"id":1,"connect":{"token":"` + token + `","caps":["` + strings.Repeat("x", 4000) + `"]}}`)
+	f := func(name string, run func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) { run(t) })
+		bystanders.progress()
+	}
+	status := func(want int, start, slowly string) func(t *testing.T) {
+		return func(t *testing.T) {
+			conn := dialServer(t, s)
+			conn.say(start)
+			trickle(conn, bystanders, slowly)
+			if got := conn.status(); got != want {
+				t.Errorf("answered with %d, want %d", got, want)
+			}
+			_ = conn.rest()
+		}
+	}
+	code := func(want uint16, slowly string) func(t *testing.T) {
+		return func(t *testing.T) {
+			conn := upgraded(t, s)
+			trickle(conn, bystanders, slowly)
+			if got, reason := conn.closeCode(); got != want {
+				t.Errorf("closed with %d %s, want %d", got, reason, want)
+			}
+			_ = conn.rest() // our side answers no close: the server ends it all the same
+		}
+	}
+	f("says nothing", status(0, "", ""))
+	f("half a request line", status(408, "GET /v1", ""))
+	f("a head byte by byte", status(408, "", head))
+	f("a head without its end", status(408, head, ""))
+	f("a body that never comes", status(408, "POST /v1/rpc HTTP/1.1\r\nHost: "+s.listen+"\r\nContent-Length: 100\r\n\r\n", ""))
+	f("no connect frame", code(4100, ""))
+	f("a connect frame byte by byte", code(4100, connectFrame))
+	f("pings instead of a token", code(4100, strings.Repeat(wsf(ping, ""), 500)))
+	f("half a WebSocket header", code(4100, "\x81"))
+}
+
+// TestClosingEnds: an unanswered close ends in the end of the connection, and a
+// client that has shut its half is cleaned up, whatever state it is in.
+func TestClosingEnds(t *testing.T) {
+	s, bystanders := withControls(t)
+	token := s.tokens("mallory")["mallory"]
+	live := func() *rawConn { return session(t, s, token, "web") }
+	for _, c := range []struct {
+		name string
+		open func() *rawConn
+		say  string
+		half bool // shuts its half of the connection instead of answering
+	}{
+		{"a close by the server, unanswered", live, text("nonsense"), false},
+		{"a close by the server for a breach, unanswered", live, wsf("\x83", ""), false},
+		{"a refused request, unread", func() *rawConn { return dialServer(t, s) }, "GET /nothing HTTP/1.1\r\nHost: " + s.listen + "\r\nConnection: close\r\n\r\n", false},
+		{"half closed before a head", func() *rawConn { return dialServer(t, s) }, "", true},
+		{"half closed in a head", func() *rawConn { return dialServer(t, s) }, "GET / HT", true},
+		{"half closed before the token", func() *rawConn { return upgraded(t, s) }, "", true},
+		{"half closed while live", live, "", true},
+		{"half closed in a message", live, wsf(partText, "{"), true},
+		{"half closed after a breach", live, wsf("\x83", ""), true},
+		{"the client's close", live, wsf(closing, "\x03\xe8"), false},
+	} {
+		conn := c.open()
+		conn.say(c.say)
+		if c.half {
+			if err := conn.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = conn.rest() // fails when the server does not end it
+		bystanders.progress()
+	}
+	bystanders.await("the connections that ended are still counted", func() bool {
+		return metric(t, s.ops, "godwit_edge_connections") == 2 && metric(t, s.ops, "godwit_edge_sessions") == 2
+	})
+}
+
+// TestASlowReaderIsClosedAndLosesNothing: it asks and asks and does not read; its
+// queue is bounded, the close says why, and a resume brings what it missed.
+func TestASlowReaderIsClosedAndLosesNothing(t *testing.T) {
+	const messages, bodyBytes = 40, 15000
+	s, bystanders := withControls(t, append(shortTimes, "GODWIT_EDGE_OUTBOUND=128KiB")...)
+	tokens := s.tokens("mallory", "friend")
+	slow := session(t, s, tokens["mallory"], "slow")
+	friend, _ := connectWire(t, s.url(), godwit.EncodingProto, tokens["friend"], "f", godwit.Resume{})
+	for i := range messages {
+		if reply := friend.send("mallory", fmt.Sprint("c", i), strings.Repeat("m", bodyBytes)); reply.Kind != godwit.KindSend {
+			t.Fatalf("%+v", reply.Error)
+		}
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() { // 600 KB each: more than the sockets hold and the bound
+		for id := range 64 {
+			slow.say(text(fmt.Sprintf(`{"id":%d,"sync":{"since":0}}`, id+2)))
+		}
+	})
+	bystanders.await("the slow reader is not closed", func() bool {
+		return strings.Contains(get(t, "http://"+s.ops+"/metrics"), `godwit_edge_closes_total{code="4202"} 1`)
+	})
+	asking.Wait()
+	code, reason := slow.closeCode()
+	if code != 4202 || !strings.Contains(reason, "retry_after_ms") {
+		t.Errorf("closed with %d %s", code, reason)
+	}
+	_ = slow.rest()
+	again, reply := connectWire(t, s.url(), godwit.EncodingJSON, tokens["mallory"], "slow", godwit.Resume{Set: true, Epoch: []byte(""), Seq: 0})
+	if !reply.Resumed || reply.Missed != messages {
+		t.Fatalf("%+v", reply)
+	}
+	again.sync(0, 1) // what was replayed comes before or is on its way
+	for len(again.events) < messages {
+		f, ok := <-again.frames
+		if !ok {
+			t.Fatal("the connection ended")
+		}
+		if f.Kind == godwit.KindEvent {
+			again.events = append(again.events, f.Event)
+		}
+	}
+	for i, e := range again.events {
+		if e.Seq != godwit.Seq(i+1) || len(e.Msg.Body) != bodyBytes {
+			t.Errorf("event %d has sequence %d and %d bytes", i, e.Seq, len(e.Msg.Body))
+		}
+	}
+}
