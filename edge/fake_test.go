@@ -157,7 +157,7 @@ type client struct {
 	reason string
 }
 
-var clientWS = ws.Config{Client: true, MessageMaxBytes: 16 << 20, FragmentsMax: 16}
+var clientWS = ws.Config{Client: true, Deflate: true, MessageMaxBytes: 16 << 20, FragmentsMax: 16}
 
 const upgradeHead = "GET /v1/ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

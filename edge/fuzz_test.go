@@ -125,7 +125,7 @@ func newHarness(t *testing.T) *harness {
 	}
 	e, err := New(Config{
 		Listen: "127.0.0.1:0", Loops: 1, Chat: h.chat, Verifier: fakeVerifier{},
-		OutboundBytesMax: 4096, monotonic: func() int64 { return h.now }, Clock: func() int64 { return h.now },
+		Deflate: DeflateConfig{Enabled: true}, OutboundBytesMax: 4096, monotonic: func() int64 { return h.now }, Clock: func() int64 { return h.now },
 	})
 	if err != nil {
 		t.Fatal(err)
