@@ -370,6 +370,12 @@ func TestCloseEndsARefreshUnderWay(t *testing.T) {
 		if time.Since(began) != 0 {
 			t.Errorf("took %s", time.Since(began))
 		}
+		time.Sleep(earlyEvery) // so that an unknown kid would be asked for again
+		began = time.Now()
+		refused(t, k, esToken(t))
+		if time.Since(began) != 0 {
+			t.Errorf("waited %s for nobody", time.Since(began))
+		}
 	})
 }
 
