@@ -271,7 +271,7 @@ func TestTicketOpensOneSession(t *testing.T) {
 	if reply := w.ask(godwit.ClientFrame{Kind: godwit.KindConnect}); reply.Kind != godwit.KindConnect || reply.Connect.User != "alice" || reply.Connect.TTL < 3500 {
 		t.Errorf("connect answered %+v", reply)
 	}
-	for _, again := range []string{issued.Ticket, "tk_AAAAAAAAAAAAAAAAAAAAAA", "tk_"} {
+	for _, again := range []string{issued.Ticket, "tk_AAAAAAAAAAAAAAAAAAAAAA", "tk_", i.token(key, "alice", time.Hour)} {
 		_, reply, err := gws.NewClient(new(gws.BuiltinEventHandler), &gws.ClientOption{Addr: s.url() + "?ticket=" + again, HandshakeTimeout: patience})
 		if err == nil || reply == nil || reply.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%s: %v, %v", again, reply, err)

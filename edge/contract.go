@@ -27,7 +27,7 @@ type Hello struct {
 }
 
 // Tickets changes a token for a short-lived, single-use ticket, which the
-// Verifier then takes in the token's place. Called from goroutines of the edge.
+// Verifier then takes in the token's place; it begins with "tk_". Called from goroutines of the edge.
 type Tickets interface {
 	Issue(user godwit.UserID, expires int64) (ticket string, seconds int, err error)
 }

@@ -99,7 +99,7 @@ func (v fakeVerifier) Verify(token []byte) (godwit.UserID, int64, error) {
 	if v.hold != nil {
 		<-v.hold
 	}
-	fields := strings.Split(string(token), ":")
+	fields := strings.Split(strings.TrimPrefix(string(token), ticketPrefix), ":")
 	if len(fields) < 2 || fields[0] != "user" {
 		return "", 0, errors.New("not a token")
 	}

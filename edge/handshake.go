@@ -100,12 +100,16 @@ func (l *loop) bearerVerified(s *session, v verdict) {
 	l.read(s)
 }
 
+// ticketPrefix begins every ticket: nothing else may stand in an address in its
+// place, a token least of all.
+const ticketPrefix = "tk_"
+
 // bearerOf returns a copy of the one token of a request; a header and a ticket
 // together are one too many.
 func bearerOf(r *http1.Request) (token []byte, ok bool) {
 	ticket, found, once := r.QueryValue(nil, "ticket")
 	if found {
-		return ticket, once && len(ticket) > 0 && r.Count("Authorization") == 0
+		return ticket, once && bytes.HasPrefix(ticket, []byte(ticketPrefix)) && r.Count("Authorization") == 0
 	}
 	scheme, token, _ := bytes.Cut(r.Get("Authorization"), []byte{' '})
 	return bytes.Clone(token), r.Count("Authorization") == 1 && bytes.EqualFold(scheme, []byte("bearer")) && len(token) > 0

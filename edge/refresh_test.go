@@ -47,14 +47,14 @@ func TestOneRefreshAtATime(t *testing.T) {
 	}
 }
 
-// fakeTickets gives ticket "user:NAME", which fakeVerifier takes.
+// fakeTickets gives ticket "tk_user:NAME", which fakeVerifier takes.
 type fakeTickets struct{}
 
 func (fakeTickets) Issue(user godwit.UserID, _ int64) (string, int, error) {
 	if user == "full" {
 		return "", 0, errors.New("too many tickets")
 	}
-	return "user:" + string(user), 30, nil
+	return ticketPrefix + "user:" + string(user), 30, nil
 }
 
 func TestTicketStandsForTheTokenAtTheUpgrade(t *testing.T) {
@@ -65,17 +65,20 @@ func TestTicketStandsForTheTokenAtTheUpgrade(t *testing.T) {
 		w.write("POST /v1/ticket HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nAuthorization: Bearer user:" + user + "\r\n\r\n")
 	}
 	ask("alice")
-	if body := w.want(200); body != `{"ticket":"user:alice","expires_in":30}` {
+	if body := w.want(200); body != `{"ticket":"tk_user:alice","expires_in":30}` {
 		t.Fatal(body)
 	}
 	ask("full")
 	w.want(503, "http.503")
-	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=user%3Aalice", 1) + "\r\n")
+	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=tk_user%3Aalice", 1) + "\r\n")
 	if r, _ := w.r.ReadString('\n'); !strings.HasPrefix(r, "HTTP/1.1 101 ") {
 		t.Fatal(r)
 	}
 	w = newWeb(t, e)
-	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=forged", 1) + "\r\n")
+	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=tk_forged", 1) + "\r\n")
+	w.want(401, "token.invalid")
+	w = newWeb(t, e) // a token has no place in an address
+	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=user%3Aalice", 1) + "\r\n")
 	w.want(401, "token.invalid")
 	w = newWeb(t, e)
 	w.write("POST /v1/ticket HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n")
