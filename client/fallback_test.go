@@ -460,7 +460,6 @@ func TestNothingIsLostOrSeenTwiceWhateverBreaks(t *testing.T) {
 func weather(t *testing.T, seed uint64, transport Transport) {
 	s := &storm{random: rand.New(rand.NewPCG(seed, 1))}
 	m := newModel(t, 0)
-	m.bare = seed%2 == 1
 	m.limits.InFlight = uint32(1 + s.below(64))
 	m.network.cut = s.cut
 	cfg := m.config(transport)

@@ -229,20 +229,15 @@ func (m *model) poll(w http.ResponseWriter, r *httpRequest) {
 		return
 	}
 	m.mu.Unlock()
-	m.hold(w, r, enc, s, godwit.Seq(since), time.Duration(wait)*time.Second, resumes && !m.bare)
+	m.hold(w, r, enc, s, godwit.Seq(since), time.Duration(wait)*time.Second)
 }
 
 // hold answers with what comes after a sequence, as soon as there is something.
-func (m *model) hold(w http.ResponseWriter, r *httpRequest, enc godwit.Encoding, s *modelSession, since godwit.Seq, wait time.Duration, greet bool) {
+func (m *model) hold(w http.ResponseWriter, r *httpRequest, enc godwit.Encoding, s *modelSession, since godwit.Seq, wait time.Duration) {
 	late := time.After(wait)
 	for {
 		m.mu.Lock()
 		var frames []godwit.ServerFrame
-		if greet {
-			f := m.connectLocked()
-			f.Connect.Resumed, f.Connect.Missed = true, uint64(m.headLocked()-since)
-			frames = append(frames, f)
-		}
 		last := min(m.headLocked(), since+100)
 		for seq := since + 1; seq <= last; seq++ {
 			frames = append(frames, godwit.ServerFrame{Kind: godwit.KindEvent, Event: m.log[seq-1]})

@@ -209,22 +209,38 @@ func TestCommandWithoutAnAnswerIsAskedAgain(t *testing.T) {
 }
 
 func TestResumePassesEpochAndSequence(t *testing.T) {
-	for _, bare := range []bool{false, true} {
-		polled(t, 10, func(t *testing.T, m *model, encoding Encoding) {
-			m.bare = bare
-			cfg := m.config(LongPoll)
-			cfg.Encoding, cfg.Resume = encoding, &Position{"e1", 4}
-			c := m.open(cfg)
-			take(t, c, 5, 10)
-			m.network.breakAll()
-			m.publish(300)
-			take(t, c, 11, 310)
-			q := m.seen("poll")[0].URL.Query()
-			if q.Get("epoch") != "e1" || q.Get("seq") != "4" || q.Has("c") || q.Get("device") != "d" {
-				t.Fatalf("first poll %v", q)
+	polled(t, 10, func(t *testing.T, m *model, encoding Encoding) {
+		cfg := m.config(LongPoll)
+		cfg.Encoding, cfg.Resume = encoding, &Position{"e1", 4}
+		var phases []Phase
+		cfg.OnState = func(s State) { phases = append(phases, s.Phase) }
+		c := m.open(cfg)
+		take(t, c, 5, 10)
+		if s := c.State(); s.Welcome.Missed != 6 || !s.Welcome.Resumed || s.Welcome.Session != "s" {
+			t.Fatalf("state %+v", s)
+		}
+		q := m.seen("poll")[1].URL.Query()
+		if q.Get("epoch") != "e1" || q.Get("seq") != "4" || q.Has("c") || q.Get("device") != "d" {
+			t.Fatalf("poll %v", q)
+		}
+		m.publish(300)
+		m.network.breakAll()
+		take(t, c, 11, 310)
+		m.network.breakAll() // nothing is missing: the cursor at the head will do
+		time.Sleep(time.Minute)
+		for _, p := range m.seen("poll") {
+			if p.URL.Query().Get("seq") == "310" {
+				t.Fatal("asked for what comes after the head")
 			}
-		})
-	}
+		}
+		m.publish(1)
+		take(t, c, 311, 311)
+		_ = c.Close()
+		want := []Phase{Connecting, Replaying, Live}
+		if len(phases) < 3 || !slices.Equal(phases[:3], want) {
+			t.Fatalf("phases %v", phases)
+		}
+	})
 }
 
 func TestPollGoneIsADiscontinuity(t *testing.T) {
@@ -324,7 +340,7 @@ func TestOnlyTheServerEndsAGrantedPollForGood(t *testing.T) {
 		var answers atomic.Int32
 		m.mu.Lock()
 		m.before = func(w http.ResponseWriter, r *httpRequest) bool {
-			if r.URL.Query().Has("epoch") {
+			if !r.URL.Query().Has("c") {
 				return false
 			}
 			switch n := answers.Add(1); {

@@ -28,7 +28,6 @@ type poller struct {
 	client   http.Client
 	base     *url.URL // of "poll" and "rpc"
 	token    string
-	known    godwit.Limits // of the last session; a resume may name none
 	encoding godwit.Encoding
 	events   chan<- event
 	gone     chan struct{} // closed by discard: nobody listens any more
@@ -52,17 +51,17 @@ type poller struct {
 
 // newPoller makes a poller for the server whose WebSocket address is given. It
 // does no I/O; its error is an *attemptError.
-func newPoller(cfg *Config, address, token string, known godwit.Limits, events chan<- event) (*poller, error) {
+func newPoller(cfg *Config, address, token string, events chan<- event) (*poller, error) {
 	base, err := url.Parse(address)
 	if err != nil {
 		return nil, &attemptError{remedy: backOff, err: fmt.Errorf("parse url: %w", err)}
 	}
 	base.Scheme = map[string]string{"ws": "http", "wss": "https"}[base.Scheme]
 	p := &poller{
-		cfg: cfg, base: base, token: token, known: known, encoding: cfg.Encoding.wire(), events: events,
+		cfg: cfg, base: base, token: token, encoding: cfg.Encoding.wire(), events: events,
 		gone: make(chan struct{}), wakePoll: make(chan struct{}, 1), wakePost: make(chan struct{}, 1),
 	}
-	p.limit(&known)
+	p.limit(&godwit.Limits{})
 	p.client = http.Client{
 		// A transport of its own: after a goaway a new session needs a new connection.
 		Transport: &http.Transport{
@@ -242,42 +241,51 @@ func (p *poller) mayPoll(first bool) bool {
 	}
 }
 
-// firstPoll begins the session, and makes the connect reply its first frame. It
-// never asks to be held: its answer is the round trip that proves the transport.
+// firstPoll begins the session: its first frame is the connect reply. It never
+// asks to be held, for its answer is the round trip that proves the transport.
 func (p *poller) firstPoll(ctx context.Context) (answer, error) {
 	p.mu.Lock()
 	connect := *p.connect
 	p.mu.Unlock()
 	q := url.Values{"device": {string(connect.Device)}, "wait": {"0"}}
-	resume := connect.Resume
-	if resume.Set {
-		q.Set("epoch", string(resume.Epoch))
-		q.Set("seq", strconv.FormatUint(uint64(resume.Seq), 10))
-	}
 	a, err := p.poll(ctx, q, 0)
-	gone := resume.Set && errors.Is(err, godwit.ErrPollGone)
-	if gone {
-		q.Del("epoch")
-		q.Del("seq")
-		a, err = p.poll(ctx, q, 0)
-	}
-	greeted := len(a.frames) > 0 && a.frames[0].Kind == godwit.KindConnect
 	switch {
-	case greeted || err != nil && len(a.frames) == 0:
-	case resume.Set && !gone:
-		a.frames = append([]godwit.ServerFrame{resumedReply(resume, p.known)}, a.frames...)
-		greeted = true
-	default:
+	case err != nil:
+		return answer{}, err
+	case len(a.frames) == 0 || a.frames[0].Kind != godwit.KindConnect:
 		return answer{}, fmt.Errorf("poll without a connect reply: %w", godwit.ErrFrameInvalid)
 	}
-	if greeted {
-		r := &a.frames[0].Connect
-		if gone {
-			r.Resumed, r.Reason = false, goneReason(resume, r)
-		}
-		p.limit(&r.Limits)
-		p.begin(resume, r)
+	r, resume := &a.frames[0].Connect, connect.Resume
+	p.limit(&r.Limits)
+	switch {
+	case !resume.Set:
+	case r.Epoch != string(resume.Epoch):
+		r.Reason = "epoch"
+	case r.Seq < resume.Seq:
+		r.Reason = "ahead"
+	case r.Seq == resume.Seq:
+		r.Resumed = true
+	default:
+		a, err = p.resume(ctx, q, resume, a)
 	}
+	p.begin(resume, &a.frames[0].Connect)
+	return a, err
+}
+
+// resume asks for what comes after a sequence below the head. When the server has
+// it no more, the session goes on from the head.
+func (p *poller) resume(ctx context.Context, q url.Values, resume godwit.Resume, head answer) (answer, error) {
+	q.Set("epoch", string(resume.Epoch))
+	q.Set("seq", strconv.FormatUint(uint64(resume.Seq), 10))
+	r := &head.frames[0].Connect
+	a, err := p.poll(ctx, q, 0)
+	if errors.Is(err, godwit.ErrPollGone) {
+		r.Reason = "too_far"
+		return head, nil
+	}
+	r.Resumed, r.Missed = true, uint64(r.Seq-resume.Seq)
+	a.frames = append(head.frames, a.frames...)
+	a.goaway = a.goaway || head.goaway
 	return a, err
 }
 
@@ -290,25 +298,6 @@ func (p *poller) begin(resume godwit.Resume, r *godwit.ConnectReply) {
 		p.acked = resume.Seq
 	}
 	p.pushed = max(p.pushed, p.acked)
-}
-
-// resumedReply stands in for the connect reply of an answer that resumes and
-// holds none.
-func resumedReply(resume godwit.Resume, limits godwit.Limits) godwit.ServerFrame {
-	return godwit.ServerFrame{Kind: godwit.KindConnect, Connect: godwit.ConnectReply{
-		Epoch: string(resume.Epoch), Seq: resume.Seq, Resumed: true, Limits: limits,
-	}}
-}
-
-// goneReason says why a resume was refused, which a status alone does not.
-func goneReason(resume godwit.Resume, r *godwit.ConnectReply) string {
-	switch {
-	case r.Epoch != string(resume.Epoch):
-		return "epoch"
-	case r.Seq < resume.Seq:
-		return "ahead"
-	}
-	return "too_far"
 }
 
 func (p *poller) nextPoll(ctx context.Context, cursor string) (answer, time.Duration, error) {

@@ -44,7 +44,7 @@ type attempt struct {
 }
 
 // dial makes the connection of an attempt; it may block until ctx ends.
-func (l *loop) dial(ctx context.Context, kind Transport, address string, known godwit.Limits) (connection, string, error) {
+func (l *loop) dial(ctx context.Context, kind Transport, address string) (connection, string, error) {
 	token, err := l.cfg.Token, error(nil)
 	if l.cfg.TokenSource != nil {
 		select {
@@ -59,7 +59,7 @@ func (l *loop) dial(ctx context.Context, kind Transport, address string, known g
 		}
 	}
 	if kind == LongPoll {
-		p, err := newPoller(l.cfg, address, token, known, l.events)
+		p, err := newPoller(l.cfg, address, token, l.events)
 		if err != nil {
 			return nil, "", err
 		}
@@ -83,10 +83,10 @@ func (l *loop) begin(t *track) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &attempt{track: t, cancel: cancel}
 	t.attempt, t.openBy = a, l.now().Add(l.cfg.OpenTimeout)
-	address, known := l.address, l.state.Welcome.Limits
+	address := l.address
 	l.address = l.cfg.URL // another address is tried once
 	l.ended.Go(func() {
-		a.conn, a.token, a.err = l.dial(ctx, t.kind, address, known)
+		a.conn, a.token, a.err = l.dial(ctx, t.kind, address)
 		l.opened <- a
 	})
 }
