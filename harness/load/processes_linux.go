@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 // edgeProcess is what a server says of one of its edge processes.
 type edgeProcess struct {
+	Index    int    `json:"index"`
 	Node     string `json:"node"`
 	PID      int    `json:"pid"`
 	Ops      string `json:"ops"`
@@ -68,6 +70,7 @@ func (c *coordinator) openProcesses(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(list, func(a, b edgeProcess) int { return cmp.Compare(a.Index, b.Index) })
 	for _, e := range list {
 		p := process{name: e.Node, pid: e.PID}
 		if p.metrics = e.Ops; p.metrics != "" {

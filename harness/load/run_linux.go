@@ -323,7 +323,11 @@ func (c *coordinator) conclude() {
 		c.run.Latencies[name] = d.ToLatency()
 	}
 	c.run.Series = c.series.Rows()
-	c.measured.fill(c.run, c.processes, book.rows[stageMeasure].Succeeded)
+	messages := book.rows[stageMeasure].Succeeded
+	if c.Scenario.Kind == scenario.KindIdle {
+		messages = 0 // the server's CPU time is that of the sessions
+	}
+	c.measured.fill(c.run, c.processes, messages)
 	if c.pids() != nil && len(c.Remote) == 0 {
 		c.run.Usage.OthersCPUShare = c.measured.others(&c.run.Usage, time.Duration(c.Scenario.Stages.Measure).Seconds()*float64(c.run.Host.Cores))
 	}

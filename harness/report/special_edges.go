@@ -79,22 +79,23 @@ func sweepTables(run *result.Run) []*table {
 		return nil
 	}
 	lines := &table{Caption: "Cost of an idle session, by least squares over the steps", Head: []string{"Of what", "Per session", "Without any", "R²"}}
-	row := func(name string, l result.Line, write func(float64) string) {
-		if l.R2 == 0 && l.Slope == 0 {
-			return // too few points
+	row := func(name string, l result.Line, one, all func(float64) string) {
+		if l.Slope != 0 { // else too few points, or none above what was there before
+			lines.Rows = append(lines.Rows, []string{name, signed(l.Slope, one), signed(l.Intercept, all), recorded(l.R2, ratio)})
 		}
-		lines.Rows = append(lines.Rows, []string{name, signed(l.Slope, write), signed(l.Intercept, write), recorded(l.R2, ratio)})
 	}
-	row("Server's processes, resident", s.User, size)
+	bytes := func(v float64) string { return significant(v) + " B" }
+	row("Server's processes, resident", s.User, bytes, size)
 	ends := "Kernel, slab and TCP buffers"
 	if run.Settings.SameMachine {
 		ends += ", both ends"
 	}
-	row(ends, s.Kernel, size)
-	row("Generator's processes, resident", s.Client, size)
-	row("Machine's memory in all", s.All, size)
+	row(ends, s.Kernel, bytes, size)
+	row("Generator's processes, resident", s.Client, bytes, size)
+	row("Machine's memory in all", s.All, bytes, size)
 	if s.CPU != nil {
-		row("Server's CPU for heartbeats, per second", *s.CPU, func(cores float64) string { return micros(cores * 1e6) })
+		second := func(cores float64) string { return micros(cores * 1e6) }
+		row("Server's CPU per second", *s.CPU, second, second)
 	}
 	lines.Note = "Resident memory counts pages that processes share, such as the program, once for each; that is in the column without sessions."
 	points := &table{Caption: "Steps of the ramp, at rest", Head: []string{"Sessions", "Connected in", "Server", "Kernel", "Generator", "In all", "CPU server", "CPU generator"}}

@@ -44,7 +44,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 		"Users in pairs write to each other.", "Deliveries across edge processes", "75 %",
 		"8 connections cut, 9 reconnects", "4202: 6, 4302: 1", "of 6 that kept asking and 5 silent; 5 held back at the window",
 		"busy with something else: it took 65 %", "41,650/s", "45,818/s broke it", "p99 is 33.86ms", "Trials of the search", "Each process of the server during measure", "node-1-2", "1,002",
-		"processes, resident", "1,000 B", "-2 KiB", "0.9876", "7.62 KiB", "2 µs", "Steps of the ramp, at rest", "0.25 cores",
+		"processes, resident", "1,000 B", "-2 KiB", "0.9876", "7,800 B", "2 µs", "Steps of the ramp, at rest", "0.25 cores",
 		"the ramp ended with 2000 sessions", "a target was missed: a target out of reach; measured: less", "signed with HS256",
 	} {
 		for name, shown := range map[string]string{"page": string(page.Markdown), "report": html.String()} {
