@@ -135,7 +135,7 @@ func startChild(name string, core int) (*child, error) {
 	}
 	cmd := exec.Command(self, childFlag, name)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=2") // an event loop occupies one
-	cmd.ExtraFiles = []*os.File{requestsOut, answersIn}
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{requestsOut, answersIn}, os.Stderr
 	err = startPinned(cmd, core)
 	_ = requestsOut.Close()
 	_ = answersIn.Close()
@@ -150,7 +150,6 @@ func startChild(name string, core int) (*child, error) {
 
 // startPinned starts a process on one core; the kernel kills it with this one.
 func startPinned(cmd *exec.Cmd, core int) error {
-	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return onCore(core, cmd.Start)
 }

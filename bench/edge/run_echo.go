@@ -1,9 +1,10 @@
 package main
 
 import (
-	"cmp"
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -124,49 +125,47 @@ func (e echoResult) perSecond() float64 { return over(float64(e.Messages), e.Sec
 // cpuMicros is the server's CPU time per message.
 func (e echoResult) cpuMicros() float64 { return over(e.CPU*1e6, float64(e.Messages)) }
 
-// Times of countCalls: perf looks while the load is steady.
+// Times of countCalls: perf must have attached before the first message.
 const (
-	callsWarm    = 500 * time.Millisecond
-	callsMeasure = 1500 * time.Millisecond
-	callsLook    = time.Second
+	callsAttach = 500 * time.Millisecond
+	callsTime   = time.Second
 )
 
-// countCalls sets the rate of system calls that perf sees beside the rate of
-// messages.
+// countCalls has perf count the server's system calls from before the first
+// message of an echo until after the last.
 func (r *runner) countCalls(s *seat) error {
-	perf, err := exec.LookPath("perf")
+	path, err := exec.LookPath("perf")
 	if err != nil {
 		return errors.New("perf is missing")
 	}
-	type answer struct {
-		response
-		err error
+	var out bytes.Buffer
+	perf := exec.Command(path, "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", strconv.Itoa(s.pid()))
+	perf.Stderr = &out
+	if err := startPinned(perf, clientCore); err != nil {
+		return err
 	}
-	answers := make(chan answer, 1)
-	go func() {
-		a, err := s.client.call(request{Op: opEcho, Echo: echoSpec{
-			Active: r.active[0], Pipelined: 1, Warm: callsWarm, Measure: callsMeasure, PID: s.pid(),
-		}})
-		answers <- answer{a, err}
-	}()
-	time.Sleep(callsWarm)
-	out, perfErr := exec.Command(perf, "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", strconv.Itoa(s.pid()),
-		"--", "sleep", strconv.FormatFloat(callsLook.Seconds(), 'f', 3, 64)).CombinedOutput()
-	a := <-answers
-	if err := cmp.Or(a.err, perfErr); err != nil {
-		return fmt.Errorf("%w: %s", err, firstLine(out))
+	if err := r.living(perf); err != nil {
+		return err
 	}
-	perSecond, err := parsePerf(string(out), callsLook)
+	defer r.gone(perf)
+	time.Sleep(callsAttach)
+	a, err := s.client.call(request{Op: opEcho, Echo: echoSpec{Active: r.active[0], Pipelined: 1, Measure: callsTime, PID: s.pid()}})
+	_ = perf.Process.Signal(os.Interrupt) // it prints what it counted
+	perfErr := perf.Wait()
 	if err != nil {
 		return err
 	}
-	r.measured.calls[s.name] = over(perSecond, a.Echo.perSecond())
+	count, err := parsePerf(out.String())
+	if err != nil {
+		return errors.Join(err, perfErr)
+	}
+	r.measured.calls[s.name] = over(count, float64(a.Echo.Total))
 	r.logf("system calls  %-8s %5.2f per message", s.name, r.measured.calls[s.name])
 	return nil
 }
 
 // parsePerf reads the line "count,unit,event,…" that perf stat -x , writes.
-func parsePerf(out string, look time.Duration) (perSecond float64, err error) {
+func parsePerf(out string) (count float64, err error) {
 	for line := range strings.Lines(out) {
 		fields := strings.Split(strings.TrimSpace(line), ",")
 		if len(fields) > 2 && fields[2] == "raw_syscalls:sys_enter" {
@@ -174,7 +173,7 @@ func parsePerf(out string, look time.Duration) (perSecond float64, err error) {
 			if err != nil {
 				return 0, fmt.Errorf("perf counted nothing: %q", line)
 			}
-			return count / look.Seconds(), nil
+			return count, nil
 		}
 	}
 	return 0, fmt.Errorf("perf says %q", firstLine([]byte(out)))

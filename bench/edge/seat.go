@@ -108,6 +108,7 @@ func buildFloor(dir string) (binary string, err error) {
 
 func (r *runner) startFloor(s *seat) error {
 	s.floor = exec.Command(r.floorBinary)
+	s.floor.Stderr = os.Stderr
 	out, err := s.floor.StdoutPipe()
 	if err != nil {
 		return err

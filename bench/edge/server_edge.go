@@ -107,8 +107,8 @@ func (s *edgeServer) level() error {
 }
 
 // queueMax is how many items may wait in the edge's mailboxes while flooding; a
-// mailbox drops hints above 32,768.
-const queueMax = 8192
+// mailbox drops hints above 131,072.
+const queueMax = 98_304
 
 func (s *edgeServer) hold() {
 	for s.edge.Stats().QueueItems > queueMax {
@@ -116,11 +116,8 @@ func (s *edgeServer) hold() {
 	}
 }
 
-// lost counts hints that came to nothing, and sessions that had to ask.
-func (s *edgeServer) lost() uint64 {
-	st := s.edge.Stats()
-	return st.HintsLost + st.Fetches
-}
+// lost counts hints that came to nothing; their sessions would have to fetch.
+func (s *edgeServer) lost() uint64 { return s.edge.Stats().HintsLost }
 
 func (s *edgeServer) held(k kind) int {
 	st := s.edge.Stats()

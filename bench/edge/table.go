@@ -63,10 +63,13 @@ func targets(s *summary) []target {
 		{"push_p99_vs_gws", s.PacedP99Gws, 1, false},
 		{"broadcast_vs_gws", s.BroadcastGws, 0.8, false},
 	}
-	if s.Full {
+	if s.MostActive > 0 {
 		list = append(list,
 			target{"echo_vs_floor_most_active", s.MostEchoFloor, 1.2, false},
-			target{"echo_vs_gws_most_active", s.MostEchoGws, 0.85, false},
+			target{"echo_vs_gws_most_active", s.MostEchoGws, 0.85, false})
+	}
+	if s.Full {
+		list = append(list,
 			target{"rss_last_step_vs_first", s.RSSBend, 1.1, false},
 			target{"rss_poll_last_step_vs_first", s.PollBend, 1.1, false})
 	}

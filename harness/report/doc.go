@@ -1,9 +1,9 @@
 // Package report draws load-test runs for people: one static HTML file per
 // report, the page BENCHMARKS.md with its SVG plots, and the comparison of
-// repeated runs. The page also shows the newest comparison of the storage engine
-// with its peers, which bench/engine writes in a format of its own. Everything
-// this package writes is a pure function of the runs it is given, so that
-// writing it again changes nothing.
+// repeated runs. The page also shows the newest comparisons of the storage engine
+// and of the connection edge with their peers, which bench/engine and bench/edge
+// write in formats of their own. Everything this package writes is a pure function
+// of the runs it is given, so that writing it again changes nothing.
 //
 // It takes what stands in a result file as hostile text and doubtful numbers,
 // and refuses to know how anything was measured: it neither runs a test nor

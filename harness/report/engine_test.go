@@ -40,7 +40,7 @@ func engineInput(t *testing.T, path string, change func(*EngineResult)) EngineIn
 
 func enginePage(t *testing.T, inputs ...EngineInput) string {
 	t.Helper()
-	page, err := BuildPage(nil, inputs, nil, "plots")
+	page, err := BuildPage(nil, inputs, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestEngineSectionHoldsAnyContent(t *testing.T) {
 			return
 		}
 		shown++
-		page, err := BuildPage(nil, []EngineInput{{"x.json", r}}, nil, "plots")
+		page, err := BuildPage(nil, []EngineInput{{"x.json", r}}, nil, nil, "plots")
 		if err != nil {
 			rt.Fatal(err)
 		}

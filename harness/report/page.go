@@ -39,6 +39,7 @@ type pageData struct {
 	Scenarios []*pageRun // the newest valid run of each
 	Invalid   []*pageRun
 	Engine    *engineSection // nil: never compared
+	Edge      *edgeSection   // likewise
 	Packages  []*stagePackage
 }
 
@@ -57,17 +58,17 @@ type pageRun struct {
 
 type pagePlot struct{ Title, Path string }
 
-// BuildPage makes the page from runs, comparisons of the storage engine and the
-// output of stage benchmarks, all of which may be empty. It is a pure function:
+// BuildPage makes the page from runs, comparisons of the storage engine and of the
+// edge, and the output of stage benchmarks, all of which may be empty. It is pure:
 // the order of the inputs does not matter. plotsDir is where the plots will
 // stand, relative to the page.
-func BuildPage(inputs []PageInput, engines []EngineInput, stages []byte, plotsDir string) (*Page, error) {
+func BuildPage(inputs []PageInput, engines []EngineInput, edges []EdgeInput, stages []byte, plotsDir string) (*Page, error) {
 	packages, err := parseStages(stages, module)
 	if err != nil {
 		return nil, err
 	}
 	page := &Page{Plots: map[string][]byte{}}
-	data := &pageData{Engine: engineOf(engines), Packages: packages}
+	data := &pageData{Engine: engineOf(engines), Edge: edgeOf(edges), Packages: packages}
 	inputs = slices.Clone(inputs)
 	slices.SortFunc(inputs, newestFirst)
 	shown := map[string]*pageRun{}

@@ -37,8 +37,9 @@ func (s Site) Build() (*Page, error) {
 	}
 	var inputs []PageInput
 	var engines []EngineInput
+	var edges []EdgeInput
 	for _, file := range files {
-		run, engine, err := readInput(file)
+		in, err := readInput(file)
 		if err != nil {
 			return nil, err
 		}
@@ -46,10 +47,13 @@ func (s Site) Build() (*Page, error) {
 		if err != nil {
 			return nil, err
 		}
-		if engine != nil {
-			engines = append(engines, EngineInput{Path: link, Result: engine})
-		} else {
-			inputs = append(inputs, PageInput{Path: link, Run: run})
+		switch {
+		case in.engine != nil:
+			engines = append(engines, EngineInput{Path: link, Result: in.engine})
+		case in.edge != nil:
+			edges = append(edges, EdgeInput{Path: link, Result: in.edge})
+		default:
+			inputs = append(inputs, PageInput{Path: link, Run: in.run})
 		}
 	}
 	stages, err := os.ReadFile(filepath.Join(s.Results, "stages.txt"))
@@ -60,40 +64,51 @@ func (s Site) Build() (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return BuildPage(inputs, engines, stages, plots)
+	return BuildPage(inputs, engines, edges, stages, plots)
 }
 
-// engineFileMaxBytes is many times what a comparison takes.
-const engineFileMaxBytes = 16 << 20
+// comparisonMaxBytes is many times what a comparison takes.
+const comparisonMaxBytes = 16 << 20
 
-// readInput takes a load test's result or a comparison of the storage engine,
-// by the file's format.
-func readInput(file string) (*result.Run, *EngineResult, error) {
+// input is what a file holds: one of the three.
+type input struct {
+	run    *result.Run
+	engine *EngineResult
+	edge   *EdgeResult
+}
+
+// readInput takes a load test's result or a comparison of the storage engine or
+// the edge, by the file's format.
+func readInput(file string) (in input, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, nil, err
+		return in, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, engineFileMaxBytes+1))
+	content, err := io.ReadAll(io.LimitReader(f, comparisonMaxBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", file, err)
+		return in, fmt.Errorf("read %s: %w", file, err)
 	}
 	var head struct {
 		Format string `json:"format"`
 	}
-	if json.Unmarshal(text, &head) == nil && strings.HasPrefix(head.Format, engineFamily) {
-		engine, err := decodeEngine(text)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read %s: %w", file, err)
+	known := json.Unmarshal(content, &head) == nil
+	switch {
+	case known && strings.HasPrefix(head.Format, engineFamily):
+		in.engine, err = decodeEngine(content)
+	case known && strings.HasPrefix(head.Format, edgeFamily):
+		in.edge, err = decodeEdge(content)
+	default:
+		// What is neither is refused there, and so is what is too large or damaged.
+		if in.run, err = result.Read(file); err != nil && head.Format != "" {
+			err = fmt.Errorf("%w (a comparison would be %q or %q)", err, engineFormat, edgeFormat)
 		}
-		return nil, engine, nil
+		return in, err
 	}
-	// What is neither is refused there, and so is what is too large or damaged.
-	run, err := result.Read(file)
-	if err != nil && head.Format != "" {
-		err = fmt.Errorf("%w (an engine comparison would be %q)", err, engineFormat)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", file, err)
 	}
-	return run, nil, err
+	return in, err
 }
 
 // link is a file's address on the page.

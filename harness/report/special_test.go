@@ -32,7 +32,7 @@ func specialRun() *result.Run {
 
 func TestSpecialScenariosAreShownInFull(t *testing.T) {
 	run := specialRun()
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, "plots")
+	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 func TestARateThatIsNoCapacityIsCalledNone(t *testing.T) {
 	run := specialRun()
 	run.Capacity.Verdict, run.Capacity.Why = result.VerdictGenerator, "45818/s failed for the generator's sake: it fell behind"
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, "plots")
+	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestManyEdgeProcessesAreSummedUp(t *testing.T) {
 
 // TestTargetsStandWithTheRunAsMetOrMissed: on the page, whoever judged them.
 func TestTargetsStandWithTheRunAsMetOrMissed(t *testing.T) {
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: specialRun()}}, nil, nil, "plots")
+	page, err := BuildPage([]PageInput{{Path: "a.json", Run: specialRun()}}, nil, nil, nil, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
