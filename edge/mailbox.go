@@ -46,12 +46,13 @@ type letters struct {
 
 func (ls *letters) bytes(it *item) []byte { return ls.arena[it.off : it.off+it.size : it.off+it.size] }
 
-// reset empties the letters for the next use and lets go of what a flood left.
+// reset empties the letters for the next use. What a flood left goes once it was
+// not used by a quarter: while the flood lasts it would only be made again.
 func (ls *letters) reset() {
-	if cap(ls.items) > itemsKeep {
+	if cap(ls.items) > itemsKeep && len(ls.items) < cap(ls.items)/4 {
 		ls.items = nil
 	}
-	if cap(ls.arena) > arenaKeepBytes {
+	if cap(ls.arena) > arenaKeepBytes && len(ls.arena) < cap(ls.arena)/4 {
 		ls.arena = nil
 	}
 	clear(ls.notes)
@@ -64,8 +65,8 @@ func (ls *letters) reset() {
 // one Fetched per fetch and at most Limits.InFlight replies; over owedBytesMax
 // a fetch's answer counts as failed and a reply closes its session (4200).
 const (
-	hintsMax       = 32768
-	hintBytesMax   = 8 << 20
+	hintsMax       = 131072
+	hintBytesMax   = 32 << 20
 	owedBytesMax   = 128 << 20
 	itemsKeep      = 8192
 	arenaKeepBytes = 1 << 20
@@ -81,8 +82,9 @@ type mailbox struct {
 	closed bool   // the loop is gone: everything is dropped
 	wake   func() // makes the loop's goroutine drain; called with mu held, never blocks
 
-	cur letters // what the loop is working on; only the loop touches it
-	pos int     // next item of cur
+	cur   letters // what the loop is working on; only the loop touches it
+	pos   int     // next item of cur
+	spare []item  // for regroup, while floods last
 }
 
 // lock takes the mailbox for a few puts that belong together; false when the
@@ -191,10 +193,15 @@ func (m *mailbox) refill() bool {
 	}
 	m.cur.reset()
 	m.pos = 0
+	m.swap()
+	m.spare = m.cur.regroup(m.spare)
+	return len(m.cur.items) > 0
+}
+
+func (m *mailbox) swap() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cur, m.in = m.in, m.cur
-	return len(m.cur.items) > 0
 }
 
 // nudge wakes the loop though there may be nothing in its mailbox, as when time
