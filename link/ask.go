@@ -22,7 +22,7 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	end(x.item, 0)
 	c.mu.Lock()
 	q := c.queue.Load()
-	taken := q != nil && q.put(askedBytesMax, x.item)
+	taken := q != nil && q.put(c.bounds.asked, x.item)
 	if taken {
 		c.live[s] = struct{}{}
 	}
@@ -86,7 +86,7 @@ func (c *Client) ask(item []byte) bool {
 	switch {
 	case q == nil || !end(item, 0):
 		return false
-	case !q.put(askedBytesMax, item):
+	case !q.put(c.bounds.asked, item):
 		c.traffic.closed.Add(1)
 		return false
 	}

@@ -33,7 +33,7 @@ type attached struct {
 // owe puts what the edge process must not miss; if even that finds no room, the
 // process is cut off.
 func (a *attached) owe(item ...[]byte) {
-	if !a.queue.put(closeBytesMax, item...) {
+	if !a.queue.put(a.hub.bounds.last, item...) {
 		a.once.Do(func() { close(a.cut) })
 	}
 }

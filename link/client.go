@@ -79,13 +79,14 @@ const (
 // Client is the edge process's end: the chat tier that the edge sees. Methods may
 // be called from any goroutine and never block.
 type Client struct {
-	cfg   ClientConfig
-	pool  batches
-	loose sync.Pool // *scratch
-	conn  *grpc.ClientConn
-	first *up
-	life  context.Context // from Attach to Close
-	end   context.CancelFunc
+	cfg    ClientConfig
+	bounds bounds
+	pool   batches
+	loose  sync.Pool // *scratch
+	conn   *grpc.ClientConn
+	first  *up
+	life   context.Context // from Attach to Close
+	end    context.CancelFunc
 
 	edge    Edge // set by Start
 	started bool
@@ -116,7 +117,7 @@ func Attach(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{cfg: cfg, done: make(chan struct{}), live: map[godwit.SessionID]struct{}{}}
+	c := &Client{cfg: cfg, bounds: defaultBounds, done: make(chan struct{}), live: map[godwit.SessionID]struct{}{}}
 	c.loose.New = func() any { return new(scratch) }
 	c.life, c.end = context.WithCancel(context.Background())
 	var err error
@@ -181,7 +182,7 @@ func (c *Client) Ready() {
 	defer c.mu.Unlock()
 	c.ready = true
 	if q := c.queue.Load(); q != nil {
-		q.put(askedBytesMax, readyItem)
+		q.put(maxInt, readyItem)
 	}
 }
 
@@ -286,7 +287,7 @@ func (c *Client) serve(u *up) error {
 	c.since.Store(time.Now().UnixMilli())
 	c.queue.Store(q)
 	if c.ready {
-		q.put(askedBytesMax, readyItem)
+		q.put(maxInt, readyItem)
 	}
 	c.mu.Unlock()
 	c.cfg.Logger.Info("attached to the engine process", "engine", u.welcome.Node, "index", u.welcome.Index, "epoch", strconv.FormatUint(u.welcome.Epoch, 16))

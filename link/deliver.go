@@ -47,7 +47,7 @@ func (h *Hub) Connected(s godwit.SessionID, w godwit.Welcome) {
 	b = appendText(binary.AppendUvarint(b, flags), w.Epoch)
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(w.Head)), uint64(w.Start))
 	x.item = appendText(b, w.Reason)
-	if !end(x.item, 0) || !a.queue.put(owedBytesMax, x.item) {
+	if !end(x.item, 0) || !a.queue.put(h.bounds.owed, x.item) {
 		a.overflow(s)
 	}
 }
@@ -65,7 +65,7 @@ func (h *Hub) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 	x := h.loose.Get().(*scratch)
 	defer h.loose.Put(x)
 	x.item = f.AppendTo(appendSession(begin(x.item[:0], itemReply), s), godwit.EncodingProto)
-	if !end(x.item, 0) || !a.queue.put(owedBytesMax, x.item) {
+	if !end(x.item, 0) || !a.queue.put(h.bounds.owed, x.item) {
 		a.overflow(s)
 	}
 	x.trim()
@@ -102,7 +102,7 @@ func (h *Hub) Deliver(sessions []godwit.SessionID, e *godwit.Entry) {
 			x.frame = godwit.AppendEvent(x.frame[:0], godwit.EncodingProto, e)
 		}
 		x.item = append(appendSessions(begin(x.item[:0], itemDeliver), sessions[i:]), x.frame...)
-		if !end(x.item, 0) || !a.queue.put(hintBytesMax, x.item) {
+		if !end(x.item, 0) || !a.queue.put(h.bounds.hint, x.item) {
 			a.traffic.hints.Add(1)
 		}
 	}
@@ -183,7 +183,7 @@ func (h *Hub) Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.Se
 			b = appendText(b, x.frame)
 		}
 		x.item = b
-		fits := end(b, 0) && a.queue.put(owedBytesMax, b)
+		fits := end(b, 0) && a.queue.put(h.bounds.owed, b)
 		x.trim()
 		if fits {
 			return

@@ -57,6 +57,7 @@ func (c *HubConfig) validate() error {
 // Methods may be called from any goroutine.
 type Hub struct {
 	cfg    HubConfig
+	bounds bounds
 	pool   batches
 	server *grpc.Server
 	edges  [godwit.SessionEdgeMax + 1]atomic.Pointer[attached] // by index; nil: gone
@@ -80,7 +81,7 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, server: newServer(), changed: make(chan struct{})}
+	h := &Hub{cfg: cfg, bounds: defaultBounds, server: newServer(), changed: make(chan struct{})}
 	h.loose.New = func() any { return new(scratch) }
 	h.server.RegisterService(&serviceDesc, h)
 	return h, nil

@@ -5,26 +5,24 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of a queue, in bytes of items that wait, and what happens beyond:
-//
-// to an edge process
-//   - hintBytesMax: a delivery is dropped. It is a hint; the session learns of the
-//     entry by the next one or by its slow compare of heads.
-//   - owedBytesMax: a fetch's answer becomes a failure, and the edge fetches again
-//     later; a reply or a Connected closes its session (4200), which resumes.
-//   - closeBytesMax: the edge process is cut off. It attaches again, its clients
-//     resume.
-//
-// to the engine process
-//   - askedBytesMax: a request is answered with unavailable, a fetch with a failure,
-//     a connect with close 4200. A disconnect is always taken: there is one for each
-//     connect, and without it a route would stay.
-const (
-	hintBytesMax  = 4 << 20
-	owedBytesMax  = 64 << 20
-	closeBytesMax = owedBytesMax + 4<<20
-	askedBytesMax = 32 << 20
-)
+// bounds of a queue, in bytes of items that wait, and what happens beyond.
+type bounds struct {
+	// To an edge process. hint: a delivery is dropped. It is a hint; the session
+	// learns of the entry by the next one or by its slow compare of heads.
+	hint int
+	// owed: a fetch's answer becomes a failure, and the edge fetches again later; a
+	// reply or a Connected closes its session (4200), which resumes.
+	owed int
+	// last: for those failures and closes. Beyond it the edge process is cut off; it
+	// attaches again, and its clients resume.
+	last int
+	// To the engine process. asked: a request is answered with unavailable, a fetch
+	// with a failure, a connect with close 4200. A disconnect is always taken: there
+	// is one for each connect, and without it a route would stay.
+	asked int
+}
+
+var defaultBounds = bounds{hint: 4 << 20, owed: 64 << 20, last: 68 << 20, asked: 32 << 20}
 
 const (
 	batchBytesMax = 256 << 10 // of one gRPC message, unless a single item is larger
