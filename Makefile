@@ -5,6 +5,7 @@ TOOL     := $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 6s
 BENCH    ?= .
 KILLS    ?= 1000
+STORM    ?= 19000
 POINTS   ?= 50000
 
 # Each module is built by its own go.mod; go.work is for people's editors and
@@ -151,8 +152,9 @@ benchstat: ## compare OLD with NEW, two files of make stages: make benchstat OLD
 	$(TOOL) benchstat $(OLD) $(NEW)
 
 .PHONY: soak
-soak: ## the kill campaign with KILLS (1000) kills for 1 and for 8 raft groups, and POINTS (50000) crashes of the engine
+soak: ## the kill campaign with KILLS (1000) kills for 1 and for 8 raft groups, a storm of STORM (19000) reconnects, POINTS (50000) crashes of the engine
 	GODWIT_E2E_KILLS=$(KILLS) CGO_ENABLED=1 $(GO) test -race -v -count=1 -timeout 0 -run 'FiftyKills' ./e2e/...
+	GODWIT_E2E_STORM=$(STORM) $(GO) test -v -count=1 -timeout 0 -run 'Storm' ./e2e/...
 	GODWIT_CRASH_POINTS=$(POINTS) $(GO) test -v -count=1 -timeout 0 -run 'Crash|Flip|Full|Failed' ./engine/...
 
 .PHONY: clean

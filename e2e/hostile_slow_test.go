@@ -154,3 +154,46 @@ func TestASlowReaderIsClosedAndLosesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestMemoryIsBoundedWhenNobodyReads: many sessions ask for much and read nothing,
+// each within its own bound and together far beyond what the process may use. The
+// longest queues go, and whoever reads is not disturbed.
+func TestMemoryIsBoundedWhenNobodyReads(t *testing.T) {
+	const messages, bodyBytes, users, devices, budget = 40, 15000, 6, 30, 160 << 20
+	s, bystanders := withControls(t, append(shortTimes, fmt.Sprint("GODWIT_EDGE_MEMORY=", budget), "GODWIT_EDGE_OUTBOUND=4MiB")...)
+	var names []string
+	for i := range users {
+		names = append(names, fmt.Sprint("mallory-", i))
+	}
+	tokens := s.tokens(append(names, "friend")...)
+	friend, _ := connectWire(t, s.url(), godwit.EncodingProto, tokens["friend"], "f", godwit.Resume{})
+	for i := range users * messages {
+		if reply := friend.send(names[i%users], fmt.Sprint("c", i), strings.Repeat("m", bodyBytes)); reply.Kind != godwit.KindSend {
+			t.Fatalf("%+v", reply.Error)
+		}
+		if n := len(friend.events); n > 0 && n%20 == 0 {
+			friend.writeFrame(&godwit.ClientFrame{Kind: godwit.KindAck, Ack: godwit.Ack{Seq: friend.events[n-1].Seq}})
+		}
+	}
+	var conns []*rawConn
+	for i := range users * devices {
+		conn := session(t, s, tokens[names[i%users]], fmt.Sprint("d", i))
+		_ = conn.SetReadBuffer(4 << 10)
+		conns = append(conns, conn)
+	}
+	var asks strings.Builder
+	for id := range 9 { // 600 KB each: beyond what the sockets hold, 3 MB wait
+		asks.WriteString(text(fmt.Sprintf(`{"id":%d,"sync":{"since":0}}`, id+2)))
+	}
+	for _, conn := range conns {
+		conn.say(asks.String())
+		bystanders.progress()
+	}
+	bystanders.await("no slow reader had to go", func() bool { return metric(t, s.ops, "godwit_edge_shed_total") > 0 })
+	bystanders.await("the memory is not given back", func() bool { return metric(t, s.ops, "godwit_edge_memory_used_bytes") < budget })
+	peak := peakResident(t, s.cmd.Process.Pid)
+	t.Logf("%v of %d sessions shed, at most %d MiB resident", metric(t, s.ops, "godwit_edge_shed_total"), len(conns), peak>>20)
+	if peak > budget*3/2 {
+		t.Errorf("%d MiB were resident, the budget is %d MiB", peak>>20, budget>>20)
+	}
+}
