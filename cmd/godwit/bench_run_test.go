@@ -79,12 +79,13 @@ func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesTheBench kills the bench without warning: its servers and
-// generators must not stay behind, and the next run removes its data.
+// TestNothingOutlivesTheBench kills the bench without warning: its server, the
+// server's edge processes and its generators must not stay behind, and the next run
+// removes its data.
 func TestNothingOutlivesTheBench(t *testing.T) {
 	data := t.TempDir()
 	binary := benchBinary(t)
-	c := exec.Command(binary, "bench", "run", "dm-chat", "--quick", "--set", "agents: 2", "--data", data, "--out", filepath.Join(data, "r.json"))
+	c := exec.Command(binary, "bench", "run", "dm-chat", "--quick", "--set", "agents: 2", "--set", "edges: 2", "--data", data, "--out", filepath.Join(data, "r.json"))
 	stderr, err := c.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -95,30 +96,15 @@ func TestNothingOutlivesTheBench(t *testing.T) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() && !strings.Contains(lines.Text(), "warm-up") {
 	}
-	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(c.Process.Pid) + "/task/*/children")
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Handles on the processes themselves: their numbers may be given to others.
 	children := map[int]*os.Process{}
-	for _, task := range tasks {
-		list, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(list)) {
-			child, err := strconv.Atoi(field)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if children[child], err = os.FindProcess(child); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	addChildren(t, children, c.Process.Pid)
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.Wait()
-	if len(children) != 3 {
-		t.Fatalf("the bench had %d children, want a server and two generators", len(children))
+	if len(children) != 5 {
+		t.Fatalf("the bench had %d processes below it, want a server, its two edge processes and two generators", len(children))
 	}
 	for id, handle := range children {
 		for handle.Signal(syscall.Signal(0)) == nil { // ends by the test's deadline otherwise
@@ -138,5 +124,27 @@ func TestNothingOutlivesTheBench(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(data, "godwit-bench-*")); err != nil || len(left) != 0 {
 		t.Errorf("%v, %v; want nothing left behind", left, err)
+	}
+}
+
+// addChildren adds the children of a process, and theirs.
+func addChildren(t *testing.T, all map[int]*os.Process, parent int) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/" + strconv.Itoa(parent) + "/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		list, _ := os.ReadFile(task)
+		for _, field := range strings.Fields(string(list)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if all[child], err = os.FindProcess(child); err != nil {
+				t.Fatal(err)
+			}
+			addChildren(t, all, child)
+		}
 	}
 }
