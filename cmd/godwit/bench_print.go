@@ -40,10 +40,12 @@ type benchSummary struct {
 	DeliverP50 float64 `json:"deliver_p50_ms"`
 	DeliverP99 float64 `json:"deliver_p99_ms"`
 
-	ServerCPU     float64 `json:"server_cpu_us_per_message"`
-	RSSPerSession float64 `json:"rss_per_session,omitempty"` // bytes
-	FsyncP50      float64 `json:"fsync_p50_us"`
-	FileSystem    string  `json:"filesystem"`
+	ServerCPU      float64 `json:"server_cpu_us_per_message"`
+	ServerCores    float64 `json:"server_cpu_cores"` // in the measure stage
+	GeneratorCores float64 `json:"generator_cpu_cores"`
+	RSSPerSession  float64 `json:"rss_per_session,omitempty"` // bytes
+	FsyncP50       float64 `json:"fsync_p50_us"`
+	FileSystem     string  `json:"filesystem"`
 }
 
 // slowSummary is what became of slow consumers, and of the others beside them.
@@ -76,6 +78,9 @@ func summarize(run *result.Run) benchSummary {
 	}
 	for _, stage := range run.Stages {
 		if stage.Name == "measure" {
+			if stage.Seconds > 0 {
+				s.ServerCores, s.GeneratorCores = run.Usage.ServerCPUSeconds/stage.Seconds, run.Usage.GeneratorCPUSeconds/stage.Seconds
+			}
 			s.Offered, s.Refused, s.Unknown, s.Late = stage.Scheduled, stage.Refused, stage.Unknown, stage.Late
 		}
 	}
@@ -105,7 +110,10 @@ func (a *app) benchPrint(run *result.Run) error {
 		p("%-16s %8d  p50 %.3f ms  p99 %.3f ms  p99.99 %.3f ms  max %.3f ms", name, l.Count, l.P50/1000, l.P99/1000, l.P9999/1000, l.Max/1000)
 	}
 	if s.ServerCPU > 0 {
-		p("server CPU %.1f µs per operation, generator CPU %.2f s, server %.2f s", s.ServerCPU, run.Usage.GeneratorCPUSeconds, run.Usage.ServerCPUSeconds)
+		p("server CPU %.1f µs per operation", s.ServerCPU)
+	}
+	if s.ServerCores > 0 {
+		p("CPU while measuring: server %.3f cores, generator %.3f cores", s.ServerCores, s.GeneratorCores)
 	}
 	if s.RSSPerSession > 0 {
 		p("server memory %.0f bytes per session (R² %.4f)", s.RSSPerSession, run.Usage.BytesPerConnectionR2)

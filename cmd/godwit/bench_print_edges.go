@@ -51,6 +51,9 @@ func printEdges(p func(string, ...any), s *edgeSummary) {
 	for _, one := range s.Processes {
 		p("%-16s %8d sessions  RSS %7.1f MiB  CPU %.3f cores", one.Name, one.Sessions, one.RSS/(1<<20), one.CPU)
 	}
+	if s.Crossed+s.Within == 0 {
+		return
+	}
 	p("share of deliveries that crossed processes: %.1f %% (%d of %d)", 100*s.Share, s.Crossed, s.Crossed+s.Within)
 }
 

@@ -86,15 +86,21 @@ func (c *coordinator) takePoint(took time.Duration) error {
 	if err := rest(settleTime); err != nil {
 		return err
 	}
-	hold := time.Duration(c.Scenario.Hold)
+	// In the first half of the hold pings begin to come to the new sessions.
+	half := time.Duration(c.Scenario.Hold) / 2
+	if half > 0 {
+		if err := rest(half); err != nil {
+			return err
+		}
+	}
 	p := observation{sessions: c.sweep.reached, connect: took}
 	var err error
 	if p.server[0], p.client[0], err = c.bothSides(pids); err != nil {
 		return err
 	}
 	from := c.now()
-	if hold > 0 {
-		if err := rest(hold); err != nil {
+	if half > 0 {
+		if err := rest(half); err != nil {
 			return err
 		}
 	}
@@ -105,7 +111,7 @@ func (c *coordinator) takePoint(took time.Duration) error {
 	if p.memory, err = record.MachineMemory(); err != nil {
 		return err
 	}
-	c.sweep.held = hold > 0
+	c.sweep.held = half > 0
 	c.sweep.add(&p, c.Before)
 	c.Progress.Say(fmt.Sprintf("%d sessions: %s", p.sessions, c.sweep.last()))
 	return nil

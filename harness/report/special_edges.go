@@ -11,7 +11,7 @@ import (
 
 // edgeFigures are the headline of servers with edge processes, and of ramps.
 func edgeFigures(run *result.Run) (figures []figure) {
-	if e := run.Edges; e != nil {
+	if e := run.Edges; e != nil && e.Crossed+e.Within > 0 {
 		figures = append(figures, figure{"Deliveries across edge processes", percent(e.CrossedShare()), fmt.Sprintf("of %s; %s edge processes", count(e.Crossed+e.Within), integer(run.Settings.Edges))})
 	}
 	if s := run.Sweep; s != nil && len(s.Points) > 0 {

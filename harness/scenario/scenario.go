@@ -87,7 +87,8 @@ type Scenario struct {
 	Wait       Duration `yaml:"wait"`      // how long the server may hold a long-poll, whole seconds
 	Tokens     string   `yaml:"tokens"`
 	// Steps of the ramp; after each the server rests and the cost of a session is
-	// taken: memory, and CPU over Hold.
+	// taken: memory, and CPU over the second half of Hold, which should last for
+	// two pings.
 	Steps int      `yaml:"steps"`
 	Hold  Duration `yaml:"hold"`
 	// MemoryMiB bounds what the run takes of the machine's memory, both ends and the
