@@ -40,8 +40,8 @@ type JWKSConfig struct {
 	Refresh time.Duration
 
 	// Waiters is how many calls of Verify may wait at once for an unknown kid,
-	// default 1; more are refused at once. Keep it below the number of
-	// goroutines that verify: else strangers can occupy all of them.
+	// default 1; more are told ErrKeysPending at once. Keep it below the number
+	// of goroutines that verify: else strangers can occupy all of them.
 	Waiters int
 
 	Transport http.RoundTripper // default: HTTP/1.1, no connection kept; replaced by tests
@@ -189,19 +189,19 @@ func (r *remote) run(ctx context.Context, wait time.Duration) {
 }
 
 // await asks for the keys to be read now, if that was not asked for lately, and
-// waits for it or for what is being read already. False: nothing was read, or
-// not before the deadline.
-func (r *remote) await(deadline <-chan time.Time) bool {
+// waits for it or for what is being read already. If it could not wait so long,
+// the error is ErrKeysPending.
+func (r *remote) await(deadline <-chan time.Time) (read bool, err error) {
 	r.mu.Lock()
 	if r.waiting >= r.cfg.Waiters {
 		r.mu.Unlock()
-		return false
+		return false, ErrKeysPending
 	}
 	if r.fetching == nil {
 		now := time.Now()
 		if !r.earlyAt.IsZero() && now.Sub(r.earlyAt) < earlyEvery {
 			r.mu.Unlock()
-			return false
+			return false, nil
 		}
 		r.earlyAt = now
 		r.fetching = make(chan struct{})
@@ -220,11 +220,12 @@ func (r *remote) await(deadline <-chan time.Time) bool {
 	}()
 	select {
 	case <-fetching:
-		return true
+		return true, nil
 	case <-deadline:
+		return false, ErrKeysPending
 	case <-r.ended:
+		return false, nil
 	}
-	return false
 }
 
 // refresh reads the keys once and says when to do so again. After a failure

@@ -25,8 +25,12 @@ const (
 )
 
 // Errors of Verify say why a token was refused. They are for the log: a client
-// only learns godwit.ErrUnauthorized, which each of them wraps.
+// only learns godwit.ErrUnauthorized, which each of them wraps, but one.
 var (
+	// ErrKeysPending wraps godwit.ErrUnavailable and is temporary: the keys are
+	// being read anew, and the token's may be among them.
+	ErrKeysPending = fmt.Errorf("%w: the keys are being read", godwit.ErrUnavailable)
+
 	ErrTokenSize    = fmt.Errorf("%w: empty or larger than 8 KiB", godwit.ErrUnauthorized)
 	ErrTokenForm    = fmt.Errorf("%w: characters outside of base64url", godwit.ErrUnauthorized)
 	ErrTokenKey     = fmt.Errorf("%w: no key of this id and algorithm", godwit.ErrUnauthorized)
@@ -189,7 +193,8 @@ func (k *Keyring) replace(keys []Key) (changed bool, notes []string) {
 
 // Verify returns the user a token speaks for and the moment (ms since the Unix
 // epoch) when this server stops to believe it. A token of an unknown kid may
-// wait up to 2 s for the keys to be read anew; nothing else blocks.
+// wait up to 2 s for the keys to be read anew; nothing else blocks. If that takes
+// longer, or others wait already, the error is ErrKeysPending.
 func (k *Keyring) Verify(token []byte) (user godwit.UserID, expires int64, err error) {
 	if len(token) == 0 || len(token) > TokenBytesMax {
 		return "", 0, ErrTokenSize
@@ -232,6 +237,9 @@ func (k *Keyring) verify(token []byte) (user godwit.UserID, expires int64, gener
 		generation = of
 		return key.material(), err
 	})
+	if errors.Is(err, ErrKeysPending) {
+		return "", 0, 0, ErrKeysPending
+	}
 	if err != nil {
 		return "", 0, 0, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)
 	}
@@ -259,10 +267,10 @@ func (k *Keyring) key(token *jwt.Token) (key Key, generation uint64, err error) 
 	case !has && set.only != nil:
 		key, known = *set.only, true
 	case has && isString:
-		if with := k.setWith(name, set); with != nil {
-			set = with
-			key, known = set.keys[name]
+		if set, err = k.setWith(name, set); err != nil {
+			return Key{}, 0, err
 		}
+		key, known = set.keys[name]
 	}
 	if alg := token.Method.Alg(); !known || alg != key.Algorithm {
 		return Key{}, 0, fmt.Errorf("%w: kid %.64q, alg %s", ErrTokenKey, name, alg)
@@ -270,28 +278,26 @@ func (k *Keyring) key(token *jwt.Token) (key Key, generation uint64, err error) 
 	return key, set.generation, nil
 }
 
-// setWith returns a set that has the kid, nil if there is none. For an unknown
-// kid it waits for the keys to be read anew: a rotation must not refuse the
-// first tokens of the new key. Two rounds, because what is being read at this
-// moment may have been asked for before the rotation.
-func (k *Keyring) setWith(kid string, set *keySet) *keySet {
-	if set.has(kid) {
-		return set
-	}
-	if k.remote == nil || kid == "" || len(kid) > keyIDBytesMax {
-		return nil
+// setWith returns a set that has the kid, or else the one at hand. For an
+// unknown kid it waits for the keys to be read anew: a rotation must not refuse
+// the first tokens of the new key. Two rounds, because what is being read at
+// this moment may have been asked for before the rotation.
+func (k *Keyring) setWith(kid string, set *keySet) (*keySet, error) {
+	if set.has(kid) || k.remote == nil || kid == "" || len(kid) > keyIDBytesMax {
+		return set, nil
 	}
 	deadline := time.NewTimer(unknownWait)
 	defer deadline.Stop()
 	for range 2 {
-		if !k.remote.await(deadline.C) {
-			return nil
+		read, err := k.remote.await(deadline.C)
+		if !read {
+			return set, err
 		}
 		if set = k.set.Load(); set.has(kid) {
-			return set
+			break
 		}
 	}
-	return nil
+	return set, nil
 }
 
 func (s *keySet) has(kid string) bool {

@@ -23,7 +23,7 @@ func (v *Verifier) Verify(token []byte) (user godwit.UserID, expires int64, err 
 	if !bytes.HasPrefix(token, []byte(TicketPrefix)) {
 		return v.Keyring.Verify(token)
 	}
-	if v.Tickets == nil || len(token) > TokenBytesMax {
+	if _, ok := parseTicket(string(token)); !ok || v.Tickets == nil {
 		return "", 0, ErrTicket
 	}
 	return v.Tickets.Redeem(string(token))

@@ -68,6 +68,10 @@ func (l *loop) verified(s *session, v verdict) {
 		}
 		if v.err != nil {
 			l.edge.cfg.Logger.Debug("token refused", "error", v.err)
+			if v.temporary() {
+				l.closeSession(s, overloaded())
+				return
+			}
 			l.refuseFrame(s, s.opening.id, godwit.ErrUnauthorized, 0)
 			l.closeSession(s, closeTokenInvalid)
 			return

@@ -33,7 +33,8 @@ type Tickets interface {
 }
 
 // Verifier checks tokens. Called from the edge's verifying goroutines, never on
-// an event loop. The error's text is for the log, not for the client.
+// an event loop. The error's text is for the log, not for the client; one that
+// wraps a temporary godwit.Error says that the same token may be good in a moment.
 type Verifier interface {
 	Verify(token []byte) (user godwit.UserID, expires int64, err error) // expires: ms since the Unix epoch
 }

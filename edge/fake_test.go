@@ -100,6 +100,9 @@ func (v fakeVerifier) Verify(token []byte) (godwit.UserID, int64, error) {
 		<-v.hold
 	}
 	fields := strings.Split(strings.TrimPrefix(string(token), ticketPrefix), ":")
+	if fields[0] == "later" {
+		return "", 0, fmt.Errorf("%w: the keys are being read", godwit.ErrUnavailable)
+	}
 	if len(fields) < 2 || fields[0] != "user" {
 		return "", 0, errors.New("not a token")
 	}

@@ -91,6 +91,10 @@ func (l *loop) bearerVerified(s *session, v verdict) {
 	l.endHandshake(s)
 	if v.err != nil {
 		l.edge.cfg.Logger.Debug("token refused at the upgrade", "error", v.err)
+		if v.temporary() {
+			l.refuse(s, 503, "The token can't be checked now; try again.")
+			return
+		}
 		l.refuse(s, 401, godwit.ErrUnauthorized.Message)
 		return
 	}

@@ -23,6 +23,8 @@ func (l *loop) refresh(s *session, f *godwit.ClientFrame) {
 func (l *loop) renewed(s *session, v verdict) {
 	s.renewing = false
 	switch {
+	case v.temporary():
+		l.refuseFrame(s, v.request, godwit.ErrUnavailable, inFlightRetryMS)
 	case v.err != nil:
 		l.edge.cfg.Logger.Debug("token refused at a refresh", "error", v.err)
 		l.refuseFrame(s, v.request, godwit.ErrUnauthorized, 0)

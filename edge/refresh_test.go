@@ -47,6 +47,23 @@ func TestOneRefreshAtATime(t *testing.T) {
 	}
 }
 
+// TestTokenThatCantBeCheckedNowIsNotRefused: the client keeps its token and
+// comes back with it.
+func TestTokenThatCantBeCheckedNowIsNotRefused(t *testing.T) {
+	e := newEdge(t, &fakeChat{}, nil)
+	c := dial(t, e, godwit.EncodingJSON)
+	c.send(&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{Token: []byte("later")}})
+	c.wantClose(godwit.CloseOverloaded)
+	c = connect(t, e, godwit.EncodingJSON, "alice")
+	c.send(&godwit.ClientFrame{ID: 9, Kind: godwit.KindRefresh, Refresh: godwit.Refresh{Token: []byte("later")}})
+	if got := c.next(); got.ID != 9 || got.Kind != godwit.KindError || got.Error.Code != "unavailable" || !got.Error.Temporary {
+		t.Fatalf("%+v", got)
+	}
+	w := newWeb(t, e)
+	w.write(strings.Replace(upgradeHead, "/v1/ws", "/v1/ws?ticket=tk_later", 1) + "\r\n")
+	w.want(503)
+}
+
 // fakeTickets gives ticket "tk_user:NAME", which fakeVerifier takes.
 type fakeTickets struct{}
 

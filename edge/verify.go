@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/godwit-im/godwit"
@@ -12,6 +13,13 @@ type verdict struct {
 	expires int64
 	err     error
 	request uint64 // id of the refresh frame, if one asked
+}
+
+// temporary reports that the same token may be good in a moment: the keys are
+// being read, or who knows the ticket can't be asked.
+func (v *verdict) temporary() bool {
+	var refused *godwit.Error
+	return errors.As(v.err, &refused) && refused.Temporary
 }
 
 // verifyJob is one token on its way; the token is the job's own copy.
