@@ -1,0 +1,342 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/client"
+)
+
+// Connections of this test break somewhere in this many bytes: in a head, in a
+// frame, between two of them, or after some answers.
+const cutLeast, cutMost = 300, 60_000
+
+// cutMessages is how many messages reach a user whose polls are cut.
+const cutMessages = 10_000
+
+// sendNumbered sends numbered messages without waiting for each.
+func sendNumbered(ctx context.Context, c *client.Client, to string, n int) error {
+	tickets := make(chan *client.Ticket, 256)
+	var failed error
+	var answers sync.WaitGroup
+	answers.Go(func() {
+		for ticket := range tickets {
+			if _, err := ticket.Wait(ctx); err != nil && failed == nil {
+				failed = err
+			}
+		}
+	})
+	for i := range n {
+		ticket, err := c.Submit(ctx, to, client.Message{CID: fmt.Sprintf("m%06d", i), Text: fmt.Sprint("message ", i)})
+		if err != nil {
+			close(tickets)
+			answers.Wait()
+			return err
+		}
+		tickets <- ticket
+	}
+	close(tickets)
+	answers.Wait()
+	return failed
+}
+
+// numbered wants the next entry of a log that holds sendNumbered's messages and no
+// more; it returns how far the log has been seen.
+func numbered(seen godwit.Seq, e *godwit.Entry) (godwit.Seq, error) {
+	if want := fmt.Sprintf("m%06d", seen); e.Seq != seen+1 || string(e.Msg.CID) != want || string(e.Msg.Body) != fmt.Sprint("message ", int(seen)) {
+		return seen, fmt.Errorf("entry %d is %s %q; it should be entry %d, %s", e.Seq, e.Msg.CID, e.Msg.Body, seen+1, want)
+	}
+	return e.Seq, nil
+}
+
+// readSDK receives messages by the SDK.
+func readSDK(ctx context.Context, t testing.TB, cfg client.Config, n int) error {
+	cfg.Since = new(godwit.Seq)
+	c, err := client.Dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for seen := godwit.Seq(0); seen < godwit.Seq(n); {
+		item, err := c.Receive(ctx)
+		if err == nil && item.Gap != nil {
+			err = fmt.Errorf("after %d: %+v", seen, item.Gap)
+		}
+		if err == nil {
+			seen, err = numbered(seen, &item.Entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readRaw receives messages by plain requests: an answer that broke off counts
+// for nothing, and its cursor is asked again.
+func readRaw(ctx context.Context, t testing.TB, p *poller, n int) error {
+	for seen := godwit.Seq(0); seen < godwit.Seq(n); {
+		frames, ok := p.next(ctx, t, 5)
+		if !ok && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		for i := range frames {
+			f := &frames[i]
+			if f.Kind == godwit.KindConnect {
+				if f.Connect.Seq != 0 {
+					return fmt.Errorf("began at %d", f.Connect.Seq)
+				}
+				continue
+			}
+			var err error
+			if seen, err = numbered(seen, &f.Event); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func TestMessagesOfPollsCutAtRandomPointsArriveOnceAndInOrder(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	var readers sync.WaitGroup
+	started := make(chan struct{}, 4)
+	for i, encoding := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
+		r := newRelay(t, s.listen, uint64(i))
+		raw := &poller{base: "http://" + r.addr(), token: tokens["bob"], device: fmt.Sprint("raw", i), encoding: encoding}
+		if _, ok := raw.next(ctx, t, 0); !ok { // at the beginning of the log
+			t.Fatal("the first poll failed")
+		}
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+		r.cut(cutLeast, cutMost)
+		readers.Go(func() {
+			started <- struct{}{}
+			if err := readRaw(ctx, t, raw, cutMessages); err != nil {
+				t.Errorf("raw %d: %v", encoding, err)
+			}
+			t.Logf("raw %d: %d connections cut, %d answers", encoding, r.cuts.Load(), raw.cut)
+			if raw.cut < 10 {
+				t.Errorf("raw %d: %d answers were cut only", encoding, raw.cut)
+			}
+		})
+		sdkRelay := newRelay(t, s.listen, uint64(10+i))
+		sdkRelay.cut(cutLeast, cutMost)
+		cfg := sdkConfig(sdkRelay.url(), tokens["bob"], client.Encoding(i))
+		cfg.Transport, cfg.Device = client.LongPoll, fmt.Sprint("sdk", i)
+		readers.Go(func() {
+			started <- struct{}{}
+			if err := readSDK(ctx, t, cfg, cutMessages); err != nil {
+				t.Errorf("sdk %d: %v", i, err)
+			}
+			t.Logf("sdk %d: %d connections cut", i, sdkRelay.cuts.Load())
+			if sdkRelay.cuts.Load() < 10 {
+				t.Errorf("sdk %d: %d connections were cut only", i, sdkRelay.cuts.Load())
+			}
+		})
+	}
+	for range 4 {
+		<-started
+	}
+	alice := dialSDK(ctx, t, client.Config{URL: s.url(), Token: tokens["alice"], Transport: client.WebSocket})
+	if err := sendNumbered(ctx, alice, "bob", cutMessages); err != nil {
+		t.Errorf("send: %v", err)
+	}
+	readers.Wait()
+}
+
+func TestMessagesOfPostsCutAtRandomPointsAreStoredOnceAndInOrder(t *testing.T) {
+	const messages = 3000
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	s := newServer(t, "")
+	s.start()
+	for i := range 2 {
+		sender, reader := fmt.Sprint("alice", i), fmt.Sprint("bob", i)
+		tokens := s.tokens(sender, reader)
+		r := newRelay(t, s.listen, uint64(20+i))
+		r.cut(cutLeast, cutMost)
+		cfg := sdkConfig(r.url(), tokens[sender], client.Encoding(i))
+		cfg.Transport = client.LongPoll
+		c, err := client.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := sendNumbered(ctx, c, reader, messages); err != nil {
+			t.Errorf("send: %v", err)
+		}
+		_ = c.Close()
+		t.Logf("%d connections cut", r.cuts.Load())
+		if r.cuts.Load() < 5 {
+			t.Errorf("%d connections were cut only", r.cuts.Load())
+		}
+		for _, user := range []string{sender, reader} {
+			if err := readSDK(ctx, t, sdkConfig(s.url(), tokens[user], client.Proto), messages); err != nil {
+				t.Errorf("%s: %v", user, err)
+			}
+		}
+	}
+}
+
+func TestSDKPollsBehindAProxyWithoutWebSocketAndChangesOver(t *testing.T) {
+	const messages = 2000
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	r := newRelay(t, s.listen, 1)
+	r.swallows.Store(true)
+	cfg := sdkConfig(r.url(), tokens["bob"], client.Proto)
+	cfg.FallbackAfter, cfg.ProbeEvery, cfg.OpenTimeout = 100*time.Millisecond, 200*time.Millisecond, time.Second
+	changed := make(chan client.Transport, 1024)
+	cfg.OnState = func(state client.State) {
+		if state.Transport != "" {
+			changed <- state.Transport
+		}
+	}
+	cfg.Since = new(godwit.Seq)
+	bob := dialSDK(ctx, t, cfg)
+	if got := <-changed; got != client.LongPoll {
+		t.Fatalf("connected by %s", got)
+	}
+	alice := dialSDK(ctx, t, client.Config{URL: s.url(), Token: tokens["alice"]})
+	sent := make(chan error, 1)
+	go func() { sent <- sendNumbered(ctx, alice, "bob", messages) }()
+	over := false
+	for seen := godwit.Seq(0); seen < messages; {
+		item, err := bob.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen, err = numbered(seen, &item.Entry); err != nil {
+			t.Fatal(err)
+		}
+		if seen == messages/4 {
+			r.swallows.Store(false) // the network has changed
+		}
+	}
+	for !over {
+		select {
+		case transport := <-changed:
+			over = transport == client.WebSocket
+		case <-ctx.Done():
+			t.Fatalf("still on %+v", bob.State())
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if r.upgrades.Load() == 0 {
+		t.Error("no WebSocket was tried")
+	}
+}
+
+// online asks whether a user is: of one who polls, that a poll is held.
+func (w *wire) online(user string) bool {
+	w.t.Helper()
+	reply := w.ask(godwit.ClientFrame{Kind: godwit.KindPresence, Presence: godwit.Presence{Get: [][]byte{[]byte(user)}}})
+	return reply.Kind == godwit.KindPresence && len(reply.Presence.Users) == 1 && reply.Presence.Users[0].Online
+}
+
+// A session of the same device ends the older one, whatever carries them.
+func TestNewerSessionOfADeviceEndsAHeldPoll(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	alice, _ := connectWire(t, s.url(), godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})
+	for _, encoding := range []godwit.Encoding{godwit.EncodingJSON, godwit.EncodingProto} {
+		p := &poller{base: "http://" + s.listen, token: tokens["bob"], device: fmt.Sprint("phone", encoding), encoding: encoding}
+		p.next(t.Context(), t, 0)
+		type outcome struct {
+			frames []godwit.ServerFrame
+			ok     bool
+		}
+		hold := func() (ended chan outcome) {
+			ended = make(chan outcome, 1)
+			q := *p
+			go func() {
+				frames, ok := q.next(context.Background(), t, 60)
+				ended <- outcome{frames, ok}
+			}()
+			for deadline := time.Now().Add(patience); !alice.online("bob"); {
+				if time.Now().After(deadline) {
+					t.Fatal("the poll is not held")
+				}
+			}
+			return ended
+		}
+		first := hold()
+		p.next(t.Context(), t, 0)
+		if o := <-first; !o.ok || len(o.frames) != 0 {
+			t.Errorf("ended by a poll: %+v", o)
+		}
+		second := hold()
+		w, _ := connectWire(t, s.url(), encoding, tokens["bob"], p.device, godwit.Resume{})
+		if o := <-second; !o.ok || len(o.frames) != 0 {
+			t.Errorf("ended by a WebSocket: %+v", o)
+		}
+		p.next(t.Context(), t, 0)
+		if _, ok := w.next(); ok {
+			t.Error("a frame came instead of the close")
+		}
+		if closed := <-w.closed; closed == nil || closed.Code != uint16(godwit.CloseReplaced) {
+			t.Errorf("the WebSocket ended with %+v", closed)
+		}
+	}
+}
+
+func TestPollThatCannotResumeIsGone(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	alice, _ := connectWire(t, s.url(), godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})
+	bob, welcome := connectWire(t, s.url(), godwit.EncodingJSON, tokens["bob"], "phone", godwit.Resume{})
+	for i := range 5 {
+		alice.send("bob", fmt.Sprint("c", i), "before")
+	}
+	bob.wait(5)
+	backup := s.backUp(filepath.Join(t.TempDir(), "backups"))
+	p := &poller{base: "http://" + s.listen, token: tokens["bob"], device: "raw"}
+	status, frames, _ := p.get(t.Context(), t, url.Values{"epoch": {welcome.Epoch}, "seq": {"2"}}, 0)
+	if status != 200 || len(frames) != 4 || frames[0].Event.Seq != 3 {
+		t.Fatalf("resumed after 2: %d %+v", status, frames)
+	}
+	old := frames[3].Poll.Cursor
+	for _, q := range []url.Values{{"epoch": {welcome.Epoch}, "seq": {"6"}}, {"epoch": {"other"}, "seq": {"2"}}} {
+		status, frames, _ = p.get(t.Context(), t, q, 0)
+		if status != 410 || len(frames) != 1 || frames[0].Error.Code != "poll.gone" {
+			t.Errorf("%v: %d %+v", q, status, frames)
+		}
+	}
+	s.kill()
+
+	again := newServer(t, "")
+	again.dir = filepath.Join(t.TempDir(), "restored")
+	again.mustRun("restore", "--from", backup, "--data", again.dir)
+	again.start()
+	token := again.tokens("bob")["bob"]
+	p.base, p.token = "http://"+again.listen, token
+	status, frames, _ = p.get(t.Context(), t, url.Values{"c": {old}}, 0)
+	if status != 410 || frames[0].Error.Code != "poll.gone" {
+		t.Errorf("the cursor of the old epoch: %d %+v", status, frames)
+	}
+	cfg := sdkConfig(again.url(), token, client.JSON)
+	cfg.Transport, cfg.Resume = client.LongPoll, &client.Position{Epoch: welcome.Epoch, Seq: 5}
+	c := dialSDK(t.Context(), t, cfg)
+	item, err := c.Receive(t.Context())
+	if err != nil || item.Gap == nil || item.Gap.Reason != "epoch" || item.Gap.To.Seq != 5 {
+		t.Errorf("the SDK got %+v, %v", item, err)
+	}
+}
