@@ -21,6 +21,8 @@ type campaign struct {
 	server *server
 	users  []string
 	texts  []string
+	begin  func() // makes the server be there
+	strike func() // breaks something and makes the server be there again
 
 	mu         sync.Mutex
 	happened   *sync.Cond // steps grew
@@ -37,13 +39,19 @@ type campaign struct {
 func newCampaign(t testing.TB, s *server, users int) *campaign {
 	c := &campaign{t: t, server: s, texts: corpus(t), sent: map[string]sent{}, running: make(chan struct{})}
 	c.happened = sync.NewCond(&c.mu)
+	c.begin = c.up
+	c.strike = func() {
+		c.down()
+		c.server.kill()
+		c.up()
+	}
 	for i := range users {
 		c.users = append(c.users, fmt.Sprintf("user-%c", 'a'+i))
 	}
 	return c
 }
 
-// run starts the devices, kills the server the given number of times at random
+// run starts the devices, strikes the server the given number of times at random
 // points, lets everything settle and returns the history.
 func (c *campaign) run(kills int, settle time.Duration) *history {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,12 +65,10 @@ func (c *campaign) run(kills int, settle time.Duration) *history {
 			devices.Go(func() { c.keepOpen(ctx, d) })
 		}
 	}
-	c.up()
+	c.begin()
 	for range kills {
 		c.waitSteps(100 + rand.IntN(1200))
-		c.down()
-		c.server.kill()
-		c.up()
+		c.strike()
 	}
 	c.mu.Lock()
 	c.closing = true
@@ -102,6 +108,10 @@ func (c *campaign) keepOpen(ctx context.Context, d *device) {
 
 func (c *campaign) up() {
 	c.server.start()
+	c.open()
+}
+
+func (c *campaign) open() {
 	c.mu.Lock()
 	close(c.running)
 	c.mu.Unlock()

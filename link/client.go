@@ -71,7 +71,7 @@ func (c *ClientConfig) validate() error {
 // Times of a client's attempts. The pause between two is spread by half.
 const (
 	pauseMin      = 50 * time.Millisecond
-	pauseMax      = 3 * time.Second
+	pauseMax      = time.Second
 	attachTimeout = 5 * time.Second
 	callTimeout   = 2 * time.Second
 )
