@@ -23,7 +23,8 @@ NEEDS := gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
 # The parsers that meet bytes from outside, as package:FuzzTarget. A test of
 # tidy_test.go fails when one of them does not exist.
 FUZZ := \
-	./edge/http1:FuzzUpgrade ./edge/http1:FuzzExtensions ./edge/ws:FuzzWSFrame ./edge/ws:FuzzInflate ./edge:FuzzCursor ./edge:FuzzSession ./edge:FuzzProxyHeader ./link:FuzzBatch \
+	./edge/http1:FuzzUpgrade ./edge/ws:FuzzWSFrame ./edge:FuzzCursor ./edge:FuzzSession ./edge:FuzzProxyHeader ./link:FuzzBatch \
+	./edge/http1:FuzzExtensions ./edge/ws:FuzzInflate ./edge/ws:FuzzReaderAgainstOthers \
 	./:FuzzClientFrameJSON ./:FuzzClientFrameProto ./:FuzzServerFrameJSON ./:FuzzServerFrameProto ./:FuzzNextFrame \
 	./chat:FuzzCommand ./chat:FuzzRecord \
 	./engine/wal:FuzzFrame ./engine/wal:FuzzWALRecover ./engine:FuzzBatch ./engine:FuzzSuperblock \

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/flate"
 	"io"
+	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -227,5 +229,52 @@ func TestInflaterIsLentOnlyWithinAMessage(t *testing.T) {
 	_ = h.loop.Close(h.conn)
 	if s.lent != nil {
 		t.Fatal("a connection that is gone keeps its buffer")
+	}
+}
+
+// TestIdleConnectionsCostNoMoreWithCompression compares the heap of this process,
+// clients included, with many idle connections that have all sent and received a
+// compressed message, and with as many plain ones.
+func TestIdleConnectionsCostNoMoreWithCompression(t *testing.T) {
+	skipUnderRace(t)
+	const connections = 200
+	heap := func() int64 {
+		var m runtime.MemStats
+		for range 3 { // pools give up what they hold after two
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	cost := func(offer string) int64 {
+		e := newEdge(t, &fakeChat{}, func(c *Config) { withDeflate(c); c.EchoPath = "/echo" })
+		body := []byte(strings.Repeat("text ", 200))
+		message := ws.AppendMasked(nil, true, ws.Text, 5, body)
+		if offer != "" {
+			message = packed(ws.Text, body)
+		}
+		conns := make([]net.Conn, connections)
+		before := heap()
+		for i := range conns {
+			conns[i] = dialRaw(t, e)
+			_, _ = io.WriteString(conns[i], strings.Replace(upgradeHead, SocketPath, "/echo", 1)+offer+"\r\n")
+			_, _ = conns[i].Write(message)
+			r := bufio.NewReader(conns[i])
+			for line := ""; line != "\r\n"; {
+				line, _ = r.ReadString('\n')
+			}
+			f := frames{t: t, r: r}
+			if got, compressed := f.next(); !bytes.Equal(got, body) || compressed != (offer != "") {
+				t.Fatalf("%d bytes came back, compressed %v", len(got), compressed)
+			}
+		}
+		after := heap()
+		runtime.KeepAlive(conns)
+		return (after - before) / connections
+	}
+	plain, deflate := cost(""), cost(deflateOffer)
+	t.Logf("%d bytes a plain connection, %d a compressed one, both ends", plain, deflate)
+	if deflate > plain+1024 {
+		t.Errorf("an idle connection costs %d bytes more with compression", deflate-plain)
 	}
 }
