@@ -14,9 +14,9 @@ export GOWORK := off
 
 # Debian packages the tests need, by the file that shows that they are there.
 # gcc: the race detector is linked through cgo. fortunes: real text in many
-# languages for the end-to-end test. nodejs: the tests of sdk/js. npm and
-# chromium: the demo page in a real browser.
-NEEDS := gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
+# languages for the end-to-end test. curl: the recipe of docs/protocol.md. nodejs:
+# the tests of sdk/js. npm and chromium: the demo page in a real browser.
+NEEDS := curl:/usr/bin/curl gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
 	fortunes:/usr/share/games/fortunes/literature fortunes-zh:/usr/share/games/fortunes/tang300 \
 	nodejs:/usr/bin/node npm:/usr/bin/npm chromium:/usr/bin/chromium
 
