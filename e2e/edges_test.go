@@ -95,12 +95,6 @@ func (w *wire) awaitEvent(text string) {
 	}
 }
 
-func (w *wire) online(user string) bool {
-	w.t.Helper()
-	reply := w.ask(godwit.ClientFrame{Kind: godwit.KindPresence, Presence: godwit.Presence{Get: [][]byte{[]byte(user)}}})
-	return reply.Kind == godwit.KindPresence && reply.Presence.Users[0].Online
-}
-
 func TestSessionsOfAllEdgeProcessesReachOneAnother(t *testing.T) {
 	s := newServer(t, "", "GODWIT_EDGES=3", "GODWIT_NODE=here")
 	s.start()
@@ -251,7 +245,10 @@ func (r *roles) kill(name string) {
 }
 
 func (r *roles) engine() {
-	r.start("engine", "--role", "engine", "--link", "unix:"+r.socket, "--ops", "127.0.0.1:0")
+	r.t.Helper()
+	out := r.start("engine", "--role", "engine", "--link", "unix:"+r.socket, "--ops", "127.0.0.1:0")
+	_, rest, _ := strings.Cut(out, "ops on http://")
+	r.ops = strings.TrimSpace(rest)
 }
 
 func (r *roles) edge(name, listen string) (public string) {
