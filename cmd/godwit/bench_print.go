@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -107,7 +108,7 @@ func (a *app) benchPrint(run *result.Run) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(run.Latencies)) {
 		l := run.Latencies[name]
-		p("%-16s %8d  p50 %.3f ms  p99 %.3f ms  p99.99 %.3f ms  max %.3f ms", name, l.Count, l.P50/1000, l.P99/1000, l.P9999/1000, l.Max/1000)
+		p("%-22s %8d  p50 %.3f ms  p99 %.3f ms  p99.99 %.3f ms  max %.3f ms", name, l.Count, l.P50/1000, l.P99/1000, l.P9999/1000, l.Max/1000)
 	}
 	if s.ServerCPU > 0 {
 		p("server CPU %.1f µs per operation", s.ServerCPU)
@@ -120,7 +121,7 @@ func (a *app) benchPrint(run *result.Run) error {
 	}
 	printSweep(p, s.Sweep)
 	if sdk := run.SDK; sdk != nil {
-		p("beside them %d sessions of the Go SDK: offered %d, acked %d, delivered %d, %d connections cut, %d reconnects", sdk.Sessions, sdk.Offered, sdk.Acked, sdk.Delivered, sdk.Cut, sdk.Reconnects)
+		p("beside them %d sessions of the Go SDK by %s: offered %d, acked %d, delivered %d, %d connections cut, %d reconnects", sdk.Sessions, cmp.Or(sdk.Transport, "websocket"), sdk.Offered, sdk.Acked, sdk.Delivered, sdk.Cut, sdk.Reconnects)
 	}
 	if w := s.Slow; w != nil {
 		p("slow: %d silent, %d asking; %d held back at the window, %d cut off, closes by code %v", w.Silent, w.Asking, w.WindowFull, w.CutOff, w.CloseCodes)

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -142,7 +143,7 @@ func (c *coordinator) openSDK(run uint64, corpus *Corpus, tokens []string) error
 		return nil
 	}
 	first := c.Scenario.Sessions // even: they work in pairs
-	c.sdk = newSDKGroup(run, uint32(first), corpus, c.now)
+	c.sdk = newSDKGroup(run, uint32(first), corpus, c.now, c.Scenario.SDKTransport)
 	for i, token := range tokens {
 		user := first + i
 		if err := c.sdk.add(c.Endpoint.URL, c.prefix+strconv.Itoa(user), c.prefix+strconv.Itoa(user^1), token); err != nil {
@@ -194,6 +195,7 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	noting, done := context.WithCancel(ctx)
 	noter.Go(func() { c.note(noting, base, from, to) })
 	if c.sdk != nil {
+		c.sdk.recorder.SetMeasure(from, to)
 		cuts := c.sdk.cuttings(s.Kind == scenario.KindResume, from, to)
 		noter.Go(func() {
 			// Answers that are late have until the end of the verify stage's patience.
@@ -306,6 +308,7 @@ func (c *coordinator) conclude() {
 	if c.sdk != nil {
 		sdk, found := c.sdk.finish()
 		c.run.SDK = &sdk
+		maps.Copy(latencies, c.sdk.recorder.Distributions())
 		addVerify(&c.run.Verify, &found)
 	}
 	for i, row := range book.rows {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/client"
+	"github.com/godwit-im/godwit/harness/record"
 	"github.com/godwit-im/godwit/harness/result"
 )
 
@@ -22,14 +23,17 @@ const sdkEvery = 500 * time.Millisecond
 // reconnect, resume and deduplication meet the same load and the same checker.
 // They write to each other in pairs, as the others do, and are counted apart.
 type sdkGroup struct {
-	run      uint64
-	first    uint32 // number of the first of them; even
-	corpus   *Corpus
-	now      func() time.Duration
-	sessions []*sdkSession
-	changed  chan struct{} // capacity 1: something came or was answered
-	reading  sync.WaitGroup
-	closing  atomic.Bool
+	run       uint64
+	first     uint32 // number of the first of them; even
+	corpus    *Corpus
+	now       func() time.Duration
+	transport client.Transport
+	recorder  *record.Recorder
+	shard     *record.Shard
+	sessions  []*sdkSession
+	changed   chan struct{} // capacity 1: something came or was answered
+	reading   sync.WaitGroup
+	closing   atomic.Bool
 
 	mu    sync.Mutex
 	check *Checker
@@ -45,12 +49,28 @@ type sdkSession struct {
 	start    godwit.Seq
 	connects atomic.Uint64 // times it became live or began to replay
 
-	mu   sync.Mutex
-	conn net.Conn // the newest, to be cut
+	mu    sync.Mutex
+	conns []net.Conn // dialled since the last cut
+	cuts  int
 }
 
-func newSDKGroup(run uint64, first uint32, corpus *Corpus, now func() time.Duration) *sdkGroup {
-	return &sdkGroup{run: run, first: first, corpus: corpus, now: now, changed: make(chan struct{}, 1), check: newChecker(run, first, 0)}
+// Positions of the latencies of these sessions; their names stand in the result.
+const (
+	sdkStored = iota
+	sdkDelivered
+)
+
+var sdkLatencyNames = []string{"Go SDK: send→stored", "Go SDK: send→delivered"}
+
+func newSDKGroup(run uint64, first uint32, corpus *Corpus, now func() time.Duration, transport string) *sdkGroup {
+	recorder, err := record.NewRecorder(record.Config{Latencies: sdkLatencyNames})
+	if err != nil {
+		panic("BUG: the recorder of the SDK's sessions: " + err.Error())
+	}
+	return &sdkGroup{
+		run: run, first: first, corpus: corpus, now: now, transport: client.Transport(transport), recorder: recorder, shard: recorder.Shard(),
+		changed: make(chan struct{}, 1), check: newChecker(run, first, 0),
+	}
 }
 
 // add makes the client of the next user.
@@ -58,12 +78,12 @@ func (g *sdkGroup) add(address, name, partner, token string) error {
 	s := &sdkSession{user: g.first + uint32(len(g.sessions)), name: name, partner: partner}
 	var dialer net.Dialer
 	c, err := client.New(client.Config{
-		URL: address, Transport: client.WebSocket, Token: token, Device: "bench", BackoffMax: 2 * time.Second,
+		URL: address, Transport: g.transport, Token: token, Device: deviceName, BackoffMax: 2 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err == nil {
 				s.mu.Lock()
-				s.conn = conn
+				s.conns = append(s.conns, conn)
 				s.mu.Unlock()
 			}
 			return conn, err
@@ -128,8 +148,12 @@ func (g *sdkGroup) receive(s *sdkSession) {
 		case item.Entry.IsSkip():
 			g.check.problem("the SDK of user %d was told to skip %d to %d of a log that holds everything", s.user, item.Entry.Seq, item.Entry.SkipTo)
 		default:
-			if h, ok := g.check.received(s.user, &item.Entry); ok && string(item.Entry.Msg.From) != g.sessions[h.Sender-g.first].name {
+			h, ok := g.check.received(s.user, &item.Entry)
+			if ok && string(item.Entry.Msg.From) != g.sessions[h.Sender-g.first].name {
 				g.check.problem("user %d got a message of user %d in the name of %.64q", s.user, h.Sender, item.Entry.Msg.From)
+			}
+			if ok && h.Sender != s.user {
+				g.shard.Record(sdkDelivered, time.Duration(h.Due), g.now())
 			}
 		}
 		g.mu.Unlock()
@@ -178,14 +202,18 @@ func (g *sdkGroup) drive(ctx context.Context, base, end time.Duration, cuts []cu
 	all.Wait()
 }
 
-// cut ends the connection under the client, as a NAT that forgot it would.
+// cut ends the connections under the client, as a NAT that forgot them would.
 func (s *sdkSession) cut() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if tcp, ok := s.conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
+	for _, conn := range s.conns {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+		_ = conn.Close()
 	}
-	_ = s.conn.Close()
+	s.conns = nil
+	s.cuts++
 }
 
 // sleep waits until a time of the run; false: ctx ended first.
@@ -222,6 +250,9 @@ func (g *sdkGroup) send(ctx context.Context, s *sdkSession, base, end time.Durat
 		}
 		waiting.Go(func() {
 			_, err := ticket.Wait(ctx)
+			if err == nil {
+				g.shard.Record(sdkStored, at, g.now())
+			}
 			g.answered(s, number, err)
 		})
 	}
@@ -292,8 +323,13 @@ func (g *sdkGroup) finish() (result.SDK, result.Verify) {
 	sdk := g.found
 	sdk.Sessions = len(g.sessions)
 	sdk.Acked, sdk.Delivered, sdk.ReadBack = verdict.Acked, verdict.Delivered, verdict.ReadBack
+	sdk.Transport = string(g.transport)
 	for _, s := range g.sessions {
-		sdk.Reconnects += max(s.connects.Load(), 1) - 1
+		if g.transport == client.WebSocket {
+			sdk.Reconnects += max(s.connects.Load(), 1) - 1
+		} else if s.cuts > 0 && len(s.conns) > 0 { // polls go on without a new session
+			sdk.Reconnects++
+		}
 	}
 	if sdk.Reconnects < sdk.Cut {
 		verdict.Problems = append(verdict.Problems, fmt.Sprintf("of %d connections of the SDK that were cut only %d came back", sdk.Cut, sdk.Reconnects))

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,7 +22,7 @@ func specialFigures(run *result.Run) (figures []figure) {
 	}
 	if s := run.SDK; s != nil {
 		figures = append(figures, figure{
-			"Go SDK beside them", integer(s.Sessions) + " sessions",
+			"Go SDK beside them", integer(s.Sessions) + " sessions by " + clean(cmp.Or(s.Transport, "websocket"), 20),
 			fmt.Sprintf("%s sent, %s delivered to both sides; %s connections cut, %s reconnects", count(s.Offered), count(s.Delivered), count(s.Cut), count(s.Reconnects)),
 		})
 	}

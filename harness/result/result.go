@@ -211,9 +211,10 @@ type Target struct {
 }
 
 // SDK is what the sessions of the Go SDK did from the ramp to the end; none of
-// it is among the stages and latencies. Its verification is part of Verify.
+// it is among the stages, and their latencies have names of their own. Its verification is part of Verify.
 type SDK struct {
 	Sessions   int    `json:"sessions"`
+	Transport  string `json:"transport,omitempty"` // "": websocket
 	Offered    uint64 `json:"offered"`
 	Acked      uint64 `json:"acked"`
 	Delivered  uint64 `json:"delivered"` // to the partner and to the sender's own log

@@ -43,6 +43,7 @@ const (
 const (
 	TransportWebSocket = "websocket"
 	TransportLongPoll  = "longpoll" // GET /v1/poll, held
+	TransportAuto      = "auto"     // of the Go SDK: a WebSocket, or else long-polls
 )
 
 // Tokens of the sessions.
@@ -97,8 +98,9 @@ type Scenario struct {
 	Cut       string `yaml:"cut"` // when all sessions are cut; of the kind resume
 	// SDKSessions are driven by the Go SDK beside the others, each sending at a
 	// small rate of its own; they are cut and reconnect as a client does.
-	SDKSessions int    `yaml:"sdk_sessions"`
-	Corpus      string `yaml:"corpus"` // file with a text a line; empty: the built-in one
+	SDKSessions  int    `yaml:"sdk_sessions"`
+	SDKTransport string `yaml:"sdk_transport"` // websocket, longpoll, or auto, which falls back to long-polls
+	Corpus       string `yaml:"corpus"`        // file with a text a line; empty: the built-in one
 
 	Stages  Stages  `yaml:"stages"`
 	Targets Targets `yaml:"targets"`
@@ -138,7 +140,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 func defaults() Scenario {
 	return Scenario{
 		Loop: LoopOpen, Arrivals: ArrivalsPoisson, Encoding: EncodingProto, Seed: 1,
-		ConnectRate: 1000, Agents: 1, Transport: TransportWebSocket, Tokens: TokensEdDSA, Cut: CutMiddle, Wait: Duration(25 * time.Second),
+		ConnectRate: 1000, Agents: 1, Transport: TransportWebSocket, SDKTransport: TransportWebSocket, Tokens: TokensEdDSA, Cut: CutMiddle, Wait: Duration(25 * time.Second),
 		Stages: Stages{
 			WarmUp: Duration(5 * time.Second), Measure: Duration(time.Minute),
 			CoolDown: Duration(2 * time.Second), Verify: Duration(30 * time.Second),
@@ -184,6 +186,7 @@ func (s *Scenario) Validate() error {
 	oneOf("arrivals", s.Arrivals, ArrivalsPoisson, ArrivalsUniform)
 	oneOf("encoding", s.Encoding, EncodingJSON, EncodingProto)
 	oneOf("transport", s.Transport, TransportWebSocket, TransportLongPoll)
+	oneOf("sdk_transport", s.SDKTransport, TransportWebSocket, TransportLongPoll, TransportAuto)
 	oneOf("tokens", s.Tokens, TokensEdDSA, TokensHS256)
 	oneOf("cut", s.Cut, CutMiddle, CutEnd)
 	refuse(s.Sessions < 1 || s.Sessions > sessionsMax, "sessions is %d; it must be 1 to %d.", s.Sessions, sessionsMax)

@@ -69,6 +69,7 @@ func TestRefusalsOfProcessesStepsAndTargets(t *testing.T) {
 	f(good+"transport: longpoll\n", "only the kind idle")
 	f(good+"wait: 1500ms\n", "wait is 1.5s")
 	f("name: x\nkind: idle\nsessions: 4\ntransport: longpoll\nencoding: json\n", "asked for in proto")
+	f(good+"sdk_transport: pigeon\n", "one of websocket, longpoll, auto")
 	f(good+"tokens: none\n", "one of eddsa, hs256")
 	f(good+"cut: end\n", "only the kind resume")
 	f(good+"targets: {sessions: 11}\n", "what the run asks for")
