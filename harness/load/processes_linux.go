@@ -99,8 +99,9 @@ func patiently(ctx context.Context, patience time.Duration, try func() error) er
 	}
 }
 
-// nodesPatience is how long an edge process may count a session that is gone.
-const nodesPatience = 5 * time.Second
+// nodesPatience is how long sessions that were lost have to come back, and an edge
+// process may count one that is gone.
+const nodesPatience = 10 * time.Second
 
 var errDisagree = errors.New("connect replies and the list of edge processes disagree")
 
@@ -110,21 +111,18 @@ func (c *coordinator) matchNodes(ctx context.Context) error {
 	if len(c.processes) < 2 {
 		return nil
 	}
-	told := map[string]int{}
-	for _, a := range c.agents {
-		var nodes map[string]int
-		if err := a.client.Call("Agent.Nodes", &None{}, &nodes); err != nil {
-			return fmt.Errorf("the agents' sessions: %w", err)
-		}
-		for name, n := range nodes {
-			told[name] += n
-		}
-	}
-	for i := range c.processes {
-		c.processes[i].sessions = told[c.processes[i].name]
-	}
 	var problems []string
 	err := patiently(ctx, nodesPatience, func() error {
+		if err := c.rest(settleTime / 8); err != nil {
+			return err
+		}
+		told, err := c.nodes()
+		if err != nil {
+			return err
+		}
+		for i := range c.processes {
+			c.processes[i].sessions = told[c.processes[i].name]
+		}
 		list, err := fetchEdges(ctx, c.Endpoint.Edges)
 		if err != nil {
 			return err
@@ -139,6 +137,21 @@ func (c *coordinator) matchNodes(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// nodes is how many sessions were told to be on which edge process.
+func (c *coordinator) nodes() (map[string]int, error) {
+	told := map[string]int{}
+	for _, a := range c.agents {
+		var nodes map[string]int
+		if err := a.client.Call("Agent.Nodes", &None{}, &nodes); err != nil {
+			return nil, fmt.Errorf("the agents' sessions: %w", err)
+		}
+		for name, n := range nodes {
+			told[name] += n
+		}
+	}
+	return told, nil
 }
 
 // compareNodes says in sentences where sessions and server disagree. Up to beside

@@ -80,16 +80,13 @@ func (c *coordinator) takePoint(took time.Duration) error {
 	if pids == nil {
 		return nil // the server is elsewhere
 	}
-	rest := func(d time.Duration) error {
-		return c.eachAgent(func(a *agentHandle) error { return a.client.Call("Agent.Rest", d, &None{}) })
-	}
-	if err := rest(settleTime); err != nil {
+	if err := c.rest(settleTime); err != nil {
 		return err
 	}
 	// In the first half of the hold pings begin to come to the new sessions.
 	half := time.Duration(c.Scenario.Hold) / 2
 	if half > 0 {
-		if err := rest(half); err != nil {
+		if err := c.rest(half); err != nil {
 			return err
 		}
 	}
@@ -100,7 +97,7 @@ func (c *coordinator) takePoint(took time.Duration) error {
 	}
 	from := c.now()
 	if half > 0 {
-		if err := rest(half); err != nil {
+		if err := c.rest(half); err != nil {
 			return err
 		}
 	}
@@ -115,6 +112,11 @@ func (c *coordinator) takePoint(took time.Duration) error {
 	c.sweep.add(&p, c.Before)
 	c.Progress.Say(fmt.Sprintf("%d sessions: %s", p.sessions, c.sweep.last()))
 	return nil
+}
+
+// rest lets all agents keep their sessions alive for a while.
+func (c *coordinator) rest(d time.Duration) error {
+	return c.eachAgent(func(a *agentHandle) error { return a.client.Call("Agent.Rest", d, &None{}) })
 }
 
 func (c *coordinator) bothSides(pids []int) (server, client record.Usage, err error) {
