@@ -201,7 +201,7 @@ func (w *webServer) ticket(ctx *fasthttp.RequestCtx, job *webJob) {
 	}
 	ticket, seconds, err := tickets.Issue(job.user, job.expires)
 	if err != nil {
-		w.edge.cfg.Logger.Warn("ticket not issued", "error", err)
+		w.edge.cfg.Logger.Debug("ticket not issued", "error", err)
 		w.fail(ctx, 503, "No ticket can be given now; try again.")
 		return
 	}
