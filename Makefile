@@ -15,10 +15,12 @@ export GOWORK := off
 # Debian packages the tests need, by the file that shows that they are there.
 # gcc: the race detector is linked through cgo. fortunes: real text in many
 # languages for the end-to-end test. curl: the recipe of docs/protocol.md. nodejs:
-# the tests of sdk/js. npm and chromium: the demo page in a real browser.
+# the tests of sdk/js. npm and chromium: the demo page in a real browser. haproxy and nginx: the
+# files of deploy/.
 NEEDS := curl:/usr/bin/curl gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
 	fortunes:/usr/share/games/fortunes/literature fortunes-zh:/usr/share/games/fortunes/tang300 \
-	nodejs:/usr/bin/node npm:/usr/bin/npm chromium:/usr/bin/chromium
+	nodejs:/usr/bin/node npm:/usr/bin/npm chromium:/usr/bin/chromium \
+	haproxy:/usr/sbin/haproxy nginx:/usr/sbin/nginx
 
 # The parsers that meet bytes from outside, as package:FuzzTarget. A test of
 # tidy_test.go fails when one of them does not exist.

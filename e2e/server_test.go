@@ -65,6 +65,7 @@ type server struct {
 	keys bool     // env says whose tokens to believe; else those of token mint
 
 	listen, ops string // host:port once known
+	tls         string // host:port of wss, with tls.cert
 	cmd         *exec.Cmd
 	exited      chan struct{}
 	stderr      *tail
@@ -94,7 +95,7 @@ func (s *server) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start server: %v", err)
 	}
-	type addresses struct{ listen, ops string }
+	type addresses struct{ listen, tls, ops string }
 	up := make(chan addresses, 1)
 	s.exited = make(chan struct{})
 	go func(cmd *exec.Cmd, exited chan struct{}) {
@@ -103,6 +104,9 @@ func (s *server) start() {
 		for lines.Scan() {
 			if _, rest, ok := strings.Cut(lines.Text(), "listening on ws://"); ok {
 				a.listen, _, _ = strings.Cut(rest, "/")
+			}
+			if _, rest, ok := strings.Cut(lines.Text(), "listening on wss://"); ok {
+				a.tls, _, _ = strings.Cut(rest, "/")
 			}
 			if _, rest, ok := strings.Cut(lines.Text(), "ops on http://"); ok {
 				a.ops = strings.TrimRight(rest, "/ ")
@@ -119,7 +123,7 @@ func (s *server) start() {
 	}(s.cmd, s.exited)
 	select {
 	case a := <-up:
-		s.listen, s.ops = a.listen, a.ops
+		s.listen, s.tls, s.ops = a.listen, a.tls, a.ops
 	case <-s.exited:
 		s.t.Fatalf("server ended at start:\n%s", s.stderr)
 	case <-time.After(patience):

@@ -21,12 +21,12 @@ func (a *app) serveCommand() *cobra.Command {
 what was sent and closes the store. A second signal ends it at once; nothing
 acknowledged is lost either way.
 
-When it accepts clients it prints two lines (one object with --json), and a third
-with tls.cert:
+When it accepts clients it prints where (one object with --json); the line with
+wss is there with tls.cert:
 
   listening on ws://127.0.0.1:8080/v1/ws
+  listening on wss://127.0.0.1:8443/v1/ws
   ops on http://127.0.0.1:8081
-  tls on wss://127.0.0.1:8443/v1/ws
 
 Settings come from the defaults, the YAML file, the environment (GODWIT_LISTEN,
 GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
@@ -94,10 +94,10 @@ func (a *app) announce(n *node.Node) {
 	if public != "" {
 		_, _ = fmt.Fprintf(a.stdout, "listening on %s\n", public)
 	}
-	_, _ = fmt.Fprintf(a.stdout, "ops on %s\n", ops)
 	if secure != "" {
-		_, _ = fmt.Fprintf(a.stdout, "tls on %s\n", secure)
+		_, _ = fmt.Fprintf(a.stdout, "listening on %s\n", secure)
 	}
+	_, _ = fmt.Fprintf(a.stdout, "ops on %s\n", ops)
 	for _, e := range edges {
 		_, _ = fmt.Fprintf(a.stdout, "edge %s, process %d, ops on http://%s\n", e.Node, e.PID, e.Ops)
 	}
