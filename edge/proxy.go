@@ -77,7 +77,7 @@ func parseProxy(window []byte) (source netip.AddrPort, n int, err error) {
 type forwarded struct {
 	gnet.Conn
 	remote net.Addr // the client's; nil: the proxy speaks for itself
-	known  bool     // the header was read
+	known  bool     // the header was read, or refused
 }
 
 func (f *forwarded) RemoteAddr() net.Addr {
@@ -104,8 +104,8 @@ func (e *Edge) trusts(c gnet.Conn) bool {
 	return false
 }
 
-// readProxy takes the header off a connection of a trusted proxy; false when
-// there is nothing to go on with yet, or any more.
+// readProxy takes the header off a connection of a trusted proxy, or refuses the
+// connection; false while there is too little of it.
 func (l *loop) readProxy(s *session, c gnet.Conn, remote *net.Addr) bool {
 	window, _ := c.Peek(-1)
 	source, n, err := parseProxy(window)
@@ -114,7 +114,7 @@ func (l *loop) readProxy(s *session, c gnet.Conn, remote *net.Addr) bool {
 		return false
 	case err != nil:
 		l.refuseProxy(s, err)
-		return false
+		return true
 	}
 	_, _ = c.Discard(n)
 	if !source.IsValid() {
@@ -125,7 +125,6 @@ func (l *loop) readProxy(s *session, c gnet.Conn, remote *net.Addr) bool {
 	if !l.countSource(s, source.Addr()) {
 		l.edge.crowded.Add(1)
 		l.refuseForwarded(s, turnAway(429, "Too Many Requests"))
-		return false
 	}
 	return true
 }

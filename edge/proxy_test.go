@@ -158,6 +158,7 @@ func TestHeaderIsRequiredOfTrustedAddresses(t *testing.T) {
 	} {
 		conn := dialRaw(t, e)
 		_, _ = io.WriteString(conn, first)
+		_, _ = io.WriteString(conn, "and it goes on") // which counts nothing twice
 		if got, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(got), "HTTP/1.1 400 ") {
 			t.Errorf("%.20q answered %q, %v", first, got, err)
 		}
@@ -177,6 +178,35 @@ func TestHeaderIsRequiredOfTrustedAddresses(t *testing.T) {
 	}
 	if got := log.String(); strings.Count(got, "trusted proxy refused") != 1 || !strings.Contains(got, "version 1") {
 		t.Errorf("want one warning, about version 1:\n%s", got)
+	}
+}
+
+// TestForwardedClientsAreCountedEach: the bound of sockets without a token holds
+// for the client, not for the proxy.
+func TestForwardedClientsAreCountedEach(t *testing.T) {
+	e, config := newProxiedEdge(t, &fakeChat{}, func(c *Config) { c.PerSourceMax = 2 })
+	for _, step := range []struct {
+		from, want string
+	}{{"198.51.100.7", "101"}, {"198.51.100.7", "101"}, {"198.51.100.7", "429"}, {"198.51.100.8", "101"}, {"198.51.100.7", "429"}} {
+		conn := dialRaw(t, e)
+		_, _ = conn.Write(proxyHeader(t, step.from+":5000"))
+		_, _ = io.WriteString(conn, upgradeHead+"\r\n")
+		answer := make([]byte, len("HTTP/1.1 101 "))
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 "+step.want+" " {
+			t.Errorf("%s was answered %q, %v, want %s", step.from, answer, err, step.want)
+		}
+		if step.want == "429" {
+			_, _ = io.WriteString(conn, "more")
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}
+	raw := dialPort(t, e)
+	_, _ = raw.Write(proxyHeader(t, "198.51.100.7:5000"))
+	if err := tls.Client(raw, config).Handshake(); err == nil {
+		t.Error("a third socket was served behind TLS")
+	}
+	if s := e.Stats(); s.ProxyRefused != 0 || s.Refused[429] != 3 {
+		t.Errorf("%d refused for their header, %d with 429", s.ProxyRefused, s.Refused[429])
 	}
 }
 

@@ -42,15 +42,17 @@ func (l *loop) streamOf(c gnet.Conn, trusted bool) stream {
 func (l *loop) receive(s *session) {
 	switch c := s.conn.(type) {
 	case *tunnel:
-		if c.phase == tunnelProxy {
-			if !l.readProxy(s, c.socket, &c.remote) {
-				return
-			}
+		if c.phase == tunnelProxy && l.readProxy(s, c.socket, &c.remote) {
 			c.phase = tunnelHello
 		}
-		l.pump(s, c)
+		if s.conn != nil && c.phase != tunnelProxy {
+			l.pump(s, c)
+		}
 	case *forwarded:
-		if c.known = c.known || l.readProxy(s, c.Conn, &c.remote); c.known {
+		if !c.known {
+			c.known = l.readProxy(s, c.Conn, &c.remote)
+		}
+		if c.known {
 			l.read(s)
 		}
 	default:
