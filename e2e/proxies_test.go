@@ -150,16 +150,16 @@ func TestHAProxyInFront(t *testing.T) {
 	checkPoll(t, p, address, tokens)
 	checkSmuggling(t, p, address)
 	checkSources(t, p, address)
-	if forwarded := edges[0].metric("godwit_proxy_forwarded_total"); forwarded == 0 {
+	if forwarded := metric(t, edges[0].ops, "godwit_proxy_forwarded_total"); forwarded == 0 {
 		t.Error("no connection came with a header")
 	}
-	if refused := edges[0].metric("godwit_proxy_refused_total"); refused != 0 {
+	if refused := metric(t, edges[0].ops, "godwit_proxy_refused_total"); refused != 0 {
 		t.Errorf("%v connections were refused for their header: do health checks go to the public port?\n%s", refused, edges[0].stderr)
 	}
 
 	// The other edge comes, and this one goes.
 	edges[1].start()
-	waitUntilServed(t, p, address, func() bool { return edges[1].metric("godwit_proxy_forwarded_total") > 0 })
+	waitUntilServed(t, p, address, func() bool { return metric(t, edges[1].ops, "godwit_proxy_forwarded_total") > 0 })
 	if code := edges[0].terminate(); code != 0 {
 		t.Fatalf("edge 1: exit %d", code)
 	}
@@ -221,26 +221,6 @@ func askPage(t *testing.T, p *pki, address string) (status int) {
 	defer reply.Body.Close()
 	_, _ = io.Copy(io.Discard, reply.Body)
 	return reply.StatusCode
-}
-
-// metric reads one number from the ops endpoint.
-func (s *server) metric(name string) (value float64) {
-	s.t.Helper()
-	reply, err := http.Get("http://" + s.ops + "/metrics")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer reply.Body.Close()
-	for lines := bufio.NewScanner(reply.Body); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			if _, err := fmt.Sscan(rest, &value); err != nil {
-				s.t.Fatalf("%s: %v", lines.Text(), err)
-			}
-			return value
-		}
-	}
-	s.t.Fatalf("there is no metric %s", name)
-	return 0
 }
 
 // checkPoll has a long-poll held by the proxy until a message comes.

@@ -107,6 +107,19 @@ func TestServerSpeaksTLS(t *testing.T) {
 	}
 }
 
+func TestEdgeProcessesShareThePortOfTLS(t *testing.T) {
+	p := newPKI(t)
+	s := newServer(t, "", "GODWIT_TLS_CERT="+p.cert, "GODWIT_TLS_KEY="+p.key, "GODWIT_TLS_LISTEN=127.0.0.1:0", "GODWIT_EDGES=2")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	for range 5 {
+		talk(t, p, s.tls, tokens)
+	}
+	if code := s.terminate(); code != 0 {
+		t.Errorf("exit %d: %s", code, s.stderr)
+	}
+}
+
 func TestServerRefusesTLSWithoutItsFiles(t *testing.T) {
 	p := newPKI(t)
 	f := func(want string, env ...string) {

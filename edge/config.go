@@ -111,6 +111,7 @@ type Config struct {
 	// tests: what memory is in use, and how often it is looked at.
 	readMemory func() int64
 	lookEvery  time.Duration
+	shakesMax  int // tests: TLS handshakes under way in one loop
 }
 
 // DeflateConfig says what is compressed. Nothing is remembered between messages,
@@ -173,6 +174,7 @@ func (c *Config) validate() error {
 	defaulted(&c.Deflate.Level, 1)
 	defaulted(&c.tickEvery, tickMS*time.Millisecond)
 	defaulted(&c.lookEvery, memoryEvery)
+	defaulted(&c.shakesMax, shakesMax)
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
 	}

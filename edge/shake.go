@@ -23,8 +23,8 @@ type shake struct {
 	err  error     // how it ended
 }
 
-// shakesMax bounds the handshakes of one loop that are under way; more wait
-// for their turn, each no longer than Config.HeadTimeout.
+// shakesMax bounds the handshakes of one loop that are under way, of some 20 KiB
+// each; more wait for their turn, each no longer than Config.HeadTimeout.
 const shakesMax = 2048
 
 var errGone = errors.New("the client is gone")

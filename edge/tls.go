@@ -125,7 +125,12 @@ func (l *loop) hello(s *session, t *tunnel) {
 	if len(b) < recordHeaderBytes+size {
 		return
 	}
-	if l.shaking >= shakesMax {
+	if l.edge.admission.memory.tight() { // before anything was spent on it
+		l.edge.overload.Add(1)
+		l.drop(s)
+		return
+	}
+	if l.shaking >= l.edge.cfg.shakesMax {
 		t.phase = tunnelQueued
 		l.queued = append(l.queued, l.id(s))
 		return
@@ -193,7 +198,7 @@ func (l *loop) shook(s *session, over bool) {
 
 // nextShake begins a handshake that waits, if its client still does.
 func (l *loop) nextShake() {
-	for l.shaking < shakesMax && len(l.queued) > 0 {
+	for l.shaking < l.edge.cfg.shakesMax && len(l.queued) > 0 {
 		id := l.queued[0]
 		if l.queued = l.queued[1:]; len(l.queued) == 0 {
 			l.queued = nil

@@ -103,7 +103,7 @@ func TestSessionsLiveBehindTLS(t *testing.T) {
 	connect(t, e, godwit.EncodingJSON, "bob")
 }
 
-// TestTLSStaysWithinItsBounds: versions, protocols, and what is not TLS.
+// TestTLSRefusesWhatIsNotTLS: versions, protocols, and what is not TLS.
 func TestTLSRefusesWhatIsNotTLS(t *testing.T) {
 	e, config := newTLSEdge(t, &fakeChat{}, nil)
 	old := config.Clone()
@@ -298,7 +298,7 @@ func TestManyHandshakesAtOnce(t *testing.T) {
 	}
 }
 
-// TestSilentHandshakesDelayNobodyForLong: clients that stop half-way give their
+// TestSilentHandshakesAreGivenUp: clients that stop half-way give their
 // places up at the deadline, and those who wait get them.
 func TestSilentHandshakesAreGivenUp(t *testing.T) {
 	var now clock
@@ -328,6 +328,162 @@ func TestSilentHandshakesAreGivenUp(t *testing.T) {
 			t.Errorf("a silent client was left with %v", err)
 		}
 	}
+}
+
+// TestHandshakesWaitTheirTurn: beyond the bound they begin when others end, and
+// those who gave up meanwhile are passed over.
+func TestHandshakesWaitTheirTurn(t *testing.T) {
+	var now clock
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) {
+		now.set(c)
+		c.shakesMax = 1
+	})
+	var hello captureConn
+	_ = tls.Client(&hello, config).Handshake()
+	silent := dialPort(t, e)
+	_, _ = silent.Write(hello.sent)
+	if _, err := io.ReadFull(silent, make([]byte, 5)); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	impatient := dialPort(t, e)
+	_, _ = impatient.Write(hello.sent)
+	accepted(t, e, 2)
+	_ = impatient.Close()
+	waitFor(t, func() bool { return e.Stats().Connections == 1 })
+	now.pass(3 * time.Second)
+	waitFor(t, func() bool { // the loop has looked at the clock
+		l, seen := e.loops[0], make(chan uint32)
+		_ = l.events.Execute(t.Context(), runnable(func() { seen <- l.now }))
+		return <-seen >= 3000/tickMS
+	})
+	waiting := make(chan error, 1)
+	patient := tls.Client(dialPort(t, e), config)
+	go func() { waiting <- patient.Handshake() }()
+	accepted(t, e, 3)
+	select {
+	case err := <-waiting:
+		t.Fatalf("a handshake beyond the bound was done: %v", err)
+	default:
+	}
+	now.pass(3 * time.Second) // the deadline of the first
+	if err := <-waiting; err != nil {
+		t.Fatalf("who waited was not served: %v", err)
+	}
+	open(t, upgrade(t, patient, godwit.EncodingJSON), "alice")
+}
+
+func TestClientThatFloodsItsHandshakeIsCutOff(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) { c.shakesMax = 1 })
+	var hello captureConn
+	_ = tls.Client(&hello, config).Handshake()
+	first := dialPort(t, e)
+	_, _ = first.Write(hello.sent)
+	if _, err := io.ReadFull(first, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second waits for its turn
+		conn := dialPort(t, e)
+		_, _ = conn.Write(hello.sent)
+		for err := error(nil); err == nil; { // until it is cut off
+			_, err = conn.Write(make([]byte, 64<<10))
+			if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+				t.Fatal("it is taken in without end")
+			}
+		}
+	}
+	for err := error(nil); err == nil; {
+		_, err = first.Write(bytes.Repeat([]byte{22, 3, 3, 64, 0}, 13<<10))
+	}
+}
+
+func TestShortMemoryKeepsHandshakesOut(t *testing.T) {
+	certificate, pool := newCertificate(t)
+	e, use := memoryEdge(t, &fakeChat{}, func(c *Config) {
+		c.TLS, c.TLSListen = &tls.Config{Certificates: []tls.Certificate{certificate}}, "127.0.0.1:0"
+	})
+	config := &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}
+	inside := open(t, upgrade(t, dialTLS(t, e, config), godwit.EncodingJSON), "inside")
+	use(testBudget - testBudget/8 + 1<<20)
+	if err := tls.Client(dialPort(t, e), config).Handshake(); err == nil {
+		t.Error("a handshake was done")
+	}
+	inside.send(sendFrame(2, "hi"))
+	if f := inside.next(); f.ID != 2 {
+		t.Errorf("%+v", f)
+	}
+	use(1 << 20)
+	dialTLS(t, e, config)
+}
+
+// TestPartsOfMessagesStayApart: what is left of a message when a callback ends
+// is not in the memory that the next connection is decrypted to.
+func TestPartsOfMessagesStayApart(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) { c.EchoPath = "/echo" })
+	const n = 4
+	var clients [n]*client
+	var frames [n][]byte
+	for i := range clients {
+		clients[i] = upgradeEcho(t, dialTLS(t, e, config))
+		frames[i] = ws.AppendMasked(nil, true, ws.Binary, 0x01020304, bytes.Repeat([]byte{byte('a' + i)}, 40_000))
+	}
+	for at := 0; at < len(frames[0]); at += 1000 { // each part is a record of its own
+		for i, c := range clients {
+			c.raw(frames[i][at:min(at+1000, len(frames[i]))])
+		}
+	}
+	for i, c := range clients {
+		if ev, ok := c.event(); !ok || !bytes.Equal(ev.Payload, bytes.Repeat([]byte{byte('a' + i)}, 40_000)) {
+			t.Errorf("client %d got other bytes back", i)
+		}
+	}
+}
+
+// TestTLSEndsWithCloseNotify: without it a client can't tell the end from a cut.
+func TestTLSEndsWithCloseNotify(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, nil)
+	config.MaxVersion = tls.VersionTLS12 // whose alerts can be seen from outside
+	f := func(why string, end func(conn *tls.Conn)) {
+		t.Helper()
+		tap := &tapConn{Conn: dialPort(t, e)}
+		conn := tls.Client(tap, config)
+		if err := conn.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		end(conn)
+		_, _ = io.Copy(io.Discard, conn)
+		if last := tap.lastRecord(); last != 21 {
+			t.Errorf("%s: the last record is of type %d, want an alert", why, last)
+		}
+		_ = conn.Close()
+	}
+	f("an answer and the end", func(conn *tls.Conn) {
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+	})
+	f("the WebSocket's end", func(conn *tls.Conn) {
+		c := upgrade(t, conn, godwit.EncodingJSON)
+		c.message(ws.Close, []byte{3, 232})
+		c.event()
+	})
+}
+
+// tapConn keeps what is read.
+type tapConn struct {
+	net.Conn
+	got []byte
+}
+
+func (c *tapConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.got = append(c.got, b[:n]...)
+	return n, err
+}
+
+func (c *tapConn) lastRecord() (kind byte) {
+	for rest := c.got; len(rest) >= 5; {
+		kind = rest[0]
+		rest = rest[min(5+(int(rest[3])<<8|int(rest[4])), len(rest)):]
+	}
+	return kind
 }
 
 // captureConn keeps what is written and has nothing to read.
