@@ -219,6 +219,8 @@ func peakResident(t *testing.T, pid int) int64 {
 // back at once, each as its answers tell it. The process lives within its memory,
 // everyone gets in, bystanders don't notice, and what was sent to the missing
 // meanwhile is there. GODWIT_E2E_STORM sets the number of sessions.
+//
+//tidy:long one campaign, told in its order
 func TestAStormOfReconnectsIsServedInTurn(t *testing.T) {
 	sessions := 1500
 	if n, err := strconv.Atoi(os.Getenv("GODWIT_E2E_STORM")); err == nil {
