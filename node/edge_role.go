@@ -37,11 +37,17 @@ func (n *Node) openEdge(ctx context.Context) error {
 		return err
 	}
 	n.client, err = link.Attach(ctx, link.ClientConfig{
-		Target:   n.cfg.Link.Upstream,
-		About:    link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
-		Secret:   secret,
-		Lost:     func() { n.edge.Suspend() },
-		Attached: func() { n.edge.Resume() },
+		Target: n.cfg.Link.Upstream,
+		About:  link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
+		Secret: secret,
+		Lost: func() {
+			n.ops.turn(ready, waiting)
+			n.edge.Suspend()
+		},
+		Attached: func() {
+			n.edge.Resume()
+			n.ops.turn(waiting, ready)
+		},
 		Drain: func(after, spread time.Duration) {
 			n.edge.Suspend()
 			n.edge.Goaway(after, spread)

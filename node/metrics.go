@@ -174,6 +174,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(m.links[i].desc, m.links[i].kind, m.links[i].value(&s.links[j]), s.links[j].Node)
 		}
 	}
+	if !s.stored {
+		return
+	}
 	buckets, below := map[float64]uint64{}, uint64(0)
 	for i, n := range s.engine.SyncBuckets {
 		below += n

@@ -330,7 +330,7 @@ func (n *Node) snapshot() *snapshot {
 		s.edge = n.edge.Stats()
 	}
 	if n.store != nil {
-		s.chat, s.engine = n.chat.Stats(), n.store.Stats()
+		s.chat, s.engine, s.stored = n.chat.Stats(), n.store.Stats(), true
 	}
 	if n.keyring != nil {
 		s.keyring = n.keyring.Stats()
@@ -430,7 +430,7 @@ func (n *Node) close() error {
 	defer cancel()
 	var errs []error
 	if n.ops != nil {
-		n.ops.phase.CompareAndSwap(int32(ready), int32(draining))
+		n.ops.turn(ready, draining)
 	}
 	if n.keyring != nil {
 		n.keyring.Close() // first: no token may hold up the edge by waiting for keys

@@ -23,9 +23,10 @@ const (
 	ready
 	draining
 	failed
+	waiting // an edge process whose engine process is away
 )
 
-var phaseNames = [...]string{"starting", "ready", "draining", "failed"}
+var phaseNames = [...]string{"starting", "ready", "draining", "failed", "waiting"}
 
 // ops is the endpoint for operators: health, readiness, metrics. It is plain
 // net/http on an address of its own, so that it answers while the public side
@@ -90,6 +91,9 @@ func (o *ops) guard(next http.Handler) http.Handler {
 }
 
 func (o *ops) set(p phase) { o.phase.Store(int32(p)) }
+
+// turn changes the phase if it is the one named.
+func (o *ops) turn(from, to phase) { o.phase.CompareAndSwap(int32(from), int32(to)) }
 
 // healthz says that the process lives; it fails only when it must be restarted.
 func (o *ops) healthz(w http.ResponseWriter, _ *http.Request) {
