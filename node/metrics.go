@@ -24,6 +24,7 @@ type snapshot struct {
 	totals  link.HubTotals
 	links   []link.Stats // of all edge processes, or of this one
 	now     int64        // ms since the Unix epoch
+	stored  bool         // this process has a store
 }
 
 // series is one time series without labels.
