@@ -200,14 +200,27 @@ func TestAutoRemembersThatPollsWork(t *testing.T) {
 		m.between(proxies["hangs"])
 		c := m.open(m.config(Auto))
 		for i := range 5 {
-			m.network.breakAll()
+			time.Sleep(6 * time.Second)
+			fails := true
+			m.mu.Lock()
+			m.before = func(w http.ResponseWriter, r *httpRequest) bool {
+				if r.name == "poll" && fails {
+					fails = false
+					w.WriteHeader(http.StatusBadGateway)
+					return true
+				}
+				return r.name == "ws" && proxies["hangs"](m, w, r)
+			}
+			m.mu.Unlock()
 			m.publish(1)
+			take(t, c, godwit.Seq(11+2*i), godwit.Seq(11+2*i)) // by the poll that was held; the next one fails
+			synctest.Wait()
 			began := time.Now()
-			take(t, c, godwit.Seq(11+i), godwit.Seq(11+i))
-			if took := time.Since(began); took > 500*time.Millisecond {
+			m.publish(1)
+			take(t, c, godwit.Seq(12+2*i), godwit.Seq(12+2*i))
+			if took := time.Since(began); fails || took > 500*time.Millisecond {
 				t.Fatalf("resumed after %v", took)
 			}
-			time.Sleep(6 * time.Second)
 		}
 	})
 }
