@@ -72,29 +72,33 @@ func BenchmarkTLS(b *testing.B) {
 		}
 	})
 	b.Run("idle", func(b *testing.B) {
-		const n = 2000
 		for i, name := range both {
 			s.kill()
 			s = fresh() // whose memory nothing else has grown
-			users := make([]string, n/25)
-			for j := range users {
-				users[j] = fmt.Sprintf("%s-%d", name, j)
-			}
-			tokens := s.tokens(users...)
-			before := metric(b, s.ops, "process_resident_memory_bytes")
-			goroutines := metric(b, s.ops, "go_goroutines")
-			for j := range n {
-				conn := upgradeOver(b, dial(i == 1), s.listen, "/v1/ws")
-				defer conn.Close()
-				writeText(b, conn, fmt.Sprintf(`{"id":1,"connect":{"token":%q,"device":"d%d"}}`, tokens[users[j%len(users)]], j/len(users)))
-				if _, err := conn.Read(make([]byte, 1)); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric((metric(b, s.ops, "process_resident_memory_bytes")-before)/n, name+"-rss/session")
-			b.ReportMetric((metric(b, s.ops, "go_goroutines")-goroutines)/n, name+"-goroutines/session")
+			idleSessions(b, s, name, func() net.Conn { return dial(i == 1) })
 		}
 	})
+}
+
+// idleSessions reports what authenticated sessions cost that do nothing.
+func idleSessions(b *testing.B, s *server, name string, dial func() net.Conn) {
+	const n = 2000
+	users := make([]string, n/25)
+	for i := range users {
+		users[i] = fmt.Sprintf("user-%d", i)
+	}
+	tokens := s.tokens(users...)
+	rss, goroutines := metric(b, s.ops, "process_resident_memory_bytes"), metric(b, s.ops, "go_goroutines")
+	for i := range n {
+		conn := upgradeOver(b, dial(), s.listen, "/v1/ws")
+		defer conn.Close()
+		writeText(b, conn, fmt.Sprintf(`{"id":1,"connect":{"token":%q,"device":"d%d"}}`, tokens[users[i%len(users)]], i/len(users)))
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric((metric(b, s.ops, "process_resident_memory_bytes")-rss)/n, name+"-rss/session")
+	b.ReportMetric((metric(b, s.ops, "go_goroutines")-goroutines)/n, name+"-goroutines/session")
 }
 
 // echoRound has each of some connections wait for the echo of message after

@@ -88,6 +88,7 @@ func TestServerSpeaksTLS(t *testing.T) {
 	s.start()
 	tokens := s.tokens("alice", "bob")
 	talk(t, p, s.tls, tokens)
+	checkPoll(t, p, s.tls, tokens)
 
 	// The command line believes the authorities of SSL_CERT_FILE, and no others.
 	f := func(code int, word string, env ...string) {
@@ -112,7 +113,7 @@ func TestEdgeProcessesShareThePortOfTLS(t *testing.T) {
 	s := newServer(t, "", "GODWIT_TLS_CERT="+p.cert, "GODWIT_TLS_KEY="+p.key, "GODWIT_TLS_LISTEN=127.0.0.1:0", "GODWIT_EDGES=2")
 	s.start()
 	tokens := s.tokens("alice", "bob")
-	for range 5 {
+	for range 3 {
 		talk(t, p, s.tls, tokens)
 	}
 	if code := s.terminate(); code != 0 {
