@@ -62,8 +62,8 @@ func (l *loop) connected(i uint32) {
 		return
 	}
 	if l.wait > 0 {
-		l.interest(i)
 		l.pollOn(i)
+		l.interest(i)
 		return
 	}
 	s.state = stateUpgrading
