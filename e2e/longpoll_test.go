@@ -189,6 +189,52 @@ func TestMessagesOfPostsCutAtRandomPointsAreStoredOnceAndInOrder(t *testing.T) {
 	}
 }
 
+func TestSDKPollsSendOnceAndInOrderOverKills(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	_, h, broken := runSDK(ctx, t, newServer(t, ""), client.LongPoll, 5)
+	for _, wrong := range broken {
+		t.Error(wrong)
+	}
+	if len(h.sent) < 500 || len(h.acks) != len(h.sent) {
+		t.Errorf("%d messages, %d acks: the run is too small, or messages have no fate", len(h.sent), len(h.acks))
+	}
+}
+
+// A server that goes down in good order asks those who poll to move.
+func TestSDKPollsOverAGracefulRestart(t *testing.T) {
+	const messages = 1000
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	defer cancel()
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	alice, bob := sdkConfig(s.url(), tokens["alice"], client.Proto), sdkConfig(s.url(), tokens["bob"], client.JSON)
+	alice.Transport, bob.Transport = client.LongPoll, client.LongPoll
+	bob.Since = new(godwit.Seq)
+	sender, reader := dialSDK(ctx, t, alice), dialSDK(ctx, t, bob)
+	sent := make(chan error, 1)
+	go func() { sent <- sendNumbered(ctx, sender, "bob", messages) }()
+	for seen := godwit.Seq(0); seen < messages; {
+		item, err := reader.Receive(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen, err = numbered(seen, &item.Entry); err != nil {
+			t.Fatal(err)
+		}
+		if seen == messages/4 || seen == messages/2 {
+			if code := s.terminate(); code != 0 {
+				t.Errorf("the server ended with %d", code)
+			}
+			s.start()
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSDKPollsBehindAProxyWithoutWebSocketAndChangesOver(t *testing.T) {
 	const messages = 2000
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)

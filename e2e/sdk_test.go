@@ -94,7 +94,7 @@ func (u *sdkUser) send(ctx context.Context, c *campaign) {
 
 // runSDK has two users, one on Protobuf and one on JSON, send and receive while
 // the server is killed, and returns them and what is wrong.
-func runSDK(ctx context.Context, t testing.TB, s *server, kills int) (users []*sdkUser, h *history, broken []string) {
+func runSDK(ctx context.Context, t testing.TB, s *server, transport client.Transport, kills int) (users []*sdkUser, h *history, broken []string) {
 	c := newCampaign(t, s, 2)
 	tokens := s.tokens(c.users...)
 	c.up()
@@ -103,7 +103,7 @@ func runSDK(ctx context.Context, t testing.TB, s *server, kills int) (users []*s
 	var senders, receivers sync.WaitGroup
 	for i, name := range c.users {
 		cfg := sdkConfig(s.url(), tokens[name], client.Encoding(i%2))
-		cfg.Since = new(godwit.Seq)
+		cfg.Transport, cfg.Since = transport, new(godwit.Seq)
 		u := &sdkUser{name: name, token: tokens[name], encoding: cfg.Encoding, client: dialSDK(ctx, t, cfg)}
 		u.log = deviceLog{user: name, device: "sdk"}
 		users = append(users, u)
@@ -178,7 +178,7 @@ func TestSDKSendsOnceAndInOrderOverKills(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	s := newServer(t, "")
-	users, h, broken := runSDK(ctx, t, s, 10)
+	users, h, broken := runSDK(ctx, t, s, client.WebSocket, 10)
 	dups := 0
 	for _, a := range h.acks {
 		if a.dup {
@@ -291,7 +291,7 @@ func TestSDKRunCatchesPlantedBugs(t *testing.T) {
 			mustCatch(t, bug, func(s *server) []string {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				_, _, broken := runSDK(ctx, t, s, 5)
+				_, _, broken := runSDK(ctx, t, s, client.WebSocket, 5)
 				return broken
 			})
 		})
