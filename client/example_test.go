@@ -35,3 +35,25 @@ func run(ctx context.Context, token string) error {
 	}
 	return nil
 }
+
+// A client that keeps its user's place in the log across restarts, wherever a
+// WebSocket gets through or not, and tells what carries it.
+func ExampleConfig_transport() {
+	c, err := client.New(client.Config{
+		URL:       "wss://chat.example.com/v1/ws",
+		Transport: client.Auto, // the default: polls https://chat.example.com/v1/poll where it must
+		TokenSource: func(ctx context.Context) (string, error) {
+			return os.Getenv("GODWIT_TOKEN"), ctx.Err()
+		},
+		Device: "laptop",
+		Resume: &client.Position{Epoch: "k3Zx", Seq: 918291},
+		OnState: func(s client.State) {
+			fmt.Println(s.Phase, s.Transport)
+		},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+}

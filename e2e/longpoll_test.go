@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -294,6 +295,25 @@ func (w *wire) online(user string) bool {
 	w.t.Helper()
 	reply := w.ask(godwit.ClientFrame{Kind: godwit.KindPresence, Presence: godwit.Presence{Get: [][]byte{[]byte(user)}}})
 	return reply.Kind == godwit.KindPresence && len(reply.Presence.Users) == 1 && reply.Presence.Users[0].Online
+}
+
+func TestCommandsSpeakEachTransport(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	token := s.tokens("bob")["bob"]
+	for i, transport := range []string{"auto", "websocket", "longpoll"} {
+		out, errs, code := s.run("", "send", "--transport", transport, "--url", s.url(), "--token", token, "bob", transport)
+		if code != 0 || out == "" {
+			t.Errorf("send by %s: exit %d\n%s%s", transport, code, out, errs)
+		}
+		w, reply := connectWire(t, s.url(), godwit.EncodingJSON, token, "reader", godwit.Resume{})
+		if entries := w.sync(0, 100).Entries; int(reply.Seq) != i+1 || len(entries) != i+1 || string(entries[i].Msg.Body) != transport {
+			t.Errorf("by %s: the log holds %+v", transport, entries)
+		}
+	}
+	if _, errs, code := s.run("", "send", "--transport", "pigeon", "--url", s.url(), "--token", token, "bob", "x"); code != 2 || !strings.Contains(errs, "pigeon") {
+		t.Errorf("an unknown transport: exit %d, %s", code, errs)
+	}
 }
 
 // A session of the same device ends the older one, whatever carries them.
