@@ -46,18 +46,31 @@ type letters struct {
 
 func (ls *letters) bytes(it *item) []byte { return ls.arena[it.off : it.off+it.size : it.off+it.size] }
 
-// reset empties the letters for the next use. What a flood left goes once it was
-// not used by a quarter: while the flood lasts it would only be made again.
+// reset empties the letters for the next use. What a flood left goes once next to
+// nothing of it was used: while the flood lasts it would only be made again.
 func (ls *letters) reset() {
-	if cap(ls.items) > itemsKeep && len(ls.items) < cap(ls.items)/4 {
+	if cap(ls.items) > itemsKeep && len(ls.items) < cap(ls.items)/(2*roomStep) {
 		ls.items = nil
 	}
-	if cap(ls.arena) > arenaKeepBytes && len(ls.arena) < cap(ls.arena)/4 {
+	if cap(ls.arena) > arenaKeepBytes && len(ls.arena) < cap(ls.arena)/(2*roomStep) {
 		ls.arena = nil
 	}
 	clear(ls.notes)
 	ls.items, ls.arena, ls.notes = ls.items[:0], ls.arena[:0], ls.notes[:0]
 }
+
+// roomFor is append's growth in few large steps: a flood fills them at once, and
+// copying what is there again and again cost a third of it.
+func roomFor[T any](s []T, more, most int) []T {
+	if len(s)+more <= cap(s) {
+		return s
+	}
+	room := make([]T, len(s), max(len(s)+more, min(roomStep*cap(s), most)))
+	copy(room, s)
+	return room
+}
+
+const roomStep = 8
 
 // Bounds of one mailbox. Over hintsMax items or hintBytesMax a hint loses its
 // frame or is dropped: the session learns of the head by a later hint or the
@@ -110,15 +123,15 @@ func (m *mailbox) unlock() {
 // putLocked adds an item, which points at a copy of b from then on.
 func (m *mailbox) putLocked(it item, b []byte) {
 	it.off, it.size = uint32(len(m.in.arena)), uint32(len(b))
-	m.in.arena = append(m.in.arena, b...)
-	m.in.items = append(m.in.items, it)
+	m.in.arena = append(roomFor(m.in.arena, len(b), hintBytesMax), b...)
+	m.in.items = append(roomFor(m.in.items, 1, hintsMax), it)
 }
 
 // shareLocked adds an item that points at the bytes of the item put last.
 func (m *mailbox) shareLocked(it item) {
 	last := &m.in.items[len(m.in.items)-1]
 	it.off, it.size = last.off, last.size
-	m.in.items = append(m.in.items, it)
+	m.in.items = append(roomFor(m.in.items, 1, hintsMax), it)
 }
 
 // noteLocked adds an item with a value that is not bytes.

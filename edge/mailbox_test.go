@@ -222,3 +222,36 @@ func TestDeliverDoesNotAllocate(t *testing.T) {
 		t.Fatalf("%v allocations for 16 deliveries and replies", n)
 	}
 }
+
+// TestMailboxKeepsItsRoomWhileAFloodLasts: filling it again allocates nothing;
+// a little traffic after it gives the room back.
+func TestMailboxKeepsItsRoomWhileAFloodLasts(t *testing.T) {
+	skipUnderRace(t)
+	var m mailbox
+	frame := make([]byte, 200)
+	fill := func(items int) {
+		for i := range items {
+			m.put(item{kind: itemHint, session: godwit.SessionID(i + 1)}, frame)
+		}
+		for m.refill() {
+			for m.next() != nil {
+			}
+		}
+	}
+	flood := func() { fill(hintsMax / 2) }
+	flood()
+	flood()
+	if n := testing.AllocsPerRun(2, flood); n > 1 { // regroup's counters
+		t.Errorf("%v allocations in a flood that goes on", n)
+	}
+	if kept := cap(m.cur.arena) + cap(m.in.arena); kept < hintsMax/2*len(frame) {
+		t.Errorf("%d bytes are kept in a flood", kept)
+	}
+	for range 3 {
+		fill(1)
+	}
+	items, kept := cap(m.cur.items)+cap(m.in.items)+cap(m.spare), cap(m.cur.arena)+cap(m.in.arena)
+	if items > 2*itemsKeep || kept > 2*arenaKeepBytes {
+		t.Errorf("%d items and %d bytes are kept after the flood", items, kept)
+	}
+}
