@@ -200,6 +200,30 @@ func TestInflaterStopsAtTheLimit(t *testing.T) {
 	}
 }
 
+// Literals, references and stored bytes each reach every limit, also by one byte.
+func TestInflaterHoldsEveryLimitToTheByte(t *testing.T) {
+	bodies := [][]byte{bytes.Repeat([]byte("z"), 700), samples()[4], []byte(strings.Repeat("Hello, ", 60))}
+	for i, body := range bodies {
+		for _, level := range []int{flate.NoCompression, flate.HuffmanOnly, 1, 9} {
+			var packed bytes.Buffer
+			w, _ := flate.NewWriter(&packed, level)
+			_, _ = w.Write(body)
+			_ = w.Flush()
+			data := packed.Bytes()[:packed.Len()-len(syncTail)]
+			for limit := 1; limit <= len(body)+1; limit++ {
+				want := error(nil)
+				if limit < len(body) {
+					want = ErrMessageTooBig
+				}
+				got, err := inflateParts(limit, data)
+				if err != want || !bytes.Equal(got, body[:min(limit, len(body))]) || cap(got) > limit {
+					t.Fatalf("body %d, level %d, limit %d: %d bytes (cap %d), %v", i, level, limit, len(got), cap(got), err)
+				}
+			}
+		}
+	}
+}
+
 func TestReservedBit1OnlyBeginsDataMessages(t *testing.T) {
 	packed := deflated(NewDeflater(1, 1), []byte("Hello"))
 	f := func(name string, cfg *Config, want error, stream ...[]byte) {
