@@ -52,7 +52,7 @@ func TestDeflateOffersAreAcceptedOrDeclinedAsTheRFCSays(t *testing.T) {
 	for _, params := range []string{
 		"server_no_context_takeover=1", "client_no_context_takeover=true", `server_no_context_takeover="1"`,
 		"server_max_window_bits", "server_max_window_bits=7", "server_max_window_bits=16", "server_max_window_bits=08", "server_max_window_bits=1a",
-		"server_max_window_bits=015", "server_max_window_bits=-8", "server_max_window_bits=100", "server_max_window_bits=0",
+		"server_max_window_bits=015", "server_max_window_bits=05", "client_max_window_bits=02", "server_max_window_bits=-8", "server_max_window_bits=100", "server_max_window_bits=0",
 		"client_max_window_bits=7", "client_max_window_bits=16", "client_max_window_bits=010", "client_max_window_bits=x",
 		"server_no_context_takeover; server_no_context_takeover", "client_no_context_takeover; client_no_context_takeover",
 		"server_max_window_bits=10; server_max_window_bits=10", "client_max_window_bits; client_max_window_bits=15",
