@@ -44,11 +44,26 @@ func summarizeEdges(run *result.Run) *edgeSummary {
 	return s
 }
 
+// processesMax is how many processes are printed one by one.
+const processesMax = 8
+
+func sumOfEdges(edges []processSummary) processSummary {
+	sum := processSummary{Name: fmt.Sprintf("%d edges", len(edges))}
+	for _, one := range edges {
+		sum.Sessions, sum.CPU, sum.RSS = sum.Sessions+one.Sessions, sum.CPU+one.CPU, sum.RSS+one.RSS
+	}
+	return sum
+}
+
 func printEdges(p func(string, ...any), s *edgeSummary) {
 	if s == nil {
 		return
 	}
-	for _, one := range s.Processes {
+	shown := s.Processes
+	if len(shown) > processesMax {
+		shown = append(shown[:1:1], sumOfEdges(shown[1:]))
+	}
+	for _, one := range shown {
 		p("%-16s %8d sessions  RSS %7.1f MiB  CPU %.3f cores", one.Name, one.Sessions, one.RSS/(1<<20), one.CPU)
 	}
 	if s.Crossed+s.Within == 0 {

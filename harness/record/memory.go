@@ -10,7 +10,10 @@ import (
 
 // Memory is what the whole machine has and what its kernel uses.
 type Memory struct {
-	AvailableBytes float64 // what processes may still take without anybody being swapped or killed
+	// AvailableBytes is what is free or a cache of files. The kernel's own estimate,
+	// MemAvailable, counts inodes of open sockets as if they could be given back:
+	// two gigabytes of a million connections.
+	AvailableBytes float64
 	KernelBytes    float64 // slab, where sockets, files and timers live, and buffers of TCP
 }
 
@@ -22,13 +25,16 @@ func machineMemory(root string, pageBytes int) (m Memory, err error) {
 	if err != nil {
 		return m, fmt.Errorf("memory of the machine: %w", err)
 	}
-	available, err := lineKiB(string(text), "MemAvailable:")
-	if err != nil {
-		return m, fmt.Errorf("memory of the machine: %w", err)
-	}
-	slab, err := lineKiB(string(text), "Slab:")
-	if err != nil {
-		return m, fmt.Errorf("memory of the machine: %w", err)
+	for name, add := range map[string]func(bytes float64){
+		"MemFree:": func(v float64) { m.AvailableBytes += v }, "Buffers:": func(v float64) { m.AvailableBytes += v },
+		"Cached:": func(v float64) { m.AvailableBytes += v }, "Shmem:": func(v float64) { m.AvailableBytes -= v }, // cached, and can't be dropped
+		"Slab:": func(v float64) { m.KernelBytes += v },
+	} {
+		v, err := lineKiB(string(text), name)
+		if err != nil {
+			return m, fmt.Errorf("memory of the machine: %w", err)
+		}
+		add(v)
 	}
 	if text, err = os.ReadFile(filepath.Join(root, "net", "sockstat")); err != nil {
 		return m, fmt.Errorf("memory of the machine: %w", err)
@@ -37,7 +43,8 @@ func machineMemory(root string, pageBytes int) (m Memory, err error) {
 	if err != nil {
 		return m, fmt.Errorf("memory of the machine: %w", err)
 	}
-	return Memory{AvailableBytes: available, KernelBytes: slab + float64(pages*pageBytes)}, nil
+	m.KernelBytes += float64(pages * pageBytes)
+	return m, nil
 }
 
 // lineKiB reads "name: 123 kB" as bytes.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -23,13 +24,13 @@ func memoryRoot(t *testing.T, meminfo, sockstat string) string {
 }
 
 const (
-	goodMeminfo  = "MemTotal: 24684084 kB\nMemAvailable:   1000 kB\nSlab:             20 kB\nSReclaimable: 7 kB\n"
+	goodMeminfo  = "MemTotal: 24684084 kB\nMemFree: 1000 kB\nMemAvailable: 77 kB\nBuffers: 20 kB\nCached:  300 kB\nShmem: 100 kB\nSlab:             20 kB\nSReclaimable: 7 kB\n"
 	goodSockstat = "sockets: used 17\nTCP: inuse 1 orphan 0 tw 42 alloc 1 mem 3\nUDP: inuse 0 mem 9\n"
 )
 
 func TestMemoryOfTheMachineIsSlabAndTCP(t *testing.T) {
 	m, err := machineMemory(memoryRoot(t, goodMeminfo, goodSockstat), 4096)
-	if err != nil || m.AvailableBytes != 1000<<10 || m.KernelBytes != 20<<10+3*4096 {
+	if err != nil || m.AvailableBytes != 1220<<10 || m.KernelBytes != 20<<10+3*4096 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	f := func(meminfo, sockstat string) {
@@ -38,9 +39,10 @@ func TestMemoryOfTheMachineIsSlabAndTCP(t *testing.T) {
 			t.Errorf("%q and %q are read as %+v", meminfo, sockstat, m)
 		}
 	}
-	f("MemAvailable: 1 kB\n", goodSockstat)
-	f("Slab: 1 kB\n", goodSockstat)
-	f("MemAvailable: many kB\nSlab: 1 kB\n", goodSockstat)
+	for _, line := range []string{"MemFree: 1000 kB", "Buffers: 20 kB", "\nCached:  300 kB", "Shmem: 100 kB", "Slab:             20 kB"} {
+		f(strings.Replace(goodMeminfo, line, "", 1), goodSockstat)
+	}
+	f(strings.Replace(goodMeminfo, "1000", "many", 1), goodSockstat)
 	f(goodMeminfo, "UDP: inuse 0 mem 9\n")
 	f(goodMeminfo, "TCP: inuse 0 mem x\n")
 	if _, err := machineMemory(t.TempDir(), 4096); err == nil {
