@@ -97,6 +97,7 @@ func edgeSeries() []series {
 		counter("edge_fetches_total", "Reads of a log to fill a session's gap.", func(s *snapshot) float64 { return float64(s.edge.Fetches) }),
 		gauge("edge_queue_items", "Items waiting for the event loops.", func(s *snapshot) float64 { return float64(s.edge.QueueItems) }),
 		gauge("edge_queue_bytes", "Bytes waiting for the event loops.", func(s *snapshot) float64 { return float64(s.edge.QueueBytes) }),
+		gauge("edge_polls", "Polls that are held.", func(s *snapshot) float64 { return float64(s.edge.Polls) }),
 		gauge("edge_newcomers", "Open sockets that have not shown a good token.", func(s *snapshot) float64 { return float64(s.edge.Newcomers) }),
 		gauge("edge_handshakes", "Sessions whose token is being verified or that are being opened.", func(s *snapshot) float64 { return float64(s.edge.Handshakes) }),
 		gauge("edge_memory_used_bytes", "Memory of this process and its sockets by the last look.", func(s *snapshot) float64 { return float64(s.edge.MemoryUsed) }),
