@@ -158,11 +158,11 @@ func TestLongMessagesAreCompressedBothWays(t *testing.T) {
 // that is compressed for the large one.
 func TestSmallWindowGetsSharedFramesUncompressed(t *testing.T) {
 	chat := &fakeChat{}
-	e := newEdge(t, chat, withDeflate)
 	chat.onRequest = func(s godwit.SessionID, _ godwit.UserID, _ *godwit.ClientFrame) {
 		entry := entryOf(1, strings.Repeat("long ", 500))
-		e.Deliver([]godwit.SessionID{s}, &entry)
+		chat.edge.Deliver([]godwit.SessionID{s}, &entry)
 	}
+	e := newEdge(t, chat, withDeflate)
 	c, f := dialDeflate(t, e, godwit.EncodingJSON, "bob", "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n")
 	c.send(sendFrame(2, "x"))
 	if body, compressed := f.next(); compressed || parsed(t, godwit.EncodingJSON, body).Kind != godwit.KindEvent {
