@@ -206,7 +206,11 @@ func (m *mailbox) refill() bool {
 	}
 	m.cur.reset()
 	m.pos = 0
+	other := cap(m.cur.items)
 	m.swap()
+	if max(other, cap(m.cur.items)) <= itemsKeep {
+		m.spare = nil // both halves have forgotten the last flood
+	}
 	m.spare = m.cur.regroup(m.spare)
 	return len(m.cur.items) > 0
 }

@@ -15,17 +15,16 @@ const regroupBuckets = 1 << 16
 // regroup puts a session's items side by side and leaves their order among
 // themselves, and so an itemFetched's entries behind it. Items of different
 // sessions don't depend on one another; those for all sessions do depend on
-// their place, and with one of them nothing is moved. spare is the array that is
-// filled, of at least as many items, or nil; the one that is free afterwards is
-// returned.
+// their place, and with one of them nothing is moved. spare is the array to fill,
+// if it is large enough; the one that is free afterwards is returned.
 func (ls *letters) regroup(spare []item) []item {
 	if len(ls.items) < regroupMin {
-		return nil
+		return spare
 	}
 	most := uint32(0)
 	for i := range ls.items {
 		if ls.items[i].session == 0 {
-			return nil
+			return spare
 		}
 		most = max(most, idSlot(ls.items[i].session))
 	}
