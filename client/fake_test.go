@@ -211,10 +211,10 @@ func (c *handClock) Now() time.Time {
 	return c.now
 }
 
-func (c *handClock) Alarm(d time.Duration) (<-chan time.Time, func()) {
+func (c *handClock) Alarm(at time.Time) (<-chan time.Time, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := handAlarm{c.now.Add(d), make(chan time.Time, 1)}
+	a := handAlarm{at, make(chan time.Time, 1)}
 	c.alarms = append(c.alarms, a)
 	c.ring()
 	return a.c, func() {

@@ -189,7 +189,7 @@ func (l *loop) setAlarm() {
 	}
 	l.alarmAt, l.alarm, l.alarmStop = next, nil, nil
 	if !next.IsZero() {
-		l.alarm, l.alarmStop = l.cfg.clock.Alarm(next.Sub(l.now()))
+		l.alarm, l.alarmStop = l.cfg.clock.Alarm(next)
 	}
 }
 

@@ -31,7 +31,6 @@ type model struct {
 	order    []string // client ids as they were stored
 	sessions map[string]*modelSession
 	limits   godwit.Limits
-	bare     bool           // a poll that resumes has no connect reply
 	draining bool           // polls begin with goaway
 	requests []*httpRequest // all of HTTP, in order
 

@@ -212,7 +212,7 @@ func (p *poller) pollLoop(ctx context.Context) {
 }
 
 func (p *poller) sleep(d time.Duration) bool {
-	alarm, stop := p.cfg.clock.Alarm(d)
+	alarm, stop := p.cfg.clock.Alarm(p.cfg.clock.Now().Add(d))
 	defer stop()
 	select {
 	case <-alarm:
