@@ -42,15 +42,40 @@ func (l *loop) dial(i uint32) error {
 		return nil
 	}
 	s.fd, s.state, s.reading, s.writing = int32(fd), stateConnecting, true, false
+	s.retry = l.now() + openPatience
+	l.opening = append(l.opening, opening{i, s.retry})
 	return l.poller.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLOUT, i)
 }
 
-// later plans another attempt of a connect that failed.
+// opening is a connect on its way.
+type opening struct {
+	session uint32
+	until   time.Duration // what session.retry is, unless it was dialled again since
+}
+
+var errOpening = errors.New("no connect reply within " + openPatience.String())
+
+// giveUpOpening ends connects that have led to nothing.
+func (l *loop) giveUpOpening(now time.Duration) {
+	n := 0
+	for ; n < len(l.opening) && l.opening[n].until <= now; n++ {
+		o := l.opening[n]
+		if s := &l.sessions[o.session]; s.retry == o.until && s.state > stateClosed && s.state < stateReplaying {
+			l.drop(o.session, errOpening)
+		}
+	}
+	if l.opening = l.opening[n:]; len(l.opening) == 0 {
+		l.opening = nil
+	}
+}
+
+// later plans another attempt of a connect that failed, at a time of its own.
 func (l *loop) later(i uint32, err error) {
 	s := &l.sessions[i]
 	l.reason = err
 	s.attempts++
-	s.retry = l.now() + min(50*time.Millisecond<<min(s.attempts, 6), time.Second)
+	wait := min(50*time.Millisecond<<min(s.attempts, 6), time.Second)
+	s.retry = l.now() + wait/2 + time.Duration(l.rng.Int64N(int64(wait/2)))
 	l.waiting = append(l.waiting, i)
 }
 

@@ -42,6 +42,10 @@ const (
 	tickEvery     = 100 * time.Millisecond
 	ackEvery      = 64 // entries; the server's window is 512
 	attemptsMax   = 40
+	// openPatience is when a connect that has not led to a session is given up and
+	// begun anew, as the SDKs do. A handshake that a full listener dropped would be
+	// repeated by TCP after 1, 2, 4, 8 … 64 s.
+	openPatience = 10 * time.Second
 	// openingMax is how many sessions the ramp has on their way at once, so that a
 	// rate beyond the server's does not pile up handshakes until they time out.
 	openingMax = 128
@@ -65,7 +69,8 @@ type loop struct {
 	dials    []uint32 // sessions to connect in the coming rounds
 	cuts     []uint32 // sessions to cut in the coming rounds
 	cutAt    time.Duration
-	waiting  []uint32 // sessions to connect at their retry time
+	waiting  []uint32  // sessions to connect at their retry time
+	opening  []opening // dialled, by time
 	dirty    []uint32
 	owing    []uint32 // sessions with entries not acknowledged
 	ticked   time.Duration
@@ -219,6 +224,7 @@ func (l *loop) tick(now time.Duration) error {
 		}
 	}
 	l.waiting = kept
+	l.giveUpOpening(now)
 	owing := l.owing[:0]
 	for _, i := range l.owing {
 		s := &l.sessions[i]

@@ -46,18 +46,18 @@ type session struct {
 	remaining int32  // closed loop: operations left to begin
 	node      uint16 // position in loop.nodes and one; 0: not known
 	state     state
-	reading   bool // false: a slow consumer that lets its data lie
-	writing   bool // waiting until the socket takes more
-	dirty     bool // in loop.dirty: out must be written at the end of the round
-	known     bool // it was open before: epoch and cursor are set, resume
-	replaced  bool // it was cut on purpose: its connect counts as a resume
-	storming  bool // its connect is an operation of the measure stage
-	owing     bool // in loop.owing
-	stalled   bool // it was a slow consumer and has not been cut off
-	held      bool // it was found held back at the window
-	answered  bool // it answered in the verify stage
-	cursored  bool // of long-polls: the cursor of this answer has come
-	retry     time.Duration
+	reading   bool          // false: a slow consumer that lets its data lie
+	writing   bool          // waiting until the socket takes more
+	dirty     bool          // in loop.dirty: out must be written at the end of the round
+	known     bool          // it was open before: epoch and cursor are set, resume
+	replaced  bool          // it was cut on purpose: its connect counts as a resume
+	storming  bool          // its connect is an operation of the measure stage
+	owing     bool          // in loop.owing
+	stalled   bool          // it was a slow consumer and has not been cut off
+	held      bool          // it was found held back at the window
+	answered  bool          // it answered in the verify stage
+	cursored  bool          // of long-polls: the cursor of this answer has come
+	retry     time.Duration // when it is dialled again; while it is opening, when that is given up
 	due       time.Duration // when the present connect was due
 	in, out   []byte
 	queue     []operation // due, not sent; bounded by the schedule
