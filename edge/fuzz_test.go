@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -274,6 +275,8 @@ func FuzzSession(f *testing.F) {
 	f.Add(byte(3|4), []byte(live+"{]\n"))
 	f.Add(byte(3|8), bytes.Repeat([]byte(live), 30))
 	f.Add(byte(3|128), []byte(`{"id":9,"connect":{"token":"user:alice"}}`))
+	f.Add(byte(3|16), []byte(live+`{"id":5,"send":{"to":"b","cid":"d","text":"`+strings.Repeat("long ", 60)+`"}}`))
+	f.Add(byte(2|16), (&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{Token: []byte("user:alice")}}).AppendFrameTo(nil, godwit.EncodingProto))
 	f.Add(byte(0x70), append(up("godwit.v1.json"), 0x88, 0x80, 0, 0, 0, 0))
 	f.Add(byte(0x70), append(up("godwit.v1.json"), 0x01, 0x83, 0, 0, 0, 0, 'a', 0xC3, 0xC3))
 	f.Fuzz(func(t *testing.T, mode byte, data []byte) {
@@ -290,7 +293,11 @@ func FuzzSession(f *testing.F) {
 			if mode&3 == 2 {
 				enc = godwit.EncodingProto
 			}
-			h.feed(up(enc.Subprotocol()))
+			if mode&16 != 0 {
+				h.feed([]byte(upgradeHead + deflateOffer + "Sec-WebSocket-Protocol: " + enc.Subprotocol() + "\r\n\r\n"))
+			} else {
+				h.feed(up(enc.Subprotocol()))
+			}
 			if mode&3 == 3 {
 				h.feed(ws.AppendMasked(nil, true, ws.Text, 3, []byte(connectJSON)))
 				h.conn.stuck = mode&8 != 0
@@ -305,7 +312,7 @@ func FuzzSession(f *testing.F) {
 }
 
 // feedMessages sends data as messages that end at newlines or, by their first
-// byte, after a length; bit 2 of mode cuts them into fragments.
+// byte, after a length; bit 2 of mode cuts them into fragments, bit 4 compresses them.
 func (h *harness) feedMessages(mode byte, enc godwit.Encoding, data []byte) {
 	for len(data) > 0 {
 		n := len(data)
@@ -322,7 +329,11 @@ func (h *harness) feedMessages(mode byte, enc godwit.Encoding, data []byte) {
 			h.feed(ws.AppendMasked(nil, true, ws.Continuation, 13, message[1:]))
 			continue
 		}
-		h.feed(ws.AppendMasked(nil, true, opcode(enc), 14, message))
+		if mode&16 != 0 {
+			h.feed(packed(opcode(enc), message))
+		} else {
+			h.feed(ws.AppendMasked(nil, true, opcode(enc), 14, message))
+		}
 		h.pass(250)
 	}
 }
