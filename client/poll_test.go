@@ -2,9 +2,15 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -358,6 +364,48 @@ func TestClosedPollerLeavesNothingBehind(t *testing.T) {
 		defer m.mu.Unlock()
 		if m.polls != 0 {
 			t.Fatal("a poll is still held")
+		}
+	})
+}
+
+func TestPollsOverTLSVerifyTheServer(t *testing.T) {
+	polled(t, 10, func(t *testing.T, m *model, encoding Encoding) {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(m.serve))
+		_ = s.Listener.Close()
+		secure := newNetwork()
+		s.Listener, s.Config.ErrorLog = secure, log.New(io.Discard, "", 0)
+		s.StartTLS()
+		defer s.Close()
+		cfg := m.config(LongPoll)
+		cfg.URL, cfg.Encoding, cfg.Dial = "wss://example.com/chat/v1/ws?route=7", encoding, secure.dial
+		c, err := New(cfg) // the system's roots
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		var unknown x509.UnknownAuthorityError
+		if s := c.State(); s.Phase == Live || !errors.As(s.Err, &unknown) || len(m.seen("poll")) != 0 {
+			t.Fatalf("state %+v", s)
+		}
+		_ = c.Close()
+		cfg.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+		cfg.TLS.RootCAs.AddCert(s.Certificate())
+		paths := make(map[string]bool)
+		m.mu.Lock()
+		m.before = func(_ http.ResponseWriter, r *httpRequest) bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			paths[r.URL.Path+" "+r.URL.Query().Get("route")] = true
+			r.name = strings.TrimPrefix(r.name, "/chat/v1/")
+			return false
+		}
+		m.mu.Unlock()
+		c = m.open(cfg)
+		send(t, c, "c", 1)
+		take(t, c, 11, 11)
+		_ = c.Close()
+		if len(paths) != 2 || !paths["/chat/v1/poll 7"] || !paths["/chat/v1/rpc 7"] {
+			t.Fatalf("asked for %v", paths)
 		}
 	})
 }
