@@ -197,3 +197,41 @@ func TestMemoryIsBoundedWhenNobodyReads(t *testing.T) {
 		t.Errorf("%d MiB were resident, the budget is %d MiB", peak>>20, budget>>20)
 	}
 }
+
+// TestStrangersCannotFillTheMemory: many addresses, each within its bound, begin
+// long messages before they show a token and never end them.
+func TestStrangersCannotFillTheMemory(t *testing.T) {
+	const sockets, addresses, budget = 1600, 8, 96 << 20
+	s, bystanders := withControls(t, fmt.Sprint("GODWIT_EDGE_MEMORY=", budget), "GODWIT_EDGE_TOKEN_TIMEOUT=20s")
+	token := s.tokens("honest")["honest"]
+	var conns []*rawConn
+	for i := range sockets {
+		conn := dialFrom(t, s, fmt.Sprint("127.0.2.", 1+i%addresses))
+		conn.say(upgradeLines(s) + "\r\n")
+		if status := conn.status(); status != 101 {
+			t.Fatalf("socket %d: status %d", i, status)
+		}
+		conns = append(conns, conn)
+	}
+	half := wsFrame(partText[0], 60000, strings.Repeat("x", 59000))
+	for i, conn := range conns {
+		conn.say(half)
+		if i%100 == 0 {
+			bystanders.progress()
+		}
+	}
+	bystanders.await("no stranger had to go", func() bool { return metric(t, s.ops, "godwit_edge_shed_total") > 0 })
+	bystanders.await("nobody is let in any more", func() bool {
+		conn := dialServer(t, s)
+		defer conn.Close()
+		conn.say(upgradeLines(s, "Authorization: Bearer "+token+"\r\n") + "\r\n")
+		return conn.status() == 101
+	})
+	left := metric(t, s.ops, "godwit_edge_connections")
+	peak := peakResident(t, s.cmd.Process.Pid)
+	t.Logf("%v of %d sockets are left, at most %d MiB resident", left-2, // the bystanders
+		sockets, peak>>20)
+	if peak > budget*2 {
+		t.Errorf("%d MiB were resident, the budget is %d MiB", peak>>20, budget>>20)
+	}
+}

@@ -17,8 +17,8 @@ import (
 
 // memory holds the process to its budget. One goroutine reads how much is in
 // use; loops read the result and add what has been accepted since. Above the
-// soft limit nobody new comes in; above the budget the sessions with the most
-// unread output go first, which lose nothing by it.
+// soft limit nobody new comes in; above the budget go sockets without a token that
+// hold much, then the sessions with the most unread output, which lose nothing by it.
 type memory struct {
 	budget int64                // bytes; 0: not bounded
 	read   func() (bytes int64) // what the process uses
@@ -33,7 +33,8 @@ const (
 	memoryEvery      = 500 * time.Millisecond
 	newcomerBytes    = 16 << 10 // what a socket may take before the next reading
 	socketBytes      = 9 << 9   // of kernel memory per idle socket, measured
-	shedBytesMin     = 64 << 10 // of unread output, below which closing a session frees nothing
+	shedBytesMin     = 48 << 10 // of unread output and half a message; closing for less frees little
+	strangerBytesMin = 4 << 10  // the same for a socket without a token
 	shedCloseTicks   = 4        // after which such a session is gone even if it never read its close
 	budgetBytesFloor = 32 << 20
 )
@@ -66,11 +67,17 @@ func (m *memory) look() (over int64) {
 // close anyone: it is collected first.
 func (e *Edge) watchMemory(looks <-chan time.Time, stop <-chan struct{}) {
 	m := &e.admission.memory
+	warned := false // since it was last within the budget
 	for {
-		if over := m.look(); over > 0 {
+		over := m.look()
+		warned = warned && over > 0
+		if over > 0 {
 			debug.FreeOSMemory()
-			if over = m.look(); over > 0 {
-				e.cfg.Logger.Warn("over the memory budget: closing slow readers", "used", m.used.Load(), "budget", m.budget)
+			if over = m.look(); over > 0 && !warned {
+				warned = true
+				e.cfg.Logger.Warn("over the memory budget: ending the connections that hold most", "used", m.used.Load(), "budget", m.budget)
+			}
+			if over > 0 {
 				e.shed(over + m.budget/16)
 			}
 		}
@@ -90,33 +97,53 @@ func (e *Edge) shed(bytes int64) {
 	}
 }
 
-// shed closes the loop's sessions with the most unread output until so many
-// bytes of it are gone. It walks all sessions, twice a second at most.
-func (l *loop) shed(bytes int64) {
-	type queue struct {
-		s    *session
-		size int
-	}
-	var queues []queue
+// hoard is what one session makes the process keep.
+type hoard struct {
+	s        *session
+	bytes    int
+	stranger bool // it has not shown a good token
+}
+
+// hoards lists the sessions that keep much, those to part with first at the front.
+func (l *loop) hoards() (all []hoard) {
 	l.sessions.each(func(s *session) {
-		if n := s.conn.OutboundBuffered(); n >= shedBytesMin {
-			queues = append(queues, queue{s, n})
+		h := hoard{s, s.conn.OutboundBuffered() + s.conn.InboundBuffered(), s.source != 0}
+		if s.lent != nil {
+			h.bytes += s.lent.Size()
+		}
+		if h.bytes >= shedBytesMin || h.stranger && h.bytes >= strangerBytesMin {
+			all = append(all, h)
 		}
 	})
-	slices.SortFunc(queues, func(a, b queue) int { return cmp.Compare(b.size, a.size) })
-	for _, q := range queues {
+	slices.SortFunc(all, func(a, b hoard) int {
+		if a.stranger != b.stranger {
+			if a.stranger {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.bytes, a.bytes)
+	})
+	return all
+}
+
+// shed parts with sessions until so many bytes are gone: with strangers in the
+// middle of a long first message, then with the longest queues. It walks all
+// sessions, twice a second at most.
+func (l *loop) shed(bytes int64) {
+	for _, h := range l.hoards() {
 		if bytes <= 0 {
 			return
 		}
-		bytes -= int64(q.size)
-		if q.s.state == stateClosing {
-			l.drop(q.s) // it had its chance to read
+		bytes -= int64(h.bytes)
+		l.edge.admission.memory.shed.Add(1)
+		if h.stranger || h.s.state == stateClosing {
+			l.drop(h.s) // it has nothing to lose, or had its chance to read
 			continue
 		}
-		l.edge.admission.memory.shed.Add(1)
-		l.closeSession(q.s, closeAgain(godwit.CloseSlowConsumer, "memory"))
-		q.s.deadline = l.now + shedCloseTicks
-		l.arm(q.s)
+		l.closeSession(h.s, closeAgain(godwit.CloseSlowConsumer, "memory"))
+		h.s.deadline = l.now + shedCloseTicks
+		l.arm(h.s)
 	}
 }
 

@@ -157,6 +157,40 @@ func TestAShedSessionThatNeverReadsIsCut(t *testing.T) {
 	h.end()
 }
 
+// TestStrangersInMidMessageGoFirst: what they hold is nobody's yet.
+func TestStrangersInMidMessageGoFirst(t *testing.T) {
+	h := newHarness(t)
+	h.feed([]byte(upgradeHead + "\r\n"))
+	long := ws.AppendMasked(nil, false, ws.Text, 3, make([]byte, 2*strangerBytesMin))
+	for i := range long[8:] {
+		long[8+i] = 'a' ^ long[4+i%4]
+	}
+	h.feed(long)
+	l := h.edge.loops[0]
+	s := l.sessions.at(0)
+	if s.state != stateFirst || s.lent == nil || s.lent.Size() < 2*strangerBytesMin {
+		t.Fatalf("state %d: the test does not reach the middle of a message", s.state)
+	}
+	if all := l.hoards(); len(all) != 1 || !all[0].stranger {
+		t.Fatalf("%+v", all)
+	}
+	h.edge.shed(1)
+	h.settle()
+	if !h.conn.closed {
+		t.Error("the connection is still open")
+	}
+	h.end()
+
+	reader := newHarness(t)
+	reader.feed([]byte(upgradeHead + "\r\n"))
+	reader.feed(ws.AppendMasked(nil, true, ws.Text, 3, []byte(`{"id":1,"connect":{"token":"user:alice"}}`)))
+	reader.feed(long)
+	if all := reader.edge.loops[0].hoards(); len(all) != 0 {
+		t.Errorf("a session in the middle of a small message is listed: %+v", all)
+	}
+	reader.end()
+}
+
 func TestMemoryLooksAddWhatCameSince(t *testing.T) {
 	var open atomic.Int64
 	used := int64(40 << 20)

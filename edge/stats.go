@@ -32,7 +32,7 @@ type Stats struct {
 	Handshakes  uint64 // gauge: sessions whose token is being verified or that are being opened
 	MemoryUsed  uint64 // gauge: bytes in use by the last reading; 0 without a budget
 	MemoryMax   uint64 // gauge: the budget
-	Shed        uint64 // sessions closed for their unread output while memory was short
+	Shed        uint64 // connections ended because memory was short
 
 	TLSHandshakes uint64 // done
 	TLSFailed     uint64 // broken off, or nothing of TLS

@@ -102,7 +102,7 @@ func edgeSeries() []series {
 		gauge("edge_handshakes", "Sessions whose token is being verified or that are being opened.", func(s *snapshot) float64 { return float64(s.edge.Handshakes) }),
 		gauge("edge_memory_used_bytes", "Memory of this process and its sockets by the last look.", func(s *snapshot) float64 { return float64(s.edge.MemoryUsed) }),
 		gauge("edge_memory_max_bytes", "The memory budget: edge.memory, or what it was found to be.", func(s *snapshot) float64 { return float64(s.edge.MemoryMax) }),
-		counter("edge_shed_total", "Sessions closed for their unread output because memory was short.", func(s *snapshot) float64 { return float64(s.edge.Shed) }),
+		counter("edge_shed_total", "Connections ended because memory was short.", func(s *snapshot) float64 { return float64(s.edge.Shed) }),
 		gauge("edge_verify_queue", "Tokens waiting to be verified.", func(s *snapshot) float64 { return float64(s.edge.VerifyQueue) }),
 	}
 }

@@ -1,5 +1,7 @@
 package ws
 
+import "unsafe"
+
 // bufferMinBytes is the first size of a message's buffer.
 const bufferMinBytes = 512
 
@@ -20,6 +22,15 @@ func (b *Buffer) Lend(r *Reader) *Buffer {
 		lent.inflater, b.inflater = b.inflater, nil
 	}
 	return lent
+}
+
+// Size is about what b holds, in bytes.
+func (b *Buffer) Size() int {
+	size := cap(b.bytes)
+	if b.inflater != nil {
+		size += int(unsafe.Sizeof(*b.inflater))
+	}
+	return size
 }
 
 // Reclaim takes back what Lend gave, whatever b has no better of itself; bytes
