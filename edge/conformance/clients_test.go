@@ -13,7 +13,8 @@ import (
 // bodies are below and above what is worth compressing, and do or do not compress.
 func bodies() [][]byte {
 	return [][]byte{
-		{}, []byte("short"), []byte(strings.Repeat("a text that compresses well, ", 100)), []byte(strings.Repeat("grüße ", 20000)),
+		{},
+		[]byte("short"), []byte(strings.Repeat("a text that compresses well, ", 100)), []byte(strings.Repeat("grüße ", 20000)),
 		[]byte(contents()[4].data[:70000]), bytes.Repeat([]byte{0}, 1<<20),
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"unicode/utf8"
 )
 
-const greek = "κόσμε" // the test's five letters: 11 bytes with the accent of U+1F79
-
 // textCases is group 6.
 func textCases() (list []testCase) {
 	add := func(id string, run func(*peer)) { list = append(list, testCase{id: "6." + id, run: run}) }

@@ -42,7 +42,8 @@ func samples() [][]byte {
 		fmt.Fprintf(&words, "%x {\"id\":%d,\"text\":\"%s\"}\n", rng.Uint32(), rng.IntN(1000), strings.Repeat("ab", rng.IntN(40)))
 	}
 	return [][]byte{
-		{}, []byte("Hello"), []byte("HelloHelloHelloHello"), bytes.Repeat([]byte("z"), 100_000), noise[:200], noise,
+		{},
+		[]byte("Hello"), []byte("HelloHelloHelloHello"), bytes.Repeat([]byte("z"), 100_000), noise[:200], noise,
 		words.Bytes()[:300], words.Bytes()[:5000], words.Bytes(), slices.Concat(noise[:40_000], noise[:40_000]), slices.Concat(words.Bytes()[:3000], noise[:3000], words.Bytes()[:3000]),
 	}
 }

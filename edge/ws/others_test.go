@@ -147,7 +147,9 @@ type gwsEvents struct {
 }
 
 func (g gwsEvents) OnPing(_ *gws.Conn, p []byte) { g.o.events = append(g.o.events, note("ping", p)) }
+
 func (g gwsEvents) OnPong(_ *gws.Conn, p []byte) { g.o.events = append(g.o.events, note("pong", p)) }
+
 func (g gwsEvents) OnMessage(_ *gws.Conn, m *gws.Message) {
 	g.o.events = append(g.o.events, note(map[gws.Opcode]string{gws.OpcodeText: "text", gws.OpcodeBinary: "binary"}[m.Opcode], m.Bytes()))
 }
