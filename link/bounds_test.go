@@ -23,7 +23,10 @@ func stuckWorld(t *testing.T, b bounds) (w *world, stuck, well *process) {
 	w.connect(well, 1, "bob")
 	// Entries of 64 KiB until the first is dropped: from here on bytes only wait.
 	e := entry(1, strings.Repeat("x", 64<<10))
-	for edgeNamed(w, "stuck").HintsLost == 0 {
+	for n := 0; edgeNamed(w, "stuck").HintsLost == 0; n++ {
+		if n > 1000 {
+			t.Fatal("64 MiB were taken for a process that takes nothing")
+		}
 		w.hub.Deliver([]godwit.SessionID{stuck.at(1)}, &e)
 	}
 	return w, stuck, well
@@ -54,34 +57,50 @@ func TestAStuckProcessHoldsUpNobodyAndIsBounded(t *testing.T) {
 	}
 }
 
+// TestAnOwedAnswerWithoutRoomClosesItsSession fills the queue of an edge process
+// that has no stream, and then reads it as the process would.
 func TestAnOwedAnswerWithoutRoomClosesItsSession(t *testing.T) {
 	w := newWorld(t, nil)
-	w.hub.bounds = bounds{hint: 256 << 10, owed: 512 << 10, last: 1 << 20, asked: 1 << 20}
-	hold := make(chan struct{})
-	p := w.attach("slow", func(p *process, _ *ClientConfig) { p.edge.hold = hold })
-	w.connect(p, 1, "alice")
-	e := entry(1, strings.Repeat("x", 64<<10))
-	for edgeNamed(w, "slow").HintsLost == 0 {
-		w.hub.Deliver([]godwit.SessionID{p.at(1)}, &e)
+	w.hub.bounds = bounds{hint: 8 << 10, owed: 16 << 10, last: 20 << 10, asked: 1 << 20}
+	a, err := w.hub.admit(About{Node: "slow"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	answered, page := uint64(0), []godwit.Entry{entry(1, strings.Repeat("y", 32<<10))}
-	for edgeNamed(w, "slow").Overflows == 0 {
-		answered++
-		w.hub.Reply(p.at(2), &godwit.ServerFrame{ID: answered, Kind: godwit.KindSync, Sync: godwit.SyncReply{Entries: page}})
-	}
-	w.hub.Connected(p.at(3), godwit.Welcome{Epoch: strings.Repeat("e", 64<<10)})
-	w.hub.Fetched(p.at(4), page, 9, nil)
-	w.hub.Close(p.at(5), godwit.CloseReplaced, "replaced")
-	close(hold) // it gets on again, and sees every answer or that there is none
-	p.edge.waitHas(t, "close 2 4200 overloaded")
-	p.edge.waitHas(t, "close 3 4200 overloaded")
-	p.edge.waitHas(t, "fetched 4 0 true")
-	lines := p.edge.wait(t, func(lines []string) bool { return has(lines, "close 5 4003 replaced") })
-	for id := uint64(1); id < answered; id++ {
-		prefix := fmt.Sprintf(`reply 2 {"id":%d,`, id)
-		if !slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, prefix) }) {
-			t.Errorf("answer %d of %d is missing, and its session was not closed for it", id, answered)
+	at := func(s godwit.SessionID) godwit.SessionID { return sessionAt(a.index, s) }
+	want := &fakeEdge{log: newLog()}
+	page := []godwit.Entry{entry(1, strings.Repeat("y", 900))}
+	for id := uint64(1); ; id++ {
+		f := godwit.ServerFrame{ID: id, Kind: godwit.KindSync, Sync: godwit.SyncReply{Entries: page}}
+		w.hub.Reply(at(2), &f)
+		if id > 1000 {
+			t.Fatal("the queue takes everything")
 		}
+		if edgeNamed(w, "slow").Overflows > 0 {
+			break
+		}
+		want.Reply(2, &f)
+	}
+	want.Close(2, godwit.CloseOverloaded, overloaded)
+	w.hub.Connected(at(3), godwit.Welcome{Epoch: strings.Repeat("e", 1000)})
+	want.Close(3, godwit.CloseOverloaded, overloaded)
+	w.hub.Fetched(at(4), page, 9, nil)
+	want.Fetched(4, nil, 0, errFetch)
+	w.hub.Deliver([]godwit.SessionID{at(5)}, &page[0]) // a hint: gone, and counted
+	w.hub.Close(at(6), godwit.CloseReplaced, "replaced")
+	want.Close(6, godwit.CloseReplaced, "replaced")
+	if got := edgeNamed(w, "slow"); got.Overflows != 2 || got.FetchesFailed != 1 || got.HintsLost != 1 || got.QueueBytes > w.hub.bounds.last {
+		t.Errorf("%+v", got)
+	}
+
+	edge := &fakeEdge{log: newLog()}
+	r := tellReader{client: &Client{}, edge: edge}
+	for batch := a.queue.take(); batch != nil; batch = a.queue.take() {
+		if _, err := r.batch(*batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(edge.lines, want.lines) {
+		t.Errorf("got %.300q\nwant %.300q", edge.lines, want.lines)
 	}
 }
 
@@ -109,14 +128,17 @@ func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
 	w.connect(p, 2, "alice")
 	asked, text := uint64(0), []byte(strings.Repeat("x", 16<<10))
 	for p.Stats().Overflows == 0 {
-		asked++
+		if asked++; asked > 1000 {
+			t.Fatal("16 MiB were taken for an engine process that takes nothing")
+		}
 		p.Request(1, "alice", &godwit.ClientFrame{ID: asked, Kind: godwit.KindSend, Send: godwit.Send{Text: text, HasText: true}})
 	}
-	p.Fetch(1, "alice", 0, 1, 1) // small, and fits
-	for p.Stats().QueueBytes+1<<10 <= p.bounds.asked {
-		p.Request(1, "alice", &godwit.ClientFrame{ID: 1 << 40, Kind: godwit.KindSend, Send: godwit.Send{Text: text[:900], HasText: true}})
+	q := p.queue.Load()
+	empty := begin(nil, 0) // of a kind nobody knows
+	end(empty, 0)
+	for q.put(p.bounds.asked, empty) { // to the brim
 	}
-	p.Connect(3, Hello{User: "bob", Device: strings.Repeat("d", 2<<10)})
+	p.Connect(3, Hello{User: "bob", Device: "phone"})
 	p.Disconnect(2, "alice", "phone") // always taken
 	got := p.edge.waitFor(t, 2)
 	if !strings.HasPrefix(got[0], fmt.Sprintf(`reply 1 {"id":%d,"error":{"code":"unavailable"`, asked)) || got[1] != "close 3 4200 overloaded" {

@@ -44,7 +44,7 @@ func Listen(address string) (net.Listener, error) {
 	if !isUnix {
 		return net.Listen("tcp", address)
 	}
-	if err := removeStale(path); err != nil {
+	if err := checkStale(path); err != nil {
 		return nil, err
 	}
 	// Made under a name nobody knows and renamed when its mode is right: there is
@@ -76,9 +76,9 @@ func (l *socketListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-// removeStale removes a socket file whose listener is gone; anything else that
-// has the name stays, and is an error.
-func removeStale(path string) error {
+// checkStale accepts a path that is free, or a socket file whose listener is gone;
+// a rename over it replaces it. Anything else that has the name stays.
+func checkStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -97,7 +97,7 @@ func removeStale(path string) error {
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return err
 	}
-	return os.Remove(path)
+	return nil
 }
 
 func dial(ctx context.Context, address string) (net.Conn, error) {

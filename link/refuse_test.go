@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/godwit-im/godwit"
 )
@@ -73,7 +74,11 @@ func TestOtherSettingsEndTheClient(t *testing.T) {
 	p := w.attach("edge-1", nil)
 	w.hub.Stop()
 	w.start(func(c *HubConfig) { c.Settings.Limits.Body++ })
-	<-p.Done()
+	select {
+	case <-p.Done():
+	case <-time.After(waitMax):
+		t.Fatal("it goes on")
+	}
 	if !errors.Is(p.Err(), ErrSettingsChanged) {
 		t.Errorf("ended with %v", p.Err())
 	}
