@@ -1,0 +1,74 @@
+package link
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+)
+
+// quietEdge counts what a real edge would write, and loses it.
+type quietEdge struct {
+	fakeEdge
+	replied chan struct{}
+}
+
+func (e *quietEdge) Reply(godwit.SessionID, *godwit.ServerFrame) { e.replied <- struct{}{} }
+
+// benchLink joins two ends in this process over a real socket file.
+func benchLink(b *testing.B, edge *quietEdge) (*Hub, *fakeChat, *Client) {
+	chat := &fakeChat{log: newLog()}
+	hub, err := NewHub(HubConfig{Chat: chat, Router: chat})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(hub.Stop)
+	address := "unix:" + filepath.Join(b.TempDir(), "s")
+	var listener net.Listener
+	if listener, err = Listen(address); err != nil {
+		b.Fatal(err)
+	}
+	hub.Serve(listener)
+	attached := make(chan struct{})
+	client, err := Attach(b.Context(), ClientConfig{Target: address, About: About{Node: "edge"}, Attached: func() { close(attached) }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(client.Close)
+	client.Start(edge)
+	<-attached
+	return hub, chat, client
+}
+
+// BenchmarkRequestAndReply takes a send of 128 bytes to the engine process's chat
+// tier and its answer back, with that many under way. Both ends run here, so that
+// the time of one op is the CPU of both.
+func BenchmarkRequestAndReply(b *testing.B) {
+	for _, window := range []int{1, 32, 1024} {
+		b.Run(fmt.Sprintf("window=%d", window), func(b *testing.B) {
+			edge := &quietEdge{replied: make(chan struct{}, window)}
+			hub, chat, client := benchLink(b, edge)
+			chat.onRequest = func(s godwit.SessionID, _ godwit.UserID, f *godwit.ClientFrame) {
+				hub.Reply(s, &godwit.ServerFrame{ID: f.ID, Kind: godwit.KindSend, Send: godwit.SendReply{State: godwit.StateStored, Seq: 7, Conv: "u:bob", Time: 1e12}})
+			}
+			f := godwit.ClientFrame{ID: 7, Kind: godwit.KindSend, Send: godwit.Send{To: []byte("bob"), CID: []byte("0123456789abcdef"), Text: make([]byte, 128), HasText: true}}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				if i >= window {
+					<-edge.replied
+				}
+				client.Request(5, "alice", &f)
+			}
+			for range min(b.N, window) {
+				<-edge.replied
+			}
+			b.StopTimer()
+			s := client.Stats()
+			b.ReportMetric(float64(s.SentItems)/float64(s.SentBatches), "items/batch-up")
+			b.ReportMetric(float64(s.GotItems)/float64(s.GotBatches), "items/batch-down")
+		})
+	}
+}
