@@ -117,7 +117,7 @@ func (l *loop) webAnswered(s *session, status int, answer []byte, keep bool) {
 func (w *webServer) serve(job webJob) {
 	var ctx fasthttp.RequestCtx
 	ctx.Init(&fasthttp.Request{}, nil, webLogger{w.edge})
-	if err := ctx.Request.ReadLimitBody(bufio.NewReader(bytes.NewReader(job.raw)), webBodyMax); err != nil {
+	if err := ctx.Request.ReadLimitBody(bufio.NewReaderSize(bytes.NewReader(job.raw), http1.HeadMaxBytes+1), webBodyMax); err != nil {
 		// It passed the stricter reading of the loop, so this is a difference
 		// between two parsers: the request ends here.
 		w.fail(&ctx, 400, "The request can't be read.")

@@ -103,7 +103,8 @@ func TestSessionsLiveBehindTLS(t *testing.T) {
 
 // TestTLSRefusesWhatIsNotTLS: versions, protocols, and what is not TLS.
 func TestTLSRefusesWhatIsNotTLS(t *testing.T) {
-	e, config := newTLSEdge(t, &fakeChat{}, nil)
+	var stopped clock // no deadline helps
+	e, config := newTLSEdge(t, &fakeChat{}, stopped.set)
 	old := config.Clone()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	if err := tls.Client(dialPort(t, e), old).Handshake(); err == nil {
@@ -192,16 +193,16 @@ func TestRequestBehindTLSMayComeWithTheHandshake(t *testing.T) {
 	config.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for i := range 3 {
 		raw := dialPort(t, e)
-		held := &holdingConn{Conn: raw}
+		held := &holdingConn{Conn: raw, pass: 1}
 		conn := tls.Client(held, config)
 		if err := conn.Handshake(); err != nil {
 			t.Fatal(err)
 		}
-		held.release = true // the client's last flight goes with the request
-		_, _ = io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+		_, _ = io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: test\r\n"+strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 6)+"Connection: close\r\n\r\n")
+		held.flush() // and the client's last flight goes with it
 		got, err := io.ReadAll(conn)
 		if err != nil || !bytes.HasSuffix(got, page) {
-			t.Fatalf("%d bytes, %v", len(got), err)
+			t.Fatalf("%d bytes, %v: %.300q", len(got), err, got)
 		}
 		if resumed := conn.ConnectionState().DidResume; resumed != (i > 0) {
 			t.Errorf("connection %d: resumed is %v", i, resumed)
@@ -210,46 +211,43 @@ func TestRequestBehindTLSMayComeWithTheHandshake(t *testing.T) {
 	}
 }
 
-// holdingConn keeps what is written after the first write until release.
+// holdingConn passes some writes on and holds those after them until flush.
 type holdingConn struct {
 	net.Conn
-	writes  int
-	held    []byte
-	release bool
+	pass int
+	held []byte
 }
 
 func (c *holdingConn) Write(b []byte) (int, error) {
-	if c.writes++; c.writes == 1 {
+	if c.pass > 0 {
+		c.pass--
 		return c.Conn.Write(b)
 	}
 	c.held = append(c.held, b...)
-	if c.release {
-		_, err := c.Conn.Write(c.held)
-		c.held = nil
-		return len(b), err
-	}
 	return len(b), nil
+}
+
+func (c *holdingConn) flush() {
+	_, _ = c.Conn.Write(c.held)
+	c.held = nil
 }
 
 func TestSlowReaderBehindTLSIsBounded(t *testing.T) {
 	chat := &fakeChat{}
 	e, config := newTLSEdge(t, chat, func(c *Config) {
 		c.OutboundBytesMax = 256 << 10
-		c.Limits.Window, c.WindowBytesMax = 1<<20, 1<<30
 	})
 	c := open(t, upgrade(t, dialTLS(t, e, config), godwit.EncodingProto), "alice")
 	id := onlySession(t, chat)
-	body := strings.Repeat("slow", 4<<10)
-	entry := entryOf(1, body)
-	for seq := godwit.Seq(1); ; seq++ {
-		entry.Seq = seq
-		e.Deliver([]godwit.SessionID{id}, &entry)
-		if e.Stats().Closes[godwit.CloseSlowConsumer] > 0 {
-			break
-		}
-		if e.Stats().BytesOut > 64<<20 {
+	body := strings.Repeat("slow", 64<<10)
+	closed := func() bool { return e.Stats().Closes[godwit.CloseSlowConsumer] > 0 }
+	for written := uint64(0); !closed(); {
+		if written > 64<<20 {
 			t.Fatal("64 MiB wait for a client that does not read")
 		}
+		written += uint64(len(body))
+		e.Reply(id, &godwit.ServerFrame{ID: 1, Kind: godwit.KindError, Error: godwit.ErrorReply{Message: body}})
+		waitFor(t, func() bool { return e.Stats().BytesOut > written || closed() })
 	}
 	c.wantClose(godwit.CloseSlowConsumer)
 }
@@ -292,25 +290,34 @@ func TestShortMemoryKeepsHandshakesOut(t *testing.T) {
 	dialTLS(t, e, config)
 }
 
-// TestPartsOfMessagesStayApart: what is left of a message when a callback ends
-// is not in the memory that the next connection is decrypted to.
-func TestPartsOfMessagesStayApart(t *testing.T) {
-	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) { c.EchoPath = "/echo" })
-	const n = 4
-	var clients [n]*client
-	var frames [n][]byte
-	for i := range clients {
-		clients[i] = upgradeEcho(t, dialTLS(t, e, config))
-		frames[i] = ws.AppendMasked(nil, true, ws.Binary, 0x01020304, bytes.Repeat([]byte{byte('a' + i)}, 40_000))
+// TestPartsOfRequestsStayApart: what is left when a callback ends is not in the
+// memory that the next connection is decrypted to.
+func TestPartsOfRequestsStayApart(t *testing.T) {
+	e, config := newTLSEdge(t, &fakeChat{}, func(c *Config) {
+		c.EchoPath = "/echo"
+		c.Static = func(path string) (string, []byte, bool) { return "text/plain", []byte(path), true }
+	})
+	const n, size, part = 4, 6000, 1700
+	var conns [n]*tls.Conn
+	var heads [n]string
+	path := func(i int) string { return "/" + strings.Repeat(string(rune('a'+i)), size) }
+	for i := range conns {
+		conns[i] = dialTLS(t, e, config)
+		heads[i] = "GET " + path(i) + " HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
 	}
-	for at := 0; at < len(frames[0]); at += 1000 { // each part is a record of its own
-		for i, c := range clients {
-			c.raw(frames[i][at:min(at+1000, len(frames[i]))])
+	other := upgradeEcho(t, dialTLS(t, e, config))
+	for at := 0; at < len(heads[0]); at += part {
+		for i, conn := range conns {
+			_, _ = io.WriteString(conn, heads[i][at:min(at+part, len(heads[i]))])
+			for range 2 { // the loop comes by twice: the part was read
+				other.message(ws.Ping, nil)
+				other.event()
+			}
 		}
 	}
-	for i, c := range clients {
-		if ev, ok := c.event(); !ok || !bytes.Equal(ev.Payload, bytes.Repeat([]byte{byte('a' + i)}, 40_000)) {
-			t.Errorf("client %d got other bytes back", i)
+	for i, conn := range conns {
+		if got, err := io.ReadAll(conn); err != nil || !bytes.HasSuffix(got, []byte("\r\n\r\n"+path(i))) {
+			t.Errorf("client %d got %.100q, %v", i, got, err)
 		}
 	}
 }
