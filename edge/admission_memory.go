@@ -17,8 +17,9 @@ import (
 
 // memory holds the process to its budget. One goroutine reads how much is in
 // use; loops read the result and add what has been accepted since. Above the
-// soft limit nobody new comes in; above the budget go sockets without a token that
-// hold much, then the sessions with the most unread output, which lose nothing by it.
+// soft limit nobody new comes in, and sockets without a token that hold much go;
+// above the budget so do the sessions with the most unread output, which lose
+// nothing by it.
 type memory struct {
 	budget int64                // bytes; 0: not bounded
 	read   func() (bytes int64) // what the process uses
@@ -35,6 +36,7 @@ const (
 	socketBytes      = 9 << 9   // of kernel memory per idle socket, measured
 	shedBytesMin     = 48 << 10 // of unread output and half a message; closing for less frees little
 	strangerBytesMin = 4 << 10  // the same for a socket without a token
+	collectLooks     = 4        // looks between collections while newcomers have to stay outside
 	shedCloseTicks   = 4        // after which such a session is gone even if it never read its close
 	budgetBytesFloor = 32 << 20
 )
@@ -64,23 +66,26 @@ func (m *memory) look() (over int64) {
 }
 
 // watchMemory looks at the memory until stop is closed. Garbage is no reason to
-// close anyone: it is collected first.
+// close anyone or to keep anyone out: it is collected first, in case of the latter
+// now and then, as an idle process would not collect it by itself.
 func (e *Edge) watchMemory(looks <-chan time.Time, stop <-chan struct{}) {
 	m := &e.admission.memory
 	warned := false // since it was last within the budget
-	for {
+	for n := 0; ; n++ {
 		over := m.look()
-		warned = warned && over > 0
-		if over > 0 {
+		if over > 0 || n%collectLooks == 0 && m.tight() {
 			debug.FreeOSMemory()
-			if over = m.look(); over > 0 && !warned {
-				warned = true
+			over = m.look()
+		}
+		if over > 0 {
+			if !warned {
 				e.cfg.Logger.Warn("over the memory budget: ending the connections that hold most", "used", m.used.Load(), "budget", m.budget)
 			}
-			if over > 0 {
-				e.shed(over + m.budget/16)
-			}
+			e.shed(over+m.budget/16, false)
+		} else if m.tight() {
+			e.shed(over+m.budget/4, true)
 		}
+		warned = over > 0
 		select {
 		case <-looks:
 		case <-stop:
@@ -89,11 +94,17 @@ func (e *Edge) watchMemory(looks <-chan time.Time, stop <-chan struct{}) {
 	}
 }
 
-// shed asks each loop for its share of the bytes to free.
-func (e *Edge) shed(bytes int64) {
+// shed asks each loop for its share of the bytes to free, of strangers alone or
+// of all.
+func (e *Edge) shed(bytes int64, strangers bool) {
+	it := item{kind: itemShed}
+	if strangers {
+		it.extra = 1
+	}
 	share := (bytes + int64(len(e.loops)) - 1) / int64(len(e.loops))
 	for _, l := range e.loops {
-		l.box.put(item{kind: itemShed, seq: godwit.Seq(share)}, nil)
+		it.seq = godwit.Seq(share)
+		l.box.put(it, nil)
 	}
 }
 
@@ -130,9 +141,9 @@ func (l *loop) hoards() (all []hoard) {
 // shed parts with sessions until so many bytes are gone: with strangers in the
 // middle of a long first message, then with the longest queues. It walks all
 // sessions, twice a second at most.
-func (l *loop) shed(bytes int64) {
+func (l *loop) shed(bytes int64, strangers bool) {
 	for _, h := range l.hoards() {
-		if bytes <= 0 {
+		if bytes <= 0 || strangers && !h.stranger {
 			return
 		}
 		bytes -= int64(h.bytes)

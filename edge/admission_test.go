@@ -143,7 +143,12 @@ func TestAShedSessionThatNeverReadsIsCut(t *testing.T) {
 	h.feed(ws.AppendMasked(nil, true, ws.Text, 3, []byte(`{"id":1,"connect":{"token":"user:alice"}}`)))
 	h.conn.stuck, h.conn.buffered = true, shedBytesMin
 	l := h.edge.loops[0]
-	h.edge.shed(1)
+	h.edge.shed(1, true)
+	h.settle()
+	if l.sessions.at(0).state != stateLive {
+		t.Fatal("a session was taken for a stranger")
+	}
+	h.edge.shed(1, false)
 	h.settle()
 	if s := l.sessions.at(0); s.state != stateClosing || h.conn.closed {
 		t.Fatalf("state %d, closed %v", s.state, h.conn.closed)
@@ -174,7 +179,7 @@ func TestStrangersInMidMessageGoFirst(t *testing.T) {
 	if all := l.hoards(); len(all) != 1 || !all[0].stranger {
 		t.Fatalf("%+v", all)
 	}
-	h.edge.shed(1)
+	h.edge.shed(1, true)
 	h.settle()
 	if !h.conn.closed {
 		t.Error("the connection is still open")

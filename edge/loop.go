@@ -89,7 +89,7 @@ func (l *loop) handle(it *item) {
 		l.goaway(l.box.cur.notes[it.extra].(*goaway))
 		return
 	case itemShed:
-		l.shed(int64(it.seq))
+		l.shed(int64(it.seq), it.extra != 0)
 		return
 	case itemLinger:
 		l.lingered()

@@ -21,7 +21,7 @@ const (
 	itemClose                     // close code extra, reason is bytes
 	itemGoaway                    // the frames of notes[extra] to every live session
 	itemCloseAll                  // close code extra to every connection
-	itemShed                      // free seq bytes of unread output
+	itemShed                      // free seq bytes of what sessions hold; extra != 0: of strangers alone
 	itemShake                     // a TLS handshake has output; extra != 0: it is over
 )
 
