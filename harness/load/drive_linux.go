@@ -142,11 +142,7 @@ func (l *loop) segments(s *scenario.Scenario, end time.Duration) error {
 	from := &l.stages.from
 	switch s.Kind {
 	case scenario.KindResume:
-		at := (from[stageMeasure] + from[stageCoolDown]) / 2
-		if s.Cut == scenario.CutEnd {
-			at = from[stageCoolDown]
-		}
-		if err := l.pump(at, nil); err != nil {
+		if err := l.pump(l.stages.cutAt(s.Cut), nil); err != nil {
 			return err
 		}
 		l.cut(min(l.now(), from[stageCoolDown]-1))

@@ -59,3 +59,13 @@ func TestTheSeedDecidesTheSchedule(t *testing.T) {
 		t.Error("arrivals are out of order")
 	}
 }
+
+// TestCutsFallIntoTheMiddleOrTheEndOfMeasure: at the end nothing that was due
+// before meets the storm.
+func TestCutsFallIntoTheMiddleOrTheEndOfMeasure(t *testing.T) {
+	var b stageBook
+	b.plan(10*time.Second, 5*time.Second, 60*time.Second, 20*time.Second)
+	if middle, end := b.cutAt(scenario.CutMiddle), b.cutAt(scenario.CutEnd); middle != 45*time.Second || end != 75*time.Second {
+		t.Errorf("%s and %s", middle, end)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/godwit-im/godwit/harness/result"
+	"github.com/godwit-im/godwit/harness/scenario"
 )
 
 // The stages of a run, in order.
@@ -37,6 +38,14 @@ func (b *stageBook) plan(base, warmUp, measure, coolDown time.Duration) {
 	b.from[stageMeasure] = base + warmUp
 	b.from[stageCoolDown] = base + warmUp + measure
 	b.from[stageVerify] = base + warmUp + measure + coolDown
+}
+
+// cutAt returns when all sessions are cut.
+func (b *stageBook) cutAt(cut string) time.Duration {
+	if cut == scenario.CutEnd {
+		return b.from[stageCoolDown]
+	}
+	return (b.from[stageMeasure] + b.from[stageCoolDown]) / 2
 }
 
 // of returns the stage in which something was due.
