@@ -48,7 +48,10 @@ type Plan struct {
 }
 
 // Step is a part of the ramp: sessions of this agent, and the rest after it.
-type Step struct{ From, To int }
+type Step struct {
+	From, To int
+	Patience time.Duration // the step fails after it; 0: it may take as long as it takes
+}
 
 // Report is what an agent found.
 type Report struct {
@@ -163,7 +166,7 @@ func (a *agentCalls) Ramp(s *Step, _ *None) error {
 	if s.From < 0 || s.To < s.From || s.To > a.plan.Sessions {
 		return fmt.Errorf("the agent has %d sessions, not %d to %d", a.plan.Sessions, s.From, s.To)
 	}
-	err := a.loop.ramp(s.From, s.To, a.plan.Connect)
+	err := a.loop.ramp(s, a.plan.Connect)
 	debug.FreeOSMemory()
 	return err
 }

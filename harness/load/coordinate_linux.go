@@ -139,14 +139,21 @@ func (c *coordinator) each(method string, args any) error {
 }
 
 func (c *coordinator) eachAgent(work func(a *agentHandle) error) error {
+	return c.allAgents(func(a *agentHandle) error {
+		err := work(a)
+		if err != nil {
+			c.halt()
+		}
+		return err
+	})
+}
+
+// allAgents is eachAgent for work after whose failure the run may go on.
+func (c *coordinator) allAgents(work func(a *agentHandle) error) error {
 	errs := make([]error, len(c.agents))
 	var all sync.WaitGroup
 	for i, a := range c.agents {
-		all.Go(func() {
-			if errs[i] = work(a); errs[i] != nil {
-				c.halt()
-			}
-		})
+		all.Go(func() { errs[i] = work(a) })
 	}
 	all.Wait()
 	return errors.Join(errs...)

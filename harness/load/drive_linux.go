@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 
 // ramp connects the sessions from…to at an even rate and returns when all are
 // open.
-func (l *loop) ramp(from, to int, rate float64) error {
-	base := l.now()
+func (l *loop) ramp(s *Step, rate float64) error {
+	base, from, to := l.now(), s.From, s.To
 	next := from
 	done := func() bool {
 		for now := l.now(); next < to && next-l.open < openingMax; next++ {
@@ -28,6 +29,9 @@ func (l *loop) ramp(from, to int, rate float64) error {
 	for l.open < to {
 		if l.stuck() {
 			return fmt.Errorf("sessions could not be connected; %d of %d are: %w", l.open, len(l.sessions), l.reason)
+		}
+		if s.Patience > 0 && l.now() > base+s.Patience {
+			return fmt.Errorf("%d of %d sessions could be connected within %s; the last that failed: %w", max(l.open-from, 0), to-from, s.Patience, cmp.Or(l.reason, errOpening))
 		}
 		if err := l.pump(l.now()+step, done); err != nil {
 			return err

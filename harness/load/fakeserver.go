@@ -37,12 +37,14 @@ const (
 	faultNode       fault = "a session told to be on an edge process that doesn't hold it"
 	faultOneNode    fault = "an edge process that gets all sessions, and one that gets none"
 	faultDeafPoll   fault = "a held poll that is never answered"
+	faultFull       fault = "a server that lets nobody in any more"
 	faultStray      fault = "a message in the log of somebody it was not sent to"
 )
 
 const (
 	faultAt     = 200
-	faultNodeAt = 7 // which session is told the wrong edge process
+	fakeRoom    = 25 // sessions of a server that is full then
+	faultNodeAt = 7  // which session is told the wrong edge process
 	pageMax     = 100
 )
 
@@ -280,6 +282,10 @@ func userOf(token string) string {
 
 // connectLocked opens a session, and replays what a resume asks for.
 func (s *fakeServer) connectLocked(conn *gws.Conn, f *godwit.ClientFrame) {
+	if s.fault == faultFull && len(s.conns) >= fakeRoom {
+		_ = conn.NetConn().Close()
+		return
+	}
 	user := userOf(string(f.Connect.Token))
 	s.conns[conn] = user
 	log := s.logLocked(user)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -137,8 +138,18 @@ func (l *loop) appendName(dst []byte, i uint32) []byte {
 	return strconv.AppendUint(append(dst, l.prefix...), uint64(l.first+i), 10)
 }
 
-// remain forgets the sessions from n on, which never were connected.
-func (l *loop) remain(n int) { l.sessions = l.sessions[:n] }
+// remain ends the sessions from n on, of which only some may be connected.
+func (l *loop) remain(n int) {
+	for i := n; i < len(l.sessions); i++ {
+		l.leave(uint32(i))
+	}
+	beyond := func(i uint32) bool { return int(i) >= n }
+	l.dials, l.waiting = slices.DeleteFunc(l.dials, beyond), slices.DeleteFunc(l.waiting, beyond)
+	l.dirty, l.owing = slices.DeleteFunc(l.dirty, beyond), slices.DeleteFunc(l.owing, beyond)
+	l.opening = slices.DeleteFunc(l.opening, func(o opening) bool { return beyond(o.session) })
+	l.sessions = l.sessions[:n]
+	l.stages.rows[stageRamp].Succeeded = uint64(l.open)
+}
 
 // close ends every connection.
 func (l *loop) close() {

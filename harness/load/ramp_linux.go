@@ -1,7 +1,10 @@
 package load
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/godwit-im/godwit/harness/record"
@@ -12,25 +15,29 @@ const settleTime = 400 * time.Millisecond
 
 // ramp connects everybody, in as many steps as the scenario has, and takes what
 // the sessions cost at each. It ends early when the next step is out of bounds.
-func (c *coordinator) ramp() error {
+func (c *coordinator) ramp(ctx context.Context) error {
 	s := &c.Scenario
 	steps := max(s.Steps, 1)
 	for step := range steps {
 		if step > 0 {
 			if why := c.mayNotStep(step, steps); why != "" {
-				c.sweep.stopped = why
-				c.Progress.Say("note: " + why)
-				return c.eachAgent(func(a *agentHandle) error {
-					return a.client.Call("Agent.Remain", a.until(step, steps), &None{})
-				})
+				return c.endRamp(why, step, steps)
 			}
 		}
 		began := c.now()
-		err := c.eachAgent(func(a *agentHandle) error {
-			return a.client.Call("Agent.Ramp", &Step{From: a.until(step, steps), To: a.until(step+1, steps)}, &None{})
+		err := c.allAgents(func(a *agentHandle) error {
+			s := Step{From: a.until(step, steps), To: a.until(step+1, steps)}
+			if steps > 1 {
+				s.Patience = cmp.Or(c.stepPatience, stepPatience)
+			}
+			return a.client.Call("Agent.Ramp", &s, &None{})
 		})
-		if err != nil {
+		switch {
+		case err != nil && (step == 0 || ctx.Err() != nil || c.broken.Load() != nil):
 			return err
+		case err != nil:
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			return c.endRamp(fmt.Sprintf("the ramp ended with %d sessions: %s", c.sweep.reached, first), step, steps)
 		}
 		took := c.now() - began
 		c.sweep.reached = c.connected(step+1, steps)
@@ -41,6 +48,19 @@ func (c *coordinator) ramp() error {
 		}
 	}
 	return nil
+}
+
+// stepPatience bounds a step: a server that lets nobody in any more must not keep
+// the run from ending.
+const stepPatience = 3 * time.Minute
+
+// endRamp goes on with the sessions of the steps so far.
+func (c *coordinator) endRamp(why string, step, steps int) error {
+	c.sweep.stopped = why
+	c.Progress.Say("note: " + why)
+	return c.eachAgent(func(a *agentHandle) error {
+		return a.client.Call("Agent.Remain", a.until(step, steps), &None{})
+	})
 }
 
 // until is how many sessions of the agent the ramp has after so many steps: whole

@@ -44,8 +44,9 @@ type Config struct {
 	Remote      []string
 	Secret      []byte
 
-	fair   bool          // no priority over the server, which is in this process
-	hinder time.Duration // a planted fault: the generator stops so long, once a second
+	fair         bool          // no priority over the server, which is in this process
+	stepPatience time.Duration // 0: the constant
+	hinder       time.Duration // a planted fault: the generator stops so long, once a second
 }
 
 // Endpoint is the server of the run.

@@ -170,7 +170,7 @@ func (c *coordinator) enter(stage int) {
 func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	s := &c.Scenario
 	c.enter(stageRamp)
-	if err := c.ramp(); err != nil {
+	if err := c.ramp(ctx); err != nil {
 		return err
 	}
 	ramped := c.now()

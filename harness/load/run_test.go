@@ -16,6 +16,12 @@ import (
 // runOnFake runs a scenario against a fake server that does everything right.
 func runOnFake(t *testing.T, changes ...string) *result.Run {
 	t.Helper()
+	return runOnFaulty(t, faultNone, changes...)
+}
+
+// runOnFaulty runs one against a fake server whose fault the run must survive.
+func runOnFaulty(t *testing.T, wrong fault, changes ...string) *result.Run {
+	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("load is generated on Linux only")
 	}
@@ -23,13 +29,13 @@ func runOnFake(t *testing.T, changes ...string) *result.Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := startFakeServer(faultNone)
+	server, err := startFakeServer(wrong)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.close()
 	run, err := Run(t.Context(), Config{
-		Scenario: s, Endpoint: Endpoint{URL: server.url(), Edges: server.edges(), PID: os.Getpid()}, Dir: t.TempDir(), fair: true,
+		Scenario: s, Endpoint: Endpoint{URL: server.url(), Edges: server.edges(), PID: os.Getpid()}, Dir: t.TempDir(), fair: true, stepPatience: time.Second,
 		Tokens:      func(users []string) ([]string, error) { return users, nil },
 		TokenSecret: []byte("a secret of the test, 32 bytes on"),
 		Progress:    record.NewProgress(io.Discard, time.Now),
@@ -140,5 +146,17 @@ func TestAScenarioWithEdgesNeedsTheirList(t *testing.T) {
 	})
 	if err == nil || runtime.GOOS == "linux" && !strings.Contains(err.Error(), "wants 2 edge processes") {
 		t.Errorf("no list of edge processes: %v", err)
+	}
+}
+
+// TestRampEndsWhereTheServerIsFull: with the sessions of the last whole step, and
+// the rest is gone.
+func TestRampEndsWhereTheServerIsFull(t *testing.T) {
+	run := runOnFaulty(t, faultFull, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "stages: {measure: 1s}", "targets: {sessions: 20}")
+	if run.Sweep == nil || !strings.Contains(run.Sweep.Stopped, "ended with 20 sessions: 5 of 10 sessions could be connected") || len(run.Sweep.Points) != 2 {
+		t.Errorf("%+v", run.Sweep)
+	}
+	if ramp := run.Stages[stageRamp]; ramp.Succeeded != 20 || run.Verify.Acked == 0 || run.Verify.Delivered != 2*run.Verify.Acked {
+		t.Errorf("ramp %+v, verify %+v", ramp, run.Verify)
 	}
 }
