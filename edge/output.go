@@ -8,6 +8,8 @@ type outbox struct {
 	iov    [][]byte
 	flat   []byte
 	own    []byte // bytes made on the loop itself; earlier pieces keep their arrays when it grows
+	ownAt  int    // where the piece that own ends with begins
+	ownIn  int32  // that piece, index + 1; 0: there is none
 }
 
 // piece is a part of one session's output: bytes that stay as they are until
@@ -43,8 +45,16 @@ func (o *outbox) emit(s *session, b []byte) {
 func (o *outbox) begin() (dst []byte, start int) { return o.own, len(o.own) }
 
 func (o *outbox) end(s *session, dst []byte, start int) {
+	if len(dst) == start {
+		return
+	}
 	o.own = dst
+	if s.outTail != 0 && s.outTail == o.ownIn { // it goes on where the session's last piece ended
+		o.pieces[o.ownIn-1].b = dst[o.ownAt:len(dst):len(dst)]
+		return
+	}
 	o.emit(s, dst[start:len(dst):len(dst)])
+	o.ownAt, o.ownIn = start, s.outTail
 }
 
 // flush writes what the callback collected. Writing may close a connection at
@@ -65,7 +75,7 @@ func (l *loop) flush() {
 	clear(o.dirty)
 	clear(o.pieces)
 	clear(o.iov)
-	o.dirty, o.pieces, o.iov, o.own = o.dirty[:0], o.pieces[:0], o.iov[:0], o.own[:0]
+	o.dirty, o.pieces, o.iov, o.own, o.ownIn = o.dirty[:0], o.pieces[:0], o.iov[:0], o.own[:0], 0
 	if cap(o.flat) > flatKeepBytes {
 		o.flat = nil
 	}
