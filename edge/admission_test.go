@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,6 +161,28 @@ func TestAShedSessionThatNeverReadsIsCut(t *testing.T) {
 		t.Error("the connection is still open")
 	}
 	h.end()
+}
+
+// TestGarbageKeepsNobodyOut: an idle process does not collect by itself.
+func TestGarbageKeepsNobodyOut(t *testing.T) {
+	collections := func() uint32 {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.NumForcedGC
+	}
+	var before atomic.Int64
+	before.Store(-1)
+	e, _ := memoryEdge(t, &fakeChat{}, func(c *Config) {
+		c.readMemory = func() int64 {
+			if b := before.Load(); b >= 0 && int64(collections()) == b {
+				return testBudget - 1<<20 // above the soft limit, below the budget
+			}
+			return 1 << 20
+		}
+	})
+	before.Store(int64(collections()))
+	await(t, func() bool { return int64(collections()) > before.Load() && !e.admission.memory.tight() })
+	connect(t, e, godwit.EncodingJSON, "newcomer")
 }
 
 // TestStrangersInMidMessageGoFirst: what they hold is nobody's yet.
