@@ -181,7 +181,8 @@ func TestGarbageKeepsNobodyOut(t *testing.T) {
 		}
 	})
 	before.Store(int64(collections()))
-	await(t, func() bool { return int64(collections()) > before.Load() && !e.admission.memory.tight() })
+	await(t, func() bool { return e.Stats().MemoryUsed > 1<<21 || int64(collections()) > before.Load() })
+	await(t, func() bool { return !e.admission.memory.tight() })
 	connect(t, e, godwit.EncodingJSON, "newcomer")
 }
 
