@@ -89,13 +89,13 @@ func TestTargetsAreJudgedByWhatWasMeasured(t *testing.T) {
 			Stages:    []result.Stage{{Name: "ramp", Seconds: 34}},
 			Latencies: map[string]result.Latency{"send→delivered": {Count: 1000, P99: 99_000}, "resume": {Count: 100, Max: 29e6}},
 			Edges:     &result.Edges{Crossed: 67, Within: 33},
-			Sweep:     &result.Sweep{User: result.Line{Slope: 1000, R2: 0.99}},
+			Sweep:     &result.Sweep{User: result.Line{Slope: 1000, R2: 0.99}, Kernel: result.Line{Slope: 8000, R2: 0.95}},
 		}
 		return run
 	}
 	targets := scenario.Targets{
 		Sessions: 100, Ramp: scenario.Duration(time.Minute), Messages: 1000, DeliverP99: scenario.Duration(100 * time.Millisecond),
-		Resume: scenario.Duration(30 * time.Second), Crossed: 0.5, SessionBytes: 1024,
+		Resume: scenario.Duration(30 * time.Second), Crossed: 0.5, SessionBytes: 1024, Straight: 0.95,
 	}
 	f := func(want string, reached int, change func(run *result.Run)) {
 		t.Helper()
@@ -106,7 +106,7 @@ func TestTargetsAreJudgedByWhatWasMeasured(t *testing.T) {
 		for _, m := range run.Missed() {
 			missed = append(missed, m.Text+": "+m.Measured)
 		}
-		if len(run.Targets) != 7 || want == "" && len(missed) != 0 || want != "" && (len(missed) != 1 || !strings.Contains(missed[0], want)) {
+		if len(run.Targets) != 8 || want == "" && len(missed) != 0 || want != "" && (len(missed) != 1 || !strings.Contains(missed[0], want)) {
 			t.Errorf("missed %q of %d, want %q", missed, len(run.Targets), want)
 		}
 	}
@@ -123,7 +123,9 @@ func TestTargetsAreJudgedByWhatWasMeasured(t *testing.T) {
 	f("the last after 31s", 100, func(r *result.Run) { r.Latencies["resume"] = result.Latency{Count: 100, Max: 31e6} })
 	f("99 of 100", 100, func(r *result.Run) { r.Latencies["resume"] = result.Latency{Count: 99, Max: 1e6} })
 	f("1025 bytes", 100, func(r *result.Run) { r.Sweep.User.Slope = 1025 })
-	f("not measured", 100, func(r *result.Run) { r.Sweep = nil })
+	f("not measured", 100, func(r *result.Run) { r.Sweep.User.Slope = 0 })
+	f("kernel 0.9400", 100, func(r *result.Run) { r.Sweep.Kernel.R2 = 0.94 })
+	f("server 0.9400", 100, func(r *result.Run) { r.Sweep.User.R2 = 0.94 })
 	if none := judgeTargets(&scenario.Targets{}, good(), 0); len(none) != 0 {
 		t.Errorf("nothing was asked for: %+v", none)
 	}

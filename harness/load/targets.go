@@ -49,6 +49,13 @@ func judgeTargets(t *scenario.Targets, run *result.Run, reached int) (judged []r
 		}
 		add(slope > 0 && slope <= float64(t.SessionBytes), fmt.Sprintf("at most %d bytes of the server's memory per session", t.SessionBytes), measured)
 	}
+	if t.Straight > 0 {
+		user, kernel := 0.0, 0.0
+		if run.Sweep != nil {
+			user, kernel = run.Sweep.User.R2, run.Sweep.Kernel.R2
+		}
+		add(min(user, kernel) >= t.Straight, fmt.Sprintf("each session costs as much as the others: R² of memory over sessions at least %g", t.Straight), fmt.Sprintf("server %.4f, kernel %.4f", user, kernel))
+	}
 	return judged
 }
 

@@ -42,6 +42,7 @@ type Targets struct {
 	Resume       Duration `yaml:"resume"`        // every session that was cut is back within
 	Crossed      float64  `yaml:"crossed"`       // share of the deliveries that went from one edge process to another: more
 	SessionBytes int      `yaml:"session_bytes"` // of the server's memory per session, the slope: at most
+	Straight     float64  `yaml:"straight"`      // R² of the lines of the server's and the kernel's memory over sessions: at least
 }
 
 func (t *Targets) validate(s *Scenario, refuse func(bad bool, format string, args ...any)) {
@@ -56,5 +57,6 @@ func (t *Targets) validate(s *Scenario, refuse func(bad bool, format string, arg
 	refuse(t.Crossed > 0 && (edges < 2 || !s.Sends()), "targets.crossed is %g; deliveries need at least two edge processes to cross between.", t.Crossed)
 	refuse((t.Messages > 0 || t.DeliverP99 > 0) && !s.Sends(), "targets.messages and targets.deliver_p99 are of messages; the run sends none.")
 	refuse(t.Resume > 0 && s.Kind != KindResume, "targets.resume is %s; only the kind resume cuts its sessions.", t.Resume)
-	refuse(t.SessionBytes > 0 && s.Steps < 3, "targets.session_bytes is %d; a slope needs three steps of the ramp.", t.SessionBytes)
+	refuse(!(t.Straight >= 0 && t.Straight <= 1), "targets.straight is %g; it must be 0 to 1.", t.Straight)
+	refuse((t.SessionBytes > 0 || t.Straight > 0) && s.Steps < 3, "targets.session_bytes and targets.straight are of a line, which needs three steps of the ramp.")
 }

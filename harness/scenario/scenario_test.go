@@ -77,6 +77,8 @@ func TestRefusalsOfProcessesStepsAndTargets(t *testing.T) {
 	f(good+"edges: 2\ntargets: {crossed: 1}\n", "to below 1")
 	f(good+"targets: {resume: 5s}\n", "only the kind resume")
 	f(good+"targets: {session_bytes: 5}\n", "needs three steps")
+	f(good+"targets: {straight: 0.5}\n", "needs three steps")
+	f(good+"targets: {straight: 1.5}\n", "must be 0 to 1")
 	f(good+"targets: {ramp: -5s}\n", "targets.ramp")
 	f("name: x\nkind: idle\nsessions: 4\ntargets: {messages: 4}\n", "the run sends none")
 }
