@@ -3,7 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 
@@ -79,11 +78,11 @@ func (h *Hub) attach(stream grpc.ServerStream) error {
 	// delivery is for this edge process from here on.
 	h.edges[a.index].CompareAndSwap(a, nil)
 	a.queue.close()
-	if err == nil || errors.Is(err, io.EOF) {
-		log.Info("edge process left", "sessions", a.sessions.Load())
-		return nil
+	if n := a.sessions.Load(); n > 0 {
+		log.Warn("edge process lost with its sessions", "sessions", n, "err", err)
+	} else {
+		log.Info("edge process left", "err", err)
 	}
-	log.Warn("edge process lost", "sessions", a.sessions.Load(), "err", err)
 	return err
 }
 

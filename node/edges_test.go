@@ -52,8 +52,10 @@ func TestClientsOfAnEdgeProcessAreServedByItsEngineProcess(t *testing.T) {
 	if answer, ok := s.store(2, "hello"); !ok || !strings.Contains(answer, `"stored"`) {
 		t.Fatalf("send answered %q", answer)
 	}
-	if answer, _ := s.store(3, strings.Repeat("x", 1001)); !strings.Contains(answer, "body.too_large") {
-		t.Errorf("the engine process's limits are not the edge process's: %q", answer)
+	web := dial(t, edges[0])
+	web.write(`{"id":1,"connect":{"token":%q,"device":"web"}}`, token)
+	if reply, ok := web.until(`"connect"`); !ok || !strings.Contains(reply, `"body":1000,`) || !strings.Contains(reply, `"node":"edge-1"`) {
+		t.Errorf("the engine process's limits are not the edge process's: %q", reply)
 	}
 	if engine.Addr() != "" || len(engine.Edges()) != 2 {
 		t.Errorf("%q, %+v", engine.Addr(), engine.Edges())
@@ -61,11 +63,11 @@ func TestClientsOfAnEdgeProcessAreServedByItsEngineProcess(t *testing.T) {
 	status, _, body := get(t, "http://"+engine.OpsAddr()+EdgesPath, "")
 	var list []EdgeInfo
 	if err := json.Unmarshal([]byte(body), &list); err != nil || status != http.StatusOK || len(list) != 2 ||
-		list[0].Node != "edge-1" || list[0].Ops != edges[0].OpsAddr() || list[0].Sessions != 1 || list[1].Sessions != 0 {
+		list[0].Node != "edge-1" || list[0].Ops != edges[0].OpsAddr() || list[0].Sessions != 2 || list[1].Sessions != 0 {
 		t.Errorf("%d %s (%v)", status, body, err)
 	}
 	_, _, text := get(t, "http://"+engine.OpsAddr()+"/metrics", "")
-	for _, want := range []string{"godwit_link_edges 2", "godwit_link_attached_total 2", `godwit_link_sessions{edge="edge-1"} 1`, "godwit_chat_stored_total 1"} {
+	for _, want := range []string{"godwit_link_edges 2", "godwit_link_attached_total 2", `godwit_link_sessions{edge="edge-1"} 2`, "godwit_chat_stored_total 1"} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("the engine process has no %s", want)
 		}
@@ -74,7 +76,7 @@ func TestClientsOfAnEdgeProcessAreServedByItsEngineProcess(t *testing.T) {
 		t.Error("the engine process counts connections, and has none")
 	}
 	_, _, text = get(t, "http://"+edges[0].OpsAddr()+"/metrics", "")
-	for _, want := range []string{"godwit_link_up 1", "godwit_edge_sessions 1", `godwit_link_sessions{edge="edge-1"} 1`} {
+	for _, want := range []string{"godwit_link_up 1", "godwit_edge_sessions 2", `godwit_link_sessions{edge="edge-1"} 2`} {
 		if !strings.Contains(text, "\n"+want+"\n") {
 			t.Errorf("the edge process has no %s", want)
 		}
@@ -107,6 +109,9 @@ func TestAnEdgeProcessIsNotReadyWithoutItsEngine(t *testing.T) {
 	}
 	if !strings.Contains(phase(), "waiting") { // it is said before sessions are closed
 		t.Errorf("%s", phase())
+	}
+	if status, header, _ := get(t, "http://"+edge.Addr()+"/", ""); status != http.StatusServiceUnavailable || header.Get("Retry-After") == "" {
+		t.Errorf("a newcomer was answered %d", status)
 	}
 	cfg.Limits.Body-- // comes back with other limits: the edge process has to start anew
 	mustOpen(t, cfg)
