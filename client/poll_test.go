@@ -404,6 +404,8 @@ func TestPollsOverTLSVerifyTheServer(t *testing.T) {
 		send(t, c, "c", 1)
 		take(t, c, 11, 11)
 		_ = c.Close()
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		if len(paths) != 2 || !paths["/chat/v1/poll 7"] || !paths["/chat/v1/rpc 7"] {
 			t.Fatalf("asked for %v", paths)
 		}
