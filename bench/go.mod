@@ -87,4 +87,5 @@ replace github.com/godwit-im/godwit => ../
 replace (
 	golang.org/x/sys => golang.org/x/sys v0.49.0
 	golang.org/x/text => golang.org/x/text v0.43.0
+	golang.org/x/time => golang.org/x/time v0.15.0
 )
