@@ -162,7 +162,9 @@ func (n *Node) startEdges(ctx context.Context, upstream string, cleanUp func()) 
 		if process.Loops == 0 {
 			process.Loops = max(1, (runtime.GOMAXPROCS(0)-1)/n.cfg.Edges)
 		}
-		if process.Memory > 0 {
+		if n.cfg.Edge.Memory > 0 {
+			process.Memory = n.cfg.Edge.Memory
+		} else if process.Memory > 0 {
 			process.Memory = max(process.Memory, memoryMin)
 		}
 		names = append(names, process.Node)

@@ -81,7 +81,7 @@ func (s *supervisor) keep(node string, grace time.Duration, command func() *exec
 			if time.Since(began) > restartGood {
 				pause = restartMin
 			}
-			s.logger.Error("edge process ended", "edge", node, "err", err, "again_in", pause.String())
+			s.logger.Warn("edge process ended", "edge", node, "err", err, "again_in", pause.String())
 			select {
 			case <-time.After(pause):
 			case <-s.stop:
