@@ -102,8 +102,8 @@ func parsePlan(args []string, usage io.Writer) (*plan, error) {
 		p.roundsMin, p.roundsMax = 5, 7
 		p.memorySteps = []int{1_000, 3_000, 5_000}
 		p.connections, p.active, p.sessions = 5_000, []int{1_000}, 5_000
-		p.warm, p.measure, p.calls = 100*time.Millisecond, 300*time.Millisecond, !p.quick
-		p.flood, p.paced, p.broadcasts = 400*time.Millisecond, 400*time.Millisecond, 2
+		p.warm, p.measure, p.calls = 100*time.Millisecond, 250*time.Millisecond, !p.quick
+		p.flood, p.paced, p.broadcasts = 400*time.Millisecond, 300*time.Millisecond, 2
 		p.echoShare, p.pushShare = 9*time.Second, 9*time.Second
 		if p.quick {
 			list = []string{nameGws}
