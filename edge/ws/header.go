@@ -19,13 +19,12 @@ const (
 // HeaderMaxBytes is the longest frame header: 2 bytes, a 64-bit length, a key.
 const HeaderMaxBytes = 14
 
+// header has four fields: the compiler keeps no larger struct in registers.
 type header struct {
 	length uint64
 	key    uint32 // 0 when the frame is not masked
 	op     Opcode
-	fin    bool
-	// deflated: the first frame of a compressed message (RFC 7692 section 6).
-	deflated bool
+	flags  flags // finFlag; deflatedFlag: begins a compressed message (RFC 7692 section 6)
 }
 
 // parseHeader reads the header at the start of b, which takes size bytes. If b
@@ -36,12 +35,15 @@ func parseHeader(b []byte, cfg *Config) (h header, size int, err error) {
 		return h, 2, nil
 	}
 	wantMask := !cfg.Client
-	h.op, h.fin = Opcode(b[0]&opcodeBits), b[0]&finBit != 0
+	h.op = Opcode(b[0] & opcodeBits)
+	if b[0]&finBit != 0 {
+		h.flags = finFlag
+	}
 	if b[0]&reservedBit != 0 {
-		h.deflated = cfg.Deflate && b[0]&reservedBit == deflateBit && (h.op == Text || h.op == Binary)
-		if !h.deflated {
+		if !cfg.Deflate || b[0]&reservedBit != deflateBit || h.op != Text && h.op != Binary {
 			return h, 0, ErrReservedBits
 		}
+		h.flags |= deflatedFlag
 	}
 	if !h.op.defined() {
 		return h, 0, ErrReservedOpcode
@@ -57,7 +59,7 @@ func parseHeader(b []byte, cfg *Config) (h header, size int, err error) {
 		if h.length > controlMaxBytes {
 			return h, 0, ErrControlLong
 		}
-		if !h.fin {
+		if h.flags&finFlag == 0 {
 			return h, 0, ErrControlSplit
 		}
 	}

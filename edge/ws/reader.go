@@ -143,7 +143,7 @@ func (r *Reader) begin(cfg *Config, h header) error {
 		return ErrContinuation
 	case h.op != Continuation && r.op != 0:
 		return ErrInterleaved
-	case h.length > cfg.frameSumMax(h.deflated || r.flags&deflatedFlag != 0)-uint64(r.size):
+	case h.length > cfg.frameSumMax((h.flags|r.flags)&deflatedFlag != 0)-uint64(r.size):
 		return ErrMessageTooBig
 	case int(r.fragments) >= cfg.FragmentsMax:
 		return ErrFragments
@@ -151,12 +151,7 @@ func (r *Reader) begin(cfg *Config, h header) error {
 	if h.op != Continuation {
 		r.op = h.op
 	}
-	if h.deflated {
-		r.flags |= deflatedFlag
-	}
-	if h.fin {
-		r.flags |= finFlag
-	}
+	r.flags |= h.flags
 	r.fragments++
 	r.size += uint32(h.length)
 	r.left = uint32(h.length)
