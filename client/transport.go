@@ -83,10 +83,10 @@ func (l *loop) begin(t *track) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &attempt{track: t, cancel: cancel}
 	t.attempt, t.openBy = a, l.now().Add(l.cfg.OpenTimeout)
-	address := l.address
+	kind, address := t.kind, l.address // the track is the loop's
 	l.address = l.cfg.URL // another address is tried once
 	l.ended.Go(func() {
-		a.conn, a.token, a.err = l.dial(ctx, t.kind, address)
+		a.conn, a.token, a.err = l.dial(ctx, kind, address)
 		l.opened <- a
 	})
 }

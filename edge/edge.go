@@ -241,11 +241,11 @@ func (e *Edge) Done() <-chan struct{} { return e.done }
 // spread over a time, and returns when all are gone. When ctx ends first, those
 // left are closed with 4300.
 func (e *Edge) Drain(ctx context.Context, after, spread time.Duration) {
-	e.draining.Store(true)
 	if e.cfg.ReusePort {
 		e.leavePort()
 	}
-	e.Goaway(after, spread)
+	e.Goaway(after, spread) // before anything is answered because we drain
+	e.draining.Store(true)
 	if !e.awaitEmpty(ctx) {
 		e.closeAll()
 	}

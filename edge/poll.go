@@ -127,7 +127,7 @@ func (l *loop) pollConnected(s *session, w godwit.Welcome) {
 		s.checkAt = l.now + compareIn(l.edge.ticks.compare)
 		l.arm(s)
 		l.follow(s, s.flow.opened(l.edge.pollWindow, w.Start, w.Head, false), nil)
-		if !s.flow.fetching && (x.wait == 0 || l.edge.draining.Load()) {
+		if !s.flow.fetching && (x.wait == 0 || l.edge.goaway.Load() != nil) {
 			l.answerPoll(s)
 		}
 	}
