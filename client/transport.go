@@ -84,7 +84,7 @@ func (l *loop) begin(t *track) {
 	a := &attempt{track: t, cancel: cancel}
 	t.attempt, t.openBy = a, l.now().Add(l.cfg.OpenTimeout)
 	kind, address := t.kind, l.address // the track is the loop's
-	l.address = l.cfg.URL // another address is tried once
+	l.address = l.cfg.URL              // another address is tried once
 	l.ended.Go(func() {
 		a.conn, a.token, a.err = l.dial(ctx, kind, address)
 		l.opened <- a

@@ -399,7 +399,7 @@ func TestInflatingAndDeflatingAllocateNothing(t *testing.T) {
 		if frame = d.AppendFrame(frame[:0], Text, body, WindowBitsMax); frame[0] != 0xC1 {
 			t.Fatal("not compressed")
 		}
-	}); allocs > 0.2 { // the pool may be emptied by a collection
+	}); allocs > 0.2 && !raceEnabled { // the pool may be emptied by a collection, and is at random under the race detector
 		t.Errorf("%v allocations a message", allocs)
 	}
 }
