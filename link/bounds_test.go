@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -121,6 +122,8 @@ func TestAProcessThatDoesNotTakeWhatItIsOwedIsCutOff(t *testing.T) {
 func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
 	w := newWorld(t, nil)
 	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
+	defer release()
 	w.chat.onRequest = func(godwit.SessionID, godwit.UserID, *godwit.ClientFrame) { <-hold }
 	p := w.attach("edge-1", nil)
 	p.bounds.asked = 256 << 10
@@ -144,6 +147,6 @@ func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
 	if !strings.HasPrefix(got[0], fmt.Sprintf(`reply 1 {"id":%d,"error":{"code":"unavailable"`, asked)) || got[1] != "close 3 4200 overloaded" {
 		t.Errorf("got %q", got)
 	}
-	close(hold)
+	release()
 	w.chat.waitHas(t, fmt.Sprintf("disconnect %x alice phone", uint64(p.at(2))))
 }
