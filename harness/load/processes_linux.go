@@ -175,11 +175,12 @@ func compareNodes(told map[string]int, list []edgeProcess, sessions, beside int)
 
 // pids are the server's processes; nil when one of them is not known.
 func (c *coordinator) pids() (pids []int) {
-	for _, p := range c.processes {
-		if p.pid == 0 {
+	for i := range c.processes { // not by value: matchNodes counts sessions meanwhile
+		pid := c.processes[i].pid
+		if pid == 0 {
 			return nil
 		}
-		pids = append(pids, p.pid)
+		pids = append(pids, pid)
 	}
 	return pids
 }
@@ -188,7 +189,8 @@ func (c *coordinator) takeUsage(ctx context.Context, side int) (err error) {
 	m := &c.measured
 	m.server[side] = make([]record.Usage, len(c.processes))
 	sum := map[string]float64{}
-	for i, p := range c.processes {
+	for i := range c.processes {
+		p := &c.processes[i]
 		if p.pid != 0 {
 			if m.server[side][i], err = record.Process(p.pid); err != nil {
 				return fmt.Errorf("a process of the server is gone: %w", err)
