@@ -131,7 +131,8 @@ func (l *loop) overdueExchange(s *session) {
 // superseded or must move is answered as it stands, everything else by status.
 func (l *loop) endExchange(s *session, code godwit.CloseCode) {
 	switch {
-	case s.state == statePoll && (code == godwit.CloseReplaced || code/100 == 43):
+	case s.state == statePoll && (code == godwit.CloseReplaced || code/100 == 43),
+		s.state == statePollOpening && code == godwit.CloseReplaced && s.exchange.epoch != "":
 		l.answerPoll(s)
 	case s.state == statePollOpening && code == godwit.CloseReplaced:
 		s.exchange.keep = false

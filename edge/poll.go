@@ -61,6 +61,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	x := l.newExchange()
 	x.wait, x.first, x.epoch = q.wait, !q.hello.Resume, q.hello.Epoch
 	s.exchange, s.encoding = x, enc
+	s.flow.cursor = q.hello.ResumeSeq
 	l.discard(s, headBytes)
 	q.hello.User = s.user
 	s.device = q.hello.Device

@@ -341,3 +341,15 @@ func FuzzCursor(f *testing.F) {
 		}
 	})
 }
+
+func TestPollReplacedWhileItIsOpenedKeepsItsCursor(t *testing.T) {
+	chat := &fakeChat{}
+	chat.onConnect = func(s godwit.SessionID, _ Hello) { chat.edge.Close(s, godwit.CloseReplaced, "replaced") }
+	w := newWeb(t, newEdge(t, chat, nil))
+	w.poll("alice", "device=d1&c=e1.5")
+	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}`+"\n" {
+		t.Fatal(body)
+	}
+	w.poll("alice", "device=d1") // it has none yet
+	w.want(429, "rate.limited")
+}
