@@ -32,7 +32,8 @@ func smallDisk(t *testing.T, sizeBytes int) (dir string) {
 //tidy:long the steps of one operation, in order
 func TestFullDiskRefusesSendsAndGoesOnByItself(t *testing.T) {
 	disk := smallDisk(t, 192<<20)
-	s := newServer(t, "", "GODWIT_ENGINE_MEMTABLE=1MiB", "GODWIT_ENGINE_WAL=64MiB")
+	s := newServer(t, "", "GODWIT_ENGINE_MEMTABLE=1MiB", "GODWIT_ENGINE_WAL=64MiB",
+		"GODWIT_LIMITS_FRAMES_PER_S=0", "GODWIT_LIMITS_USER_SEND_PER_S=0") // refusals come faster than clients may ask
 	s.dir = filepath.Join(disk, "data")
 	s.start()
 	tokens := s.tokens("alice", "bob")
