@@ -21,6 +21,7 @@ const (
 // operation is one thing a session is asked to do.
 type operation struct {
 	kind   operationKind
+	tries  uint8  // of a scan, refused for the moment
 	id     uint64 // of the request; 0: not sent on the present connection
 	number uint32 // opSend: of the message
 	after  godwit.Seq

@@ -6,8 +6,12 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// scansMax is how many sessions are read back or asked at the same time.
-const scansMax = 32
+// scansMax is how many sessions are read back or asked at the same time by one
+// of the generator's processes; of sixty, a server's queue of reads holds all.
+const scansMax = 8
+
+// scanTriesMax bounds how often one is asked that the server could not serve just then.
+const scanTriesMax = 100
 
 // verify asks every session for an answer. Where messages went, or everywhere if
 // all, the answer is the whole history, which is compared with what was

@@ -213,7 +213,9 @@ func (l *loop) refused(i uint32, f *godwit.ServerFrame) {
 	if o.kind == opSend {
 		l.check.answered(l.first+i, o.number, fate)
 	}
-	if o.kind == opReadBack || o.kind == opProbe {
+	if (o.kind == opReadBack || o.kind == opProbe) && f.Error.Temporary && o.tries < scanTriesMax {
+		l.scanWith(i, operation{kind: o.kind, after: o.after, tries: o.tries + 1})
+	} else if o.kind == opReadBack || o.kind == opProbe {
 		l.check.problem("user %d got the error %s in the verify stage", l.first+i, f.Error.Code)
 		l.scanNext()
 	}
