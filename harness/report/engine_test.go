@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -213,6 +214,9 @@ func damage(rt *rapid.T, tree any, values []any) {
 	for range rapid.IntRange(1, 4).Draw(rt, "damages") {
 		for node := tree; node != nil; {
 			value := values[rapid.IntRange(0, len(values)-1).Draw(rt, "value")]
+			if object, ok := value.(map[string]any); ok {
+				value = maps.Clone(object) // or a later damage might put it into itself
+			}
 			stop := rapid.Bool().Draw(rt, "stop")
 			var child any
 			switch node := node.(type) {
