@@ -26,6 +26,14 @@ var (
 	ErrUnauthorized   = &Error{"token.invalid", 4010, false, "The token is missing, expired or not signed by a known key; get a new one."}
 	ErrNotMember      = &Error{"conversation.not_member", 4031, false, "The conversation does not exist or you are not a member of it."}
 	ErrConversations  = &Error{"limit.conversations", 4032, false, "You have as many conversations as this server keeps for one user; write in one of them."}
+	ErrForbidden      = &Error{"group.forbidden", 4033, false, "Your role in the group does not allow that."}
+	ErrMembers        = &Error{"limit.members", 4034, false, "The group has as many members as this server allows."}
+	ErrGroups         = &Error{"limit.groups", 4035, false, "That user is in as many groups as this server allows."}
+	ErrTooLate        = &Error{"message.too_late", 4036, false, "The message can no longer be changed: limits.edit seconds have passed."}
+	ErrRefused        = &Error{"message.refused", 4037, false, "The operator's rules refused the message."}
+	ErrListFull       = &Error{"limit.list", 4038, false, "The list is as long as this server allows."}
+	ErrNoMessage      = &Error{"message.not_found", 4041, false, "There is no such message, or you may not change it."}
+	ErrLoggedOut      = &Error{"device.logged_out", 4011, false, "This device was logged out; sign in again."}
 	ErrConflict       = &Error{"cid.conflict", 4091, false, "This client id already names a message with another body; use a new id."}
 	ErrTooLarge       = &Error{"body.too_large", 4131, false, "The body is larger than limits.body of the connect reply."}
 	ErrTooOld         = &Error{"message.too_old", 4101, false, "The first attempt lies more than 7 days back, so a repeat could not be told from it; send it anew with a new client id."}
@@ -39,7 +47,7 @@ var (
 
 var allErrors = []*Error{
 	ErrFrameMalformed, ErrFrameUnknown, ErrFrameInvalid, ErrBadUser, ErrBadConv, ErrBadCID, ErrBadCursor, ErrBadBody,
-	ErrUnauthorized, ErrNotMember, ErrConversations, ErrConflict, ErrTooOld, ErrTooLarge, ErrPollGone, ErrRateLimited,
+	ErrUnauthorized, ErrLoggedOut, ErrNotMember, ErrConversations, ErrForbidden, ErrMembers, ErrGroups, ErrTooLate, ErrRefused, ErrListFull, ErrNoMessage, ErrConflict, ErrTooOld, ErrTooLarge, ErrPollGone, ErrRateLimited,
 	ErrInternal, ErrUnsupported, ErrUnavailable, ErrUnknown,
 }
 
@@ -71,6 +79,7 @@ const (
 	CloseReplaced     CloseCode = 4003 // the same device connected again
 	CloseSessions     CloseCode = 4004 // a newer session of the user took the place
 	CloseTooLarge     CloseCode = 4005 // a message over limits.frame
+	CloseLoggedOut    CloseCode = 4006 // this device was logged out
 	CloseNoToken      CloseCode = 4100 // no valid token within the deadline
 	CloseTokenInvalid CloseCode = 4101 // token refused
 	CloseTokenExpired CloseCode = 4102 // token ended and was not refreshed

@@ -7,6 +7,7 @@ type Welcome struct {
 	Start   Seq    // the session already has everything up to here
 	Resumed bool
 	Reason  string // why not resumed, when a resume was asked for: "epoch", "too_far", "ahead"
+	Digest  uint64 // of the user's conversations at Head; 0: not given
 }
 
 // SessionEdgeShift is where the index of a session's edge process begins in a
