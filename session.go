@@ -17,3 +17,15 @@ const (
 	SessionEdgeShift = 51
 	SessionEdgeMax   = 1<<12 - 1
 )
+
+// Hello is a session that proved who it is and asks to be opened. Its slices are
+// the receiver's.
+type Hello struct {
+	User      UserID
+	Device    string // never empty: the edge makes one up if the client gave none
+	Resume    bool
+	Epoch     string
+	ResumeSeq Seq
+	Channels  []ChannelPlace // places of a client that resumes
+	Issued    int64          // when the token was issued, ms since the Unix epoch; 0: it does not say
+}

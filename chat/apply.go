@@ -27,6 +27,10 @@ type outcome struct {
 	dup  bool
 	conv []byte // aliases the command
 
+	gseq godwit.Seq // of a group command: where it lies in the group's log
+	// extra is what one kind alone answers, nil otherwise.
+	extra any
+
 	// of a forward: what the destination holds of the lane
 	last  uint64
 	stale bool // the lane belongs to an incarnation that has ended
@@ -38,10 +42,28 @@ type effects struct {
 	hints    []hint
 	forwards []forwardEffect
 	trims    [][]byte // users whose dedup rows are due for a look
+	groups   []groupEffect
+}
+
+// groupEffect says that a group's log has a new entry: members' logs need
+// pointers, or a channel's sessions the entry.
+type groupEffect struct {
+	group  []byte
+	log    godwit.LogID
+	record godwit.Record // with its Seq; Meta is a copy
+	// channel: sessions get it from here; its members' logs get nothing but what
+	// the change says of them.
+	channel bool
 }
 
 // hint says that a user's log has a new entry.
 type hint struct {
+	// other: not a message, and block and origin are not set. The entry is made
+	// of the record as readers make it.
+	other  bool
+	log    godwit.LogID
+	record godwit.Record
+
 	user      []byte
 	seq       godwit.Seq
 	time      int64
@@ -67,6 +89,7 @@ type parsed struct {
 	ack     ackCommand
 	trim    trimCommand
 	restore restoreCommand
+	body    body // of all other kinds
 }
 
 // parseCommand is false for whatever this code would not propose itself.
@@ -89,9 +112,16 @@ func parseCommand(command []byte) (p parsed, ok bool) {
 		ok = p.trim.parse(&r)
 	case kindRestore:
 		ok = p.restore.parse(&r)
+	default:
+		p.body = newBody(p.header.kind)
+		ok = parseBody(p.body, r)
 	}
 	return p, ok
 }
+
+// parseBody has a reader of its own: given to an interface it lies on the heap,
+// which commands of the common kinds are spared.
+func parseBody(b body, r reader) bool { return b.parse(&r) }
 
 // apply executes one command. A command that does not parse, is not of this
 // group or needs a higher level than the group has is refused by every replica
@@ -123,6 +153,8 @@ func (a *applier) apply(tx Tx, command []byte) outcome {
 		return a.trim(tx, &st, &p.trim)
 	case p.header.kind == kindRestore:
 		return a.restore(tx, p.header, &st, &p.restore)
+	case p.body != nil:
+		return p.body.apply(a, tx, p.header, &st)
 	}
 	return outcome{} // genesis, which the group has already
 }
@@ -189,10 +221,22 @@ func (a *applier) conversation(tx Tx, p godwit.Partition, id, peer []byte) (c co
 	if row, ok := tx.Get(a.keyOf(appendConversationKey(a.key[:0], p, id, peer))); ok && !c.parse(row) {
 		panic("BUG: conversation row does not parse")
 	}
+	if c.flags&convCounted != 0 {
+		c.was = c.digest(peer)
+	}
 	return c
 }
 
-func (a *applier) putConversation(tx Tx, p godwit.Partition, id, peer []byte, c *conversationRow) {
+// putConversation also keeps the digest of u, which the caller puts after it.
+func (a *applier) putConversation(tx Tx, p godwit.Partition, st *settings, id, peer []byte, u *userRow, c *conversationRow) {
+	if st.level >= 2 {
+		if c.flags&convCounted == 0 {
+			c.flags |= convCounted
+			u.counted++
+		}
+		u.digest += c.digest(peer) - c.was
+		c.was = c.digest(peer)
+	}
 	a.value = c.append(a.value[:0])
 	tx.Put(a.keyOf(appendConversationKey(a.key[:0], p, id, peer)), a.value)
 }

@@ -56,7 +56,7 @@ func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
 		if n <= l.last && !seeded.storeAgain(n) {
 			continue
 		}
-		a.receive(tx, c.lane.dst, &b, &it)
+		a.receive(tx, st, c.lane.dst, &b, &it)
 		l.last = max(l.last, n)
 	}
 	a.value = l.append(a.value[:0])

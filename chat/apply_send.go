@@ -54,8 +54,11 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 	a.meta = m.append(a.meta[:0])
 	seq := tx.Append(log, godwit.Record{Conv: uint32(conv.number), Prev: conv.last, Time: now, Meta: a.meta, Body: b.raw})
 	conv.last = seq
+	if st.level >= 2 {
+		conv.time = now
+	}
+	a.putConversation(tx, lane.src, st, from, to, &u, &conv)
 	a.putUser(tx, lane.src, from, &u)
-	a.putConversation(tx, lane.src, from, to, &conv)
 	d := dedupRow{send: u.sends, seq: seq, time: now, content: content}
 	a.value = d.append(a.value[:0])
 	tx.Put(a.keyOf(appendDedupKey(a.key[:0], lane.src, from, identity)), a.value)
@@ -68,7 +71,7 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 	switch {
 	case string(from) == string(to): // one entry is both sides
 	case st.group(lane.dst) == tx.Group():
-		a.receive(tx, lane.dst, b, &item)
+		a.receive(tx, st, lane.dst, b, &item)
 	default:
 		a.enqueue(tx, lane, &item)
 	}
@@ -77,7 +80,7 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 
 // receive appends a message to its recipient's log. Its time is the sender's,
 // raised where the recipient's log is ahead.
-func (a *applier) receive(tx Tx, p godwit.Partition, b *block, it *laneItem) {
+func (a *applier) receive(tx Tx, st *settings, p godwit.Partition, b *block, it *laneItem) {
 	from, to := b.from[2:], b.to[2:]
 	u := a.user(tx, p, to)
 	conv := a.conversation(tx, p, to, from)
@@ -89,8 +92,11 @@ func (a *applier) receive(tx Tx, p godwit.Partition, b *block, it *laneItem) {
 	a.meta = m.append(a.meta[:0])
 	conv.last = tx.Append(godwit.NewLogID(p, u.log),
 		godwit.Record{Conv: uint32(conv.number), Prev: conv.last, Time: u.time, Meta: a.meta, Body: b.raw})
+	if st.level >= 2 {
+		conv.time = u.time
+	}
+	a.putConversation(tx, p, st, to, from, &u, &conv)
 	a.putUser(tx, p, to, &u)
-	a.putConversation(tx, p, to, from, &conv)
 	a.effects.hints = append(a.effects.hints, hint{
 		user: to, seq: conv.last, time: u.time, incoming: true, origin: it.origin, originSeq: it.seq, block: *b,
 	})

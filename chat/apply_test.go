@@ -269,7 +269,7 @@ func TestApplyRefusesWhatNoLeaderProposes(t *testing.T) {
 func TestLevelAboveThisBinaryStopsIt(t *testing.T) {
 	w := newWorld(t, 1, nil)
 	st := testSettings(1)
-	st.level = levelMax + 1
+	st.level, st.policy = levelMax+1, policy{channelAbove: 1, membersMax: 1}
 	w.store.groups[0].rows[string(appendKey(nil, 0, rowSettings))] = st.append(nil)
 	defer func() {
 		if p := fmt.Sprint(recover()); !strings.Contains(p, "older than the data") {

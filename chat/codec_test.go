@@ -68,6 +68,10 @@ const sampleHex = "07753a616c696365" + "05753a626f62" + "026331" + "01" + "0a746
 func TestRowsRoundTrip(t *testing.T) {
 	u := userRow{log: 1 << 40, sends: 300, time: 1_700_000_000_000, conversations: 7}
 	c := conversationRow{number: 5, last: 1 << 50, incoming: 900, read: 3, readIncoming: 2}
+	u2 := u
+	u2.digest, u2.channels, u2.loggedOut = 1<<63, 2, 1_700_000_000_000
+	c2 := c
+	c2.time, c2.mute, c2.groupLog, c2.channelSeq = 5, 6, godwit.NewLogID(7, 8), 9
 	d := dedupRow{send: 9, seq: 10, time: 11, content: 1 << 63}
 	l := laneOutRow{last: 9, acked: 4, bytes: 1000, bytesAcked: 400}
 	o := outboxRow{log: 3, seq: 4, bytes: 5}
@@ -89,12 +93,24 @@ func TestRowsRoundTrip(t *testing.T) {
 				t.Errorf("%T cut to %d of %d bytes parses", want, n, len(value))
 			}
 		}
-		if _, ok := parse(append(bytes.Clone(value), 1)); ok {
+		if _, ok := parse(append(bytes.Clone(value), 1)); ok && !isOpen(want) {
 			t.Errorf("%T with a tail parses", want)
 		}
 	}
 	f(u.append(nil), func(b []byte) (any, bool) { var v userRow; ok := v.parse(b); return v, ok }, u)
 	f(c.append(nil), func(b []byte) (any, bool) { var v conversationRow; ok := v.parse(b); return v, ok }, c)
+	for _, v := range []userRow{u2} {
+		var got userRow
+		if !got.parse(v.append(nil)) || got != v {
+			t.Errorf("%+v parses as %+v", v, got)
+		}
+	}
+	for _, v := range []conversationRow{c2} {
+		var got conversationRow
+		if !got.parse(v.append(nil)) || got != v {
+			t.Errorf("%+v parses as %+v", v, got)
+		}
+	}
 	f(d.append(nil), func(b []byte) (any, bool) { var v dedupRow; ok := v.parse(b); return v, ok }, d)
 	f(l.append(nil), func(b []byte) (any, bool) { var v laneOutRow; ok := v.parse(b); return v, ok }, l)
 	f(o.append(nil), func(b []byte) (any, bool) { var v outboxRow; ok := v.parse(b); return v, ok }, o)
@@ -103,6 +119,15 @@ func TestRowsRoundTrip(t *testing.T) {
 	f(own.append(nil), func(b []byte) (any, bool) { var v meta; ok := v.parse(b); return v, ok }, own)
 	f(st.append(nil), func(b []byte) (any, bool) { v, ok := parseSettings(b); return v, ok }, st)
 	f(again.append(nil), func(b []byte) (any, bool) { v, ok := parseSettings(b); return v, ok }, again)
+}
+
+// isOpen: fields that are zero are left out at the row's end.
+func isOpen(row any) bool {
+	switch row.(type) {
+	case userRow, conversationRow:
+		return true
+	}
+	return false
 }
 
 // isLaneIn: its list of past epochs may end anywhere between two of them.

@@ -18,7 +18,44 @@ const (
 	kindAck     kind = 4 // items the destinations hold leave the outbox
 	kindTrim    kind = 5 // expired dedup rows of one user leave
 	kindRestore kind = 6 // the store was restored from a backup: a new epoch
+
+	// from level 2 on
+	kindPolicy kind = 7 // raises the level and sets the policy; itself of level 1
+
+	kindGroupCreate kind = 10 // a group and its first members
+	kindGroupChange kind = 11 // its members, roles and settings
+	kindGroupSend   kind = 12 // one message into a group's log
+	kindFanout      kind = 13 // pointers to entries of a group's log into members' logs
+	kindFanned      kind = 14 // members' logs have a group's entries up to here
+	kindGroupRevise kind = 15 // an edit or recall in a group's log
+
+	kindMark     kind = 20 // a user's own marks
+	kindSettings kind = 21 // what a user alone sees of a conversation
+	kindRevise   kind = 22 // an edit or recall of a message of a 1:1 conversation
+	kindCarry    kind = 23 // like kindForward, items of any kind
+
+	kindPeople kind = 30 // whom a user blocks, and his contacts
+	kindDevice kind = 31 // a device was seen first, or logged out
+	kindErase  kind = 32 // of a user or a conversation, retention
 )
+
+// body is a command's content behind its header, for the kinds that are not on
+// the path of every message. Its fields alias the command.
+type body interface {
+	parse(r *reader) bool
+	// reads names every row that apply may Get; see Machine.Reads.
+	reads(h header, put func(key []byte))
+	apply(a *applier, tx Tx, h header, st *settings) outcome
+}
+
+// newBody returns the body of a kind, nil if this code does not know it.
+func newBody(k kind) body {
+	switch k {
+	case kindPolicy:
+		return new(policyCommand)
+	}
+	return nil
+}
 
 const (
 	commandVersion = 1
@@ -48,10 +85,43 @@ func parseHeader(r *reader) header {
 
 // level returns the feature level a command needs, 0 if this code doesn't know it.
 func (h *header) level() uint32 {
-	if h.version == commandVersion && h.kind >= kindGenesis && h.kind <= kindRestore && h.tenant == 0 {
+	switch {
+	case h.version != commandVersion || h.tenant != 0:
+	case h.kind >= kindGenesis && h.kind <= kindPolicy:
 		return 1
+	case newBody(h.kind) != nil:
+		return 2
 	}
 	return 0
+}
+
+// policyCommand raises the level of a group and sets its policy.
+type policyCommand struct {
+	level  uint32
+	policy policy
+}
+
+func (c *policyCommand) append(dst []byte, home godwit.Partition) []byte {
+	return c.policy.append(binary.BigEndian.AppendUint32(appendHeader(dst, kindPolicy, home), c.level))
+}
+
+func (c *policyCommand) parse(r *reader) bool {
+	c.level = r.u32()
+	c.policy.take(r)
+	return r.done() && c.level >= 2 && c.policy.valid()
+}
+
+func (c *policyCommand) reads(header, func(key []byte)) {}
+
+// apply never lowers the level: that would make a group unreadable to itself.
+func (c *policyCommand) apply(a *applier, tx Tx, h header, st *settings) outcome {
+	if c.level > levelMax {
+		panic(tooNew(c.level))
+	}
+	st.level, st.policy = max(st.level, c.level), c.policy
+	a.value = st.append(a.value[:0])
+	tx.Put(a.keyOf(appendKey(a.key[:0], h.home, rowSettings)), a.value)
+	return outcome{}
 }
 
 // genesisCommand sets what the group's apply reads; ignored when already set.

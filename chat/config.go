@@ -29,6 +29,9 @@ type Config struct {
 	OutboxMax     int // undelivered items of all lanes in this process; 1 Mi
 	AnswerSeconds int // after which a request in doubt is answered; 4, below the promised 5
 
+	// Policy is what this leader makes the cluster's, at every start.
+	Policy Policy
+
 	// Genesis is what the first start of a cluster writes into its groups. Later
 	// starts read it from there.
 	Genesis Genesis
@@ -48,6 +51,56 @@ const bodyBytesCap = 512 << 10
 
 // TickInterval is the resolution of deadlines and retries.
 const TickInterval = 100 * time.Millisecond
+
+// Policy are the rules of the cluster. The zero value of a number means its default.
+type Policy struct {
+	ChannelAbove   int           // members above which a group becomes a channel, for good; 500
+	MembersMax     int           // of a group; 200000
+	GroupsMax      int           // of a user, channels included; 1000
+	ChannelsMax    int           // of a user; 200
+	PeopleMax      int           // whom a user blocks, and as many contacts; 10000
+	EditWindow     time.Duration // in which a message may be edited or recalled; 0: for ever
+	WhoMayStart    string        // a conversation with a user: "all", "contacts", "none"; all
+	ReceiptMembers int           // groups of up to so many members tell them of each other's marks; 20
+}
+
+func (p *Policy) validate() error {
+	for _, d := range []struct {
+		field    *int
+		standard int
+	}{
+		{&p.ChannelAbove, 500}, {&p.MembersMax, 200000}, {&p.GroupsMax, 1000}, {&p.ChannelsMax, 200},
+		{&p.PeopleMax, 10000}, {&p.ReceiptMembers, 20},
+	} {
+		if *d.field == 0 {
+			*d.field = d.standard
+		}
+		if *d.field < 1 || *d.field > 1<<24 {
+			return errors.New("chat: a limit of the policy is out of range")
+		}
+	}
+	switch p.WhoMayStart {
+	case "":
+		p.WhoMayStart = "all"
+	case "all", "contacts", "none":
+	default:
+		return fmt.Errorf("chat: WhoMayStart is all, contacts or none, not %q", p.WhoMayStart)
+	}
+	if p.EditWindow < 0 {
+		return errors.New("chat: EditWindow is negative")
+	}
+	return nil
+}
+
+// replicated is the policy as apply knows it; validate has been called.
+func (p *Policy) replicated() policy {
+	return policy{
+		channelAbove: uint32(p.ChannelAbove), membersMax: uint32(p.MembersMax), groupsMax: uint32(p.GroupsMax),
+		channelsMax: uint32(p.ChannelsMax), peopleMax: uint32(p.PeopleMax), receiptMembers: uint32(p.ReceiptMembers),
+		editWindowMS: uint64(p.EditWindow / time.Millisecond),
+		whoMayStart:  map[string]uint8{"all": startAll, "contacts": startContacts, "none": startNone}[p.WhoMayStart],
+	}
+}
 
 // Genesis is the part of the replicated settings that may be chosen.
 type Genesis struct {
@@ -91,6 +144,9 @@ func (c *Config) validate() error {
 		if *d.field < 0 {
 			return errors.New("chat: a limit is negative")
 		}
+	}
+	if err := c.Policy.validate(); err != nil {
+		return err
 	}
 	if c.Genesis.DedupWindow == 0 {
 		c.Genesis.DedupWindow = 7 * 24 * time.Hour

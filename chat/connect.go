@@ -5,7 +5,8 @@ import "github.com/godwit-im/godwit"
 // Connect registers a session and answers once, by Edge.Connected or
 // Edge.Close. The session is registered before the head is read: an entry in
 // between comes as a hint as well, and none is missed.
-func (s *Service) Connect(session godwit.SessionID, user godwit.UserID, device string, resume bool, epoch string, resumeSeq godwit.Seq) {
+func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
+	user := h.User
 	switch {
 	case !godwit.ValidID(user):
 		s.cfg.Edge.Close(session, godwit.CloseProtocol, godwit.ErrBadUser.Code)
@@ -14,12 +15,12 @@ func (s *Service) Connect(session godwit.SessionID, user godwit.UserID, device s
 		s.cfg.Edge.Close(session, godwit.CloseOverloaded, godwit.ErrUnavailable.Code)
 		return
 	}
-	if gone, why := s.cfg.Router.Register(user, device, session); why != 0 && gone != session {
+	if gone, why := s.cfg.Router.Register(user, h.Device, session); why != 0 && gone != session {
 		s.cfg.Edge.Close(gone, why, giveWayReason(why))
 	}
 	s.startRead(&read{
 		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
-		resume: resume, epoch: epoch, after: resumeSeq,
+		resume: h.Resume, epoch: h.Epoch, after: h.ResumeSeq, hello: h,
 	})
 }
 

@@ -55,6 +55,15 @@ type Edge interface {
 	Connected(s godwit.SessionID, w godwit.Welcome)
 	Reply(s godwit.SessionID, f *godwit.ServerFrame)      // encodes before it returns
 	Deliver(sessions []godwit.SessionID, e *godwit.Entry) // a live hint to the sessions of one user
+	// Hint says that the log of the user of these sessions has entries up to head:
+	// they are read with Fetch.
+	Hint(sessions []godwit.SessionID, head godwit.Seq)
+	// Tell writes a frame that has no place in the user's log, an entry or the
+	// start of a channel, in order with what else they are sent. It is owed: a
+	// session without room for it is closed as a slow reader.
+	Tell(sessions []godwit.SessionID, f *godwit.ServerFrame)
+	// Whisper writes an ephemeral frame to those who have room for it.
+	Whisper(sessions []godwit.SessionID, f *godwit.ServerFrame)
 	// Fetched encodes before it returns, too.
 	Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error)
 	Close(s godwit.SessionID, code godwit.CloseCode, reason string)

@@ -194,3 +194,9 @@ func TestServiceOnTheEngineKeepsEverythingOverARestart(t *testing.T) {
 		})
 	}
 }
+
+func (*answers) Hint([]godwit.SessionID, godwit.Seq) {}
+
+func (*answers) Tell([]godwit.SessionID, *godwit.ServerFrame) {}
+
+func (*answers) Whisper([]godwit.SessionID, *godwit.ServerFrame) {}

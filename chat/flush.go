@@ -24,6 +24,9 @@ func (m *Machine) Flush(group int, live bool) {
 		if len(e.forwards) > 0 {
 			s.forwarder.enqueue(e.forwards)
 		}
+		for i := range e.groups {
+			s.fanouts.entered(&e.groups[i])
+		}
 		for _, user := range e.trims {
 			s.startTrim(user)
 		}
@@ -39,7 +42,8 @@ func (g *machineGroup) reset() {
 	clear(e.hints)
 	clear(e.forwards)
 	clear(e.trims)
-	e.hints, e.forwards, e.trims = e.hints[:0], e.forwards[:0], e.trims[:0]
+	clear(e.groups)
+	e.hints, e.forwards, e.trims, e.groups = e.hints[:0], e.forwards[:0], e.trims[:0], e.groups[:0]
 }
 
 // deliver tells the sessions of a user about a new entry of his log. It is a
@@ -51,6 +55,14 @@ func (s *Service) deliver(h *hint, scratch *flushScratch) {
 		return
 	}
 	e := &scratch.entry
+	if h.other {
+		if !ids.entry(e, h.log, &h.record) {
+			s.cfg.Edge.Hint(scratch.sessions, h.seq)
+			return
+		}
+		s.cfg.Edge.Deliver(scratch.sessions, e)
+		return
+	}
 	*e = godwit.Entry{Seq: h.seq}
 	h.block.message(&e.Msg, h.incoming, h.time)
 	ids.make(&e.Msg.MID, h.origin, h.originSeq)

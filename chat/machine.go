@@ -101,5 +101,7 @@ func reads(command, key []byte, add func(key []byte)) {
 		for hashes := p.trim.hashes; !hashes.done(); {
 			put(appendDedupKey(key, partition, p.trim.user, hashes.u64()))
 		}
+	default:
+		p.body.reads(p.header, add)
 	}
 }

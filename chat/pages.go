@@ -176,7 +176,7 @@ func (r *read) conversations(w *readWorker, v View) answer {
 			break
 		}
 		item := godwit.ConversationItem{
-			Conv: godwit.Direct(godwit.UserID(items[i].peer)), Unread: items[i].row.unread(), Read: items[i].row.read,
+			Conv: godwit.Direct(godwit.UserID(items[i].peer)), Unread: items[i].row.unread(0), Read: items[i].row.read,
 		}
 		if !ok || !ids.entry(&item.Last, log, &record) {
 			return w.refuse(godwit.ErrInternal)

@@ -21,6 +21,7 @@ type read struct {
 	cursor    conversationsCursor
 	resume    bool
 	epoch     string
+	hello     godwit.Hello
 }
 
 // answer says what a read left in its worker.

@@ -10,22 +10,49 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// meta is what a record holds beside the block: which side of the conversation
-// the log is on, the ordinal, and where an incoming message came from.
+// meta is what a record holds beside its body: what it is, which side of the
+// conversation the log is on, the ordinal, and where it came from.
 type meta struct {
+	kind      recordKind
 	incoming  bool
-	ordinal   uint64       // incoming messages of this conversation so far
-	origin    godwit.LogID // incoming only: the sender's log and sequence
+	ordinal   uint64       // countable messages of this conversation so far
+	origin    godwit.LogID // of all but one's own messages: the log and sequence that name it
 	originSeq godwit.Seq
 }
 
-const metaIncoming = 1 << 0
+// recordKind says what the body of a record is. The numbers are stored.
+type recordKind uint8
+
+const (
+	recordMessage  recordKind = 0 // a block
+	recordMark     recordKind = 1 // apply_mark.go
+	recordEdit     recordKind = 2 // a block with the new body; origin names the message
+	recordRecall   recordKind = 3 // a block without a body; origin names the message
+	recordPointer  recordKind = 4 // no body: the record of a group's log at origin
+	recordChange   recordKind = 5 // of a group's log: a groupChange
+	recordSettings recordKind = 6 // of a user's conversation
+	recordKindMax             = recordSettings
+)
+
+const (
+	metaIncoming = 1 << 0
+	metaKind     = 4 // bits above are the kind
+)
+
+// hasOrigin: one's own messages and marks name nothing but themselves.
+func (m *meta) hasOrigin() bool {
+	return m.incoming || m.kind == recordEdit || m.kind == recordRecall || m.kind == recordPointer
+}
 
 func (m *meta) append(dst []byte) []byte {
-	if !m.incoming {
-		return binary.AppendUvarint(append(dst, 0), m.ordinal)
+	flags := byte(m.kind) << metaKind
+	if m.incoming {
+		flags |= metaIncoming
 	}
-	dst = binary.AppendUvarint(append(dst, metaIncoming), m.ordinal)
+	dst = binary.AppendUvarint(append(dst, flags), m.ordinal)
+	if !m.hasOrigin() {
+		return dst
+	}
 	dst = binary.AppendUvarint(appendPartition(dst, m.origin.Partition()), logNumber(m.origin))
 	return binary.AppendUvarint(dst, uint64(m.originSeq))
 }
@@ -33,13 +60,17 @@ func (m *meta) append(dst []byte) []byte {
 func (m *meta) parse(src []byte) bool {
 	r := reader{b: src}
 	flags := r.u8()
+	m.kind, m.incoming = recordKind(flags>>metaKind), flags&metaIncoming != 0
 	m.ordinal = r.uvarint()
-	if flags == 0 {
+	if flags&^(metaIncoming|0xF<<metaKind) != 0 || m.kind > recordKindMax {
+		return false
+	}
+	if !m.hasOrigin() {
 		return r.done()
 	}
 	p, number := r.partition(), r.uvarint()
-	m.incoming, m.origin, m.originSeq = true, godwit.NewLogID(p, number), r.seq()
-	return r.done() && flags == metaIncoming && number > 0 && number < 1<<48 && m.originSeq > 0
+	m.origin, m.originSeq = godwit.NewLogID(p, number), r.seq()
+	return r.done() && number > 0 && number < 1<<48 && m.originSeq > 0
 }
 
 // messageIDs makes message ids: one AES block over the origin, so that an id
@@ -63,8 +94,11 @@ func (m messageIDs) make(id *godwit.MessageID, log godwit.LogID, seq godwit.Seq)
 // false if the record is not one that apply wrote.
 func (m messageIDs) entry(e *godwit.Entry, log godwit.LogID, r *godwit.Record) bool {
 	var md meta
+	if !md.parse(r.Meta) || md.kind != recordMessage {
+		return false
+	}
 	b, ok := parseBlock(r.Body)
-	if !ok || !md.parse(r.Meta) {
+	if !ok {
 		return false
 	}
 	origin, originSeq := log, r.Seq

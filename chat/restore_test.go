@@ -10,7 +10,7 @@ import (
 // welcome connects a session that resumes and returns its answer.
 func (s *served) welcome(id godwit.SessionID, user godwit.UserID, epoch string, seq godwit.Seq) godwit.Welcome {
 	s.t.Helper()
-	s.service.Connect(id, user, "phone", true, epoch, seq)
+	s.service.Connect(id, godwit.Hello{User: user, Device: "phone", Resume: true, Epoch: epoch, ResumeSeq: seq})
 	s.settle()
 	if len(s.edge.welcomes[id]) != 1 {
 		s.t.Fatalf("%d answers to connect", len(s.edge.welcomes[id]))

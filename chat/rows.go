@@ -5,6 +5,7 @@ package chat
 import (
 	"encoding/binary"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/godwit-im/godwit"
 )
 
@@ -19,6 +20,17 @@ const (
 	rowLaneOut      = 'l' // source partition, destination → laneOutRow
 	rowOutbox       = 'o' // source partition, destination, number → outboxRow
 	rowLaneIn       = 'i' // destination partition, source → laneInRow
+
+	// from level 2 on
+	rowGroup   = 'G' // group → groupRow
+	rowBucket  = 'B' // group, number → up to bucketMembers of its members
+	rowMember  = 'm' // group, user → memberRow
+	rowPending = 'F' // group → nothing: entries of its log that members' logs lack
+	rowMark    = 'k' // user, conversation, peer → the peer's marks
+	rowOverlay = 'e' // owner, message → its last edit or recall
+	rowBlock   = 'b' // user, peer: the user blocks the peer
+	rowContact = 'f' // user, peer: the peer is a contact of the user
+	rowDevice  = 'v' // user, device → deviceRow
 )
 
 func appendKey(dst []byte, p godwit.Partition, row byte) []byte {
@@ -58,8 +70,32 @@ func appendLaneInKey(dst []byte, lane laneID) []byte {
 	return appendPartition(appendKey(dst, lane.dst, rowLaneIn), lane.src)
 }
 
-// Row values are lists of uvarints. A later level adds fields at the end: a row
-// that ends early has zeros there.
+// Row values are lists of uvarints. A later level adds fields at the end, and a row
+// ends with its last field that is not zero: so a row without anything new is the
+// same at every level, byte by byte.
+
+// appendFields writes the first least fields, and the others up to the last that
+// is not zero.
+func appendFields(dst []byte, least int, fields ...uint64) []byte {
+	n := len(fields)
+	for n > least && fields[n-1] == 0 {
+		n--
+	}
+	for _, v := range fields[:n] {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return dst
+}
+
+// rest takes fields as long as there are any.
+func (r *reader) rest(fields ...*uint64) {
+	for _, f := range fields {
+		if len(r.b) == 0 {
+			return
+		}
+		*f = r.uvarint()
+	}
+}
 
 // userRow is a user's log and what is counted per user.
 type userRow struct {
@@ -67,46 +103,115 @@ type userRow struct {
 	sends         uint64 // messages sent; the number of the last one
 	time          int64  // log time: of the newest entry
 	conversations uint64 // also the number of the newest one
+
+	// from level 2 on
+	digest   uint64 // sum of the digests of the conversations that count
+	counted  uint64 // conversations in it
+	groups   uint64 // the user is in, channels included
+	channels uint64
+	blocked  uint64 // users he blocks
+	contacts uint64
+	devices  uint64
+	// loggedOut: tokens issued before it (ms) are void on every device.
+	loggedOut uint64
 }
 
 func (u *userRow) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, u.log)
-	dst = binary.AppendUvarint(dst, u.sends)
-	dst = binary.AppendUvarint(dst, uint64(u.time))
-	return binary.AppendUvarint(dst, u.conversations)
+	return appendFields(dst, 4, u.log, u.sends, uint64(u.time), u.conversations,
+		u.digest, u.counted, u.groups, u.channels, u.blocked, u.contacts, u.devices, u.loggedOut)
 }
 
 func (u *userRow) parse(src []byte) bool {
 	r := reader{b: src}
 	u.log, u.sends, u.time, u.conversations = r.uvarint(), r.uvarint(), r.millis(), r.uvarint()
+	r.rest(&u.digest, &u.counted, &u.groups, &u.channels, &u.blocked, &u.contacts, &u.devices, &u.loggedOut)
 	return r.done() && u.log > 0
 }
 
 // conversationRow is one conversation as its owner sees it. Ordinals count
-// incoming messages, so unread = incoming − readIncoming, without a scan.
+// incoming messages, so unread = incoming − readIncoming, without a scan. The peer
+// in its key is a user, or "g:" and a group.
 type conversationRow struct {
 	number       uint64 // within the log, from 1
 	last         godwit.Seq
 	incoming     uint64
-	read         godwit.Seq // the read mark; 0 until marks are built
+	read         godwit.Seq // the read mark: of the owner's log, in a channel of the group's
 	readIncoming uint64     // the ordinal there
+
+	// from level 2 on
+	time      int64 // of last
+	delivered godwit.Seq
+	markSeq   godwit.Seq // where the owner's mark stands in the log; older ones are skips
+	mute      int64      // ms until which it is silent
+	flags     uint64     // conv…
+	deleted   godwit.Seq // entries up to here are gone for the owner
+	overlays  uint64     // messages of it that were edited or recalled
+
+	// of a group
+	groupLog    godwit.LogID
+	groupEpoch  uint64     // incarnation of the group's log that gseq counts in
+	gseq        godwit.Seq // through which the owner's log has the group's entries
+	since       godwit.Seq // of the group's log, when the owner joined
+	left        godwit.Seq // the owner's last entry of it; 0: he is a member
+	channelFrom godwit.Seq // later entries come by the channel; 0: it is none
+	channelSeq  godwit.Seq // where the owner's log tells of that
+
+	// was is what the row counted for in the owner's digest when it was read.
+	was uint64
 }
 
+const (
+	convPinned   = 1 << 0
+	convArchived = 1 << 1
+	convCounted  = 1 << 2 // in the owner's digest
+)
+
 func (c *conversationRow) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, c.number)
-	dst = binary.AppendUvarint(dst, uint64(c.last))
-	dst = binary.AppendUvarint(dst, c.incoming)
-	dst = binary.AppendUvarint(dst, uint64(c.read))
-	return binary.AppendUvarint(dst, c.readIncoming)
+	return appendFields(dst, 5, c.number, uint64(c.last), c.incoming, uint64(c.read), c.readIncoming,
+		uint64(c.time), uint64(c.delivered), uint64(c.markSeq), uint64(c.mute), c.flags, uint64(c.deleted), c.overlays,
+		uint64(c.groupLog), c.groupEpoch, uint64(c.gseq), uint64(c.since), uint64(c.left), uint64(c.channelFrom), uint64(c.channelSeq))
 }
 
 func (c *conversationRow) parse(src []byte) bool {
 	r := reader{b: src}
 	c.number, c.last, c.incoming, c.read, c.readIncoming = r.uvarint(), r.seq(), r.uvarint(), r.seq(), r.uvarint()
-	return r.done() && c.number > 0 && c.number < 1<<32 && c.readIncoming <= c.incoming
+	var time, mute uint64
+	r.rest(&time, (*uint64)(&c.delivered), (*uint64)(&c.markSeq), &mute, &c.flags, (*uint64)(&c.deleted), &c.overlays,
+		(*uint64)(&c.groupLog), &c.groupEpoch, (*uint64)(&c.gseq), (*uint64)(&c.since), (*uint64)(&c.left),
+		(*uint64)(&c.channelFrom), (*uint64)(&c.channelSeq))
+	c.time, c.mute = int64(time), int64(mute)
+	return r.done() && c.number > 0 && c.number < 1<<32 && (c.isChannel() || c.readIncoming <= c.incoming)
 }
 
-func (c *conversationRow) unread() uint64 { return c.incoming - c.readIncoming }
+// digest is what a conversation counts for in its owner's digest: XXH64 of its id
+// as clients see it, unread and read mark. Channels, whose count lies elsewhere,
+// count nothing.
+func (c *conversationRow) digest(peer []byte) uint64 {
+	if c.isChannel() {
+		return 0
+	}
+	var buf [2 + godwit.IDBytesMax + 16]byte
+	b := buf[:0]
+	if len(peer) < 2 || peer[1] != ':' {
+		b = append(b, "u:"...)
+	}
+	b = binary.BigEndian.AppendUint64(append(b, peer...), c.unread(0))
+	return xxhash.Sum64(binary.BigEndian.AppendUint64(b, uint64(c.read)))
+}
+
+// isMember: the owner is in the group now.
+func (c *conversationRow) isMember() bool { return c.groupLog != 0 && c.left == 0 }
+
+func (c *conversationRow) isChannel() bool { return c.channelFrom != 0 }
+
+// unread counts what the owner's log has. In a channel ordinals are those of the
+// group's log, whose count is given.
+func (c *conversationRow) unread(channel uint64) uint64 {
+	if c.isChannel() {
+		return channel - min(channel, c.readIncoming)
+	}
+	return c.incoming - c.readIncoming
+}
 
 // dedupRow remembers one send: a retry gets the same answer.
 type dedupRow struct {

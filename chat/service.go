@@ -21,6 +21,7 @@ type Service struct {
 	deadlines *deadlines
 	senders   senders
 	forwarder *forwarder
+	fanouts   fanouts
 	counters  counters
 	sends     sync.Pool // *sendRequest
 	frames    sync.Pool // *godwit.ServerFrame, for refusals
@@ -233,7 +234,25 @@ func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
 		}
 		all[g] = st
 	}
+	if err := s.setPolicy(ctx, all); err != nil {
+		return nil, err
+	}
 	return all, s.beginEpoch(ctx, all)
+}
+
+// setPolicy raises groups of an earlier release to this one's level, and makes
+// the configured policy theirs.
+func (s *Service) setPolicy(ctx context.Context, all []settings) (err error) {
+	c := policyCommand{level: levelMax, policy: s.cfg.Policy.replicated()}
+	for g := range all {
+		if all[g].level >= c.level && all[g].policy == c.policy {
+			continue
+		}
+		if all[g], err = s.propose(ctx, g, c.append(nil, homeOf(g, len(all)))); err != nil {
+			return fmt.Errorf("chat: set the policy of group %d: %w", g, err)
+		}
+	}
+	return nil
 }
 
 // beginEpoch tells the groups of a restored store, before anything is sent, that
@@ -263,6 +282,7 @@ func (s *Service) newSettings() (settings, error) {
 		dedupSends:       uint32(s.cfg.Genesis.DedupSends),
 		dedupWindowMS:    uint64(s.cfg.Genesis.DedupWindow / time.Millisecond),
 		conversationsMax: uint32(s.cfg.Genesis.ConversationsMax),
+		policy:           s.cfg.Policy.replicated(),
 	}
 	var epoch [8]byte
 	if _, err := io.ReadFull(s.cfg.Random, epoch[:]); err != nil {

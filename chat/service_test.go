@@ -18,9 +18,9 @@ func TestSendRepliesAndTellsBothUsers(t *testing.T) {
 	for _, groups := range []int{1, 8} {
 		bubble(t, groups, nil, func(s *served) {
 			alice, bob, _ := usersApart(8)
-			s.service.Connect(11, alice, "phone", false, "", 0)
-			s.service.Connect(12, alice, "web", false, "", 0)
-			s.service.Connect(21, bob, "phone", false, "", 0)
+			s.service.Connect(11, godwit.Hello{User: alice, Device: "phone", Resume: false, Epoch: "", ResumeSeq: 0})
+			s.service.Connect(12, godwit.Hello{User: alice, Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
+			s.service.Connect(21, godwit.Hello{User: bob, Device: "phone", Resume: false, Epoch: "", ResumeSeq: 0})
 			s.settle()
 			r := s.send(alice, "u:"+string(bob), "c1", "hi")
 			if r.State != "stored" || r.Seq != 1 || r.Dup || r.Conv != godwit.Direct(bob) || r.Time != s.store.clock || r.MID == (godwit.MessageID{}) {
@@ -145,7 +145,7 @@ func TestEngineErrorsAreTheAnswer(t *testing.T) {
 		s.store.readErr = godwit.ErrUnknown
 		s.wantError(s.ask("alice", &godwit.ClientFrame{Kind: godwit.KindSync}), godwit.ErrUnavailable)
 		s.service.Fetch(1, "alice", 0, 10, 1000)
-		s.service.Connect(7, "alice", "web", false, "", 0)
+		s.service.Connect(7, godwit.Hello{User: "alice", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 		s.settle()
 		if len(s.edge.fetched) != 1 || !errors.Is(s.edge.fetched[0].err, godwit.ErrUnavailable) || s.edge.closed[7] != godwit.CloseOverloaded {
 			t.Errorf("fetched %+v, closed %v", s.edge.fetched, s.edge.closed)
@@ -161,7 +161,7 @@ func TestRequestsInDoubtAreAnsweredInTime(t *testing.T) {
 		s.store.hold = true // … and confirming reads
 		s.service.Request(1, "alice", withID(1, sendFrame("bob", "c1", "hi")))
 		s.service.Request(1, "alice", withID(2, &godwit.ClientFrame{Kind: godwit.KindSync}))
-		s.service.Connect(7, "alice", "web", false, "", 0)
+		s.service.Connect(7, godwit.Hello{User: "alice", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 		s.service.Fetch(8, "alice", 0, 10, 1000)
 		s.tick(39)
 		if n := len(s.edge.replies) + len(s.edge.closed) + len(s.edge.fetched); n != 0 {
@@ -231,7 +231,7 @@ func TestCloseAnswersWhatIsWaiting(t *testing.T) {
 		s.wantError(s.edge.replies[1][0], godwit.ErrUnknown)
 		s.service.Request(1, "alice", withID(2, sendFrame("bob", "c2", "hi")))
 		s.wantError(s.edge.replies[2][0], godwit.ErrUnavailable)
-		s.service.Connect(7, "alice", "web", false, "", 0)
+		s.service.Connect(7, godwit.Hello{User: "alice", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 		s.service.Fetch(7, "alice", 0, 1, 1)
 		if s.edge.closed[7] != godwit.CloseOverloaded || s.edge.fetched[0].err == nil {
 			t.Error("a closed service opens sessions")
@@ -254,7 +254,7 @@ func TestConnectResumesOrSaysWhyNot(t *testing.T) {
 		f := func(resume bool, with string, seq godwit.Seq, want godwit.Welcome) {
 			t.Helper()
 			session++
-			s.service.Connect(session, "alice", fmt.Sprint("d", session), resume, with, seq)
+			s.service.Connect(session, godwit.Hello{User: "alice", Device: fmt.Sprint("d", session), Resume: resume, Epoch: with, ResumeSeq: seq})
 			s.settle()
 			want.Epoch, want.Head = epoch, 10
 			if got := s.edge.welcomes[session]; len(got) != 1 || got[0] != want {
@@ -268,7 +268,7 @@ func TestConnectResumesOrSaysWhyNot(t *testing.T) {
 		f(true, epoch, 4, godwit.Welcome{Start: 10, Reason: "too_far"})
 		f(true, epoch, 11, godwit.Welcome{Start: 10, Reason: "ahead"})
 		f(true, "other", 9, godwit.Welcome{Start: 10, Reason: "epoch"})
-		s.service.Connect(1, "nobody-yet", "web", true, epoch, 0)
+		s.service.Connect(1, godwit.Hello{User: "nobody-yet", Device: "web", Resume: true, Epoch: epoch, ResumeSeq: 0})
 		s.settle()
 		if got := s.edge.welcomes[1]; len(got) != 1 || got[0] != (godwit.Welcome{Epoch: epoch, Resumed: true}) {
 			t.Errorf("a user nobody named: %+v", got)
@@ -278,9 +278,9 @@ func TestConnectResumesOrSaysWhyNot(t *testing.T) {
 
 func TestSameDeviceReplacesItsOlderSession(t *testing.T) {
 	bubble(t, 1, nil, func(s *served) {
-		s.service.Connect(1, "alice", "web", false, "", 0)
-		s.service.Connect(2, "alice", "phone", false, "", 0)
-		s.service.Connect(3, "alice", "web", false, "", 0)
+		s.service.Connect(1, godwit.Hello{User: "alice", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
+		s.service.Connect(2, godwit.Hello{User: "alice", Device: "phone", Resume: false, Epoch: "", ResumeSeq: 0})
+		s.service.Connect(3, godwit.Hello{User: "alice", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 		s.settle()
 		if len(s.edge.closed) != 1 || s.edge.closed[1] != godwit.CloseReplaced {
 			t.Errorf("closed %v", s.edge.closed)
@@ -349,8 +349,8 @@ func TestAHintIsTheEntryOfTheLog(t *testing.T) {
 	for _, groups := range []int{1, 8} {
 		bubble(t, groups, nil, func(s *served) {
 			alice, bob, _ := usersApart(8)
-			s.service.Connect(1, alice, "web", false, "", 0)
-			s.service.Connect(2, bob, "web", false, "", 0)
+			s.service.Connect(1, godwit.Hello{User: alice, Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
+			s.service.Connect(2, godwit.Hello{User: bob, Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 			s.send("carol", string(bob), "c1", "first") // bob's sequences differ from alice's
 			s.send(alice, string(bob), "c1", "hi")
 			for session, user := range map[godwit.SessionID]godwit.UserID{1: alice, 2: bob} {

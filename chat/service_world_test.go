@@ -69,6 +69,31 @@ func (e *memEdge) Deliver(sessions []godwit.SessionID, entry *godwit.Entry) {
 	}
 }
 
+func (e *memEdge) Hint(sessions []godwit.SessionID, head godwit.Seq) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range sessions {
+		e.hints[s] = append(e.hints[s], fmt.Sprint("head ", head))
+	}
+}
+
+// Tell and Whisper keep the JSON of what they are given.
+func (e *memEdge) Tell(sessions []godwit.SessionID, f *godwit.ServerFrame) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range sessions {
+		e.hints[s] = append(e.hints[s], "tell "+string(f.AppendTo(nil, godwit.EncodingJSON)))
+	}
+}
+
+func (e *memEdge) Whisper(sessions []godwit.SessionID, f *godwit.ServerFrame) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range sessions {
+		e.hints[s] = append(e.hints[s], "whisper "+string(f.AppendTo(nil, godwit.EncodingJSON)))
+	}
+}
+
 func (e *memEdge) Fetched(_ godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

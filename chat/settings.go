@@ -11,7 +11,7 @@ import (
 
 // levelMax is the highest feature level this code can apply. A group's level is
 // replicated and rises only when all its voters support it.
-const levelMax = 1
+const levelMax = 2
 
 // settings are what apply reads instead of a node's configuration: replicated,
 // written by the first command of each group; only the epoch changes in this level.
@@ -24,16 +24,59 @@ type settings struct {
 	dedupWindowMS    uint64   // log time for which a send is remembered
 	conversationsMax uint32   // conversations after which a user may open no other
 	// past are the epochs before restores, newest first; zeros behind the oldest.
-	past [pastEpochsMax]uint64
+	past   [pastEpochsMax]uint64
+	policy policy // from level 2 on
+}
+
+// policy are the rules that may be changed while a cluster lives: a leader whose
+// configuration differs proposes its own at the start.
+type policy struct {
+	channelAbove   uint32 // a group with more members becomes a channel, for good
+	membersMax     uint32 // of a group
+	groupsMax      uint32 // of a user, channels included
+	channelsMax    uint32 // of a user
+	peopleMax      uint32 // whom a user blocks; and as many contacts
+	editWindowMS   uint64 // in which a message may be edited or recalled; 0: for ever
+	whoMayStart    uint8  // a 1:1 conversation: start…
+	receiptMembers uint32 // groups of up to so many members tell them of each other's marks
+}
+
+// Who may start a conversation with a user. Messages of the operator always may.
+const (
+	startAll      = 0
+	startContacts = 1 // whom he has among his contacts
+	startNone     = 2
+)
+
+func (p *policy) append(dst []byte) []byte {
+	for _, v := range [...]uint32{p.channelAbove, p.membersMax, p.groupsMax, p.channelsMax, p.peopleMax, p.receiptMembers} {
+		dst = binary.BigEndian.AppendUint32(dst, v)
+	}
+	return append(binary.BigEndian.AppendUint64(dst, p.editWindowMS), p.whoMayStart)
+}
+
+func (p *policy) take(r *reader) {
+	for _, v := range [...]*uint32{&p.channelAbove, &p.membersMax, &p.groupsMax, &p.channelsMax, &p.peopleMax, &p.receiptMembers} {
+		*v = r.u32()
+	}
+	p.editWindowMS, p.whoMayStart = r.u64(), r.u8()
+}
+
+func (p *policy) valid() bool {
+	return p.channelAbove >= 1 && p.membersMax >= 1 && p.editWindowMS <= 1<<62 && p.whoMayStart <= startNone
 }
 
 // Version 2 has past epochs at its end. The first restore makes it; the store
 // underneath, once restored, is refused by programs that know only version 1.
-const settingsVersion = 2
+// Version 3 has the policy behind them: feature level 2 makes it.
+const settingsVersion = 3
 
 func (s *settings) append(dst []byte) []byte {
 	version := byte(1)
-	if s.past[0] != 0 {
+	switch {
+	case s.level >= 2:
+		version = 3
+	case s.past[0] != 0:
 		version = 2
 	}
 	dst = append(dst, version)
@@ -44,10 +87,13 @@ func (s *settings) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, s.dedupSends)
 	dst = binary.BigEndian.AppendUint64(dst, s.dedupWindowMS)
 	dst = binary.BigEndian.AppendUint32(dst, s.conversationsMax)
-	if version == 2 {
+	if version >= 2 {
 		for _, e := range s.past {
 			dst = binary.BigEndian.AppendUint64(dst, e)
 		}
+	}
+	if version == 3 {
+		dst = s.policy.append(dst)
 	}
 	return dst
 }
@@ -62,12 +108,22 @@ func parseSettings(src []byte) (s settings, ok bool) {
 	s.dedupSends = r.u32()
 	s.dedupWindowMS = r.u64()
 	s.conversationsMax = r.u32()
-	if version == settingsVersion {
+	if version >= 2 {
 		for i := range s.past {
 			s.past[i] = r.u64()
 		}
 	}
-	ok = version == 1 || version == settingsVersion && s.past[0] != 0
+	if version == 3 {
+		s.policy.take(&r)
+	}
+	switch version {
+	case 1:
+		ok = s.level == 1
+	case 2:
+		ok = s.level == 1 && s.past[0] != 0
+	case settingsVersion:
+		ok = s.level >= 2 && s.policy.valid()
+	}
 	return s, ok && r.done() && s.valid()
 }
 

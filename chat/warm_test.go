@@ -16,7 +16,7 @@ func TestConnectWarmsTheNewestConversationsOnce(t *testing.T) {
 		}
 		s.send("peer2", "alice", "c", "again") // 9
 		for session := range 3 {
-			s.service.Connect(godwit.SessionID(session+1), "alice", fmt.Sprint("device", session), false, "", 0)
+			s.service.Connect(godwit.SessionID(session+1), godwit.Hello{User: "alice", Device: fmt.Sprint("device", session), Resume: false, Epoch: "", ResumeSeq: 0})
 		}
 		synctest.Wait()
 		g := s.store.groups[0]
@@ -25,7 +25,7 @@ func TestConnectWarmsTheNewestConversationsOnce(t *testing.T) {
 		if !slices.Equal(got, want) || g.warmed != 1 {
 			t.Errorf("warmed %v, %d times, want %v once", got, g.warmed, want)
 		}
-		s.service.Connect(9, "nobody", "web", false, "", 0)
+		s.service.Connect(9, godwit.Hello{User: "nobody", Device: "web", Resume: false, Epoch: "", ResumeSeq: 0})
 		synctest.Wait()
 		if g.warmed != 1 {
 			t.Error("a user without a log was warmed")

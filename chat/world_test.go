@@ -161,7 +161,7 @@ func (w *world) unread(user, peer godwit.UserID) uint64 {
 	if ok && !c.parse(row) {
 		w.t.Fatal("conversation row does not parse")
 	}
-	return c.unread()
+	return c.unread(0)
 }
 
 // rows counts rows of one letter.

@@ -17,14 +17,8 @@ type Chat interface {
 	Fetch(s godwit.SessionID, user godwit.UserID, after godwit.Seq, limit, bytesMax int)
 }
 
-// Hello is a session that proved who it is and asks to be opened.
-type Hello struct {
-	User      godwit.UserID
-	Device    string // never empty: the edge makes one up if the client gave none
-	Resume    bool
-	Epoch     string
-	ResumeSeq godwit.Seq
-}
+// Hello is a session that asks to be opened.
+type Hello = godwit.Hello
 
 // Tickets changes a token for a short-lived, single-use ticket, which the
 // Verifier then takes in the token's place; it begins with "tk_". Called from goroutines of the edge.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func TestSessionConnectsAndRequestsAreAnswered(t *testing.T) {
 			r.Missed != 2 || r.Ping != 25 || r.TTL < 3590 || r.TTL > 3600 || r.Time == 0 || r.User != "alice" || r.Device != "phone" || r.Limits != e.cfg.Limits || r.Session == "" {
 			t.Fatalf("connect answered by %+v", f)
 		}
-		if hello := <-hellos; hello != (Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e0", ResumeSeq: 7}) {
+		if hello := <-hellos; !reflect.DeepEqual(hello, Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e0", ResumeSeq: 7}) {
 			t.Fatalf("chat was told %+v", hello)
 		}
 		c.send(sendFrame(2, "hi"))

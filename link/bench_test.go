@@ -72,3 +72,9 @@ func BenchmarkRequestAndReply(b *testing.B) {
 		})
 	}
 }
+
+func (e *quietEdge) Hint([]godwit.SessionID, godwit.Seq) {}
+
+func (e *quietEdge) Tell([]godwit.SessionID, *godwit.ServerFrame) {}
+
+func (e *quietEdge) Whisper([]godwit.SessionID, *godwit.ServerFrame) {}

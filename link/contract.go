@@ -12,13 +12,7 @@ type Chat interface {
 }
 
 // Hello is a session that asks to be opened.
-type Hello struct {
-	User      godwit.UserID
-	Device    string
-	Resume    bool
-	Epoch     string
-	ResumeSeq godwit.Seq
-}
+type Hello = godwit.Hello
 
 // Edge is who holds the connections of one process. Methods never block and
 // take what they need of their arguments before they return.
@@ -26,6 +20,9 @@ type Edge interface {
 	Connected(s godwit.SessionID, w godwit.Welcome)
 	Reply(s godwit.SessionID, f *godwit.ServerFrame)
 	Deliver(sessions []godwit.SessionID, e *godwit.Entry)
+	Hint(sessions []godwit.SessionID, head godwit.Seq)
+	Tell(sessions []godwit.SessionID, f *godwit.ServerFrame)
+	Whisper(sessions []godwit.SessionID, f *godwit.ServerFrame)
 	Fetched(s godwit.SessionID, entries []godwit.Entry, head godwit.Seq, err error)
 	Close(s godwit.SessionID, code godwit.CloseCode, reason string)
 }

@@ -225,3 +225,9 @@ func entry(seq godwit.Seq, text string) godwit.Entry {
 		MID: godwit.MessageID{byte(seq), 2}, Conv: []byte("u:bob"), From: []byte("bob"), CID: []byte("c1"), Time: 1234, Body: []byte(text), Text: true,
 	}}
 }
+
+func (e *fakeEdge) Hint([]godwit.SessionID, godwit.Seq) {}
+
+func (e *fakeEdge) Tell([]godwit.SessionID, *godwit.ServerFrame) {}
+
+func (e *fakeEdge) Whisper([]godwit.SessionID, *godwit.ServerFrame) {}

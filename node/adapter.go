@@ -3,9 +3,7 @@ package node
 import (
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/chat"
-	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
-	"github.com/godwit-im/godwit/link"
 )
 
 // The tiers declare what they need of one another in their own types; these
@@ -38,23 +36,6 @@ func (a *storeAdapter) ReadIndex(group int, done func(error)) { a.store.ReadInde
 
 func (a *storeAdapter) View(group int) chat.View { return a.store.View(group) }
 
-// chatAdapter shows chat to the edge. The service is set before the edge starts.
+// chatAdapter stands for chat, which is made after those who call it and set
+// before they start.
 type chatAdapter struct{ *chat.Service }
-
-func (a *chatAdapter) Connect(s godwit.SessionID, h edge.Hello) {
-	a.Service.Connect(s, h.User, h.Device, h.Resume, h.Epoch, h.ResumeSeq)
-}
-
-// hubChat shows chat to the hub of edge processes.
-type hubChat struct{ *chatAdapter }
-
-func (a hubChat) Connect(s godwit.SessionID, h link.Hello) {
-	a.chatAdapter.Connect(s, edge.Hello(h))
-}
-
-// clientAdapter shows the engine process's chat to the edge.
-type clientAdapter struct{ *link.Client }
-
-func (a clientAdapter) Connect(s godwit.SessionID, h edge.Hello) {
-	a.Client.Connect(s, link.Hello(h))
-}

@@ -57,7 +57,7 @@ func (n *Node) openEdge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := n.edgeConfig(clientAdapter{n.client}, &auth.Verifier{Keyring: n.keyring, Tickets: n.client}, n.budget)
+	config := n.edgeConfig(n.client, &auth.Verifier{Keyring: n.keyring, Tickets: n.client}, n.budget)
 	settings := n.client.Settings()
 	config.Limits = settings.Limits
 	config.PingEvery = time.Duration(settings.PingMS) * time.Millisecond

@@ -130,7 +130,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 			return err
 		}
 	}
-	clients, err := n.clients(hubChat{service}, router)
+	clients, err := n.clients(service, router)
 	if err != nil {
 		return err
 	}
