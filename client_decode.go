@@ -6,10 +6,11 @@ package godwit
 // so that the answer can carry it. Parse judges the form only: whether ids,
 // bodies and cursors make sense is for those who use them.
 func (f *ClientFrame) Parse(enc Encoding, src []byte) error {
-	caps, get := f.Connect.Caps[:0], f.Presence.Get[:0]
+	channels := f.Connect.Resume.Channels[:0]
 	d := newDecoder(enc, src, f.scratch)
+	d.lists = f.lists
 	*f = ClientFrame{}
-	f.Connect.Caps, f.Presence.Get = caps, get
+	f.Connect.Resume.Channels = channels
 	m := d.begin(clientFields)
 	for d.next(&m) {
 		if m.field == 1 {
@@ -23,7 +24,7 @@ func (f *ClientFrame) Parse(enc Encoding, src []byte) error {
 		f.Kind = kind
 		d.clientBody(f)
 	}
-	f.scratch = d.scratch
+	f.scratch, f.lists = d.scratch, d.lists
 	return d.finish(f.Kind == KindPing, f.ID, &m)
 }
 
@@ -44,18 +45,22 @@ func (d *decoder) clientBody(f *ClientFrame) {
 			f.Ack.Seq = d.seq()
 		}
 	case KindPresence:
-		for m := d.open(presenceFields); d.next(&m); {
-			f.Presence.Get = d.strings(f.Presence.Get)
-		}
+		d.presence(&f.Presence)
 	case KindRefresh:
 		for m := d.open(refreshFields); d.next(&m); {
 			f.Refresh.Token = d.str()
 		}
+	default:
+		d.messengerBody(f)
 	}
 }
 
-// strings appends the elements of the current field, at most listMax in all.
-func (d *decoder) strings(dst [][]byte) [][]byte {
+// strings appends the elements of the current field, at most listMax in all, to
+// dst, which is kept in lists[n] for the next frame: n tells the body's lists apart.
+func (d *decoder) strings(n int, dst [][]byte) [][]byte {
+	if dst == nil {
+		dst = d.lists[n][:0]
+	}
 	for l := (list{}); d.more(&l); {
 		if v := d.str(); len(dst) < listMax {
 			dst = append(dst, v)
@@ -63,6 +68,7 @@ func (d *decoder) strings(dst [][]byte) [][]byte {
 			d.refused = true
 		}
 	}
+	d.lists[n] = dst
 	return dst
 }
 
@@ -74,7 +80,7 @@ func (d *decoder) connect(c *Connect) {
 		case 2:
 			c.Device = d.str()
 		case 3:
-			c.Caps = d.strings(c.Caps)
+			c.Caps = d.strings(0, c.Caps)
 		case 4:
 			c.Resume.Set = true
 			d.resume(&c.Resume)
@@ -89,8 +95,31 @@ func (d *decoder) resume(r *Resume) {
 			r.Epoch = d.str()
 		case 2:
 			r.Seq = d.seq()
+		case 3:
+			r.Channels = d.channelPlaces(r.Channels)
 		}
 	}
+}
+
+// channelPlaces appends the elements of the current field, at most listMax in all.
+func (d *decoder) channelPlaces(dst []ChannelPlace) []ChannelPlace {
+	for l := (list{}); d.more(&l); {
+		place := ChannelPlace{}
+		for m := d.open(channelPlaceFields); d.next(&m); {
+			switch m.field {
+			case 1:
+				place.Conv = d.str()
+			case 2:
+				place.GSeq = d.seq()
+			}
+		}
+		if len(dst) < listMax {
+			dst = append(dst, place)
+		} else {
+			d.refused = true
+		}
+	}
+	return dst
 }
 
 func (d *decoder) send(s *Send) {
@@ -140,6 +169,10 @@ func (d *decoder) history(h *History) {
 			h.After, h.HasAfter = d.seq(), true
 		case 4:
 			h.Limit = d.uint32()
+		case 5:
+			h.GBefore = d.seq()
+		case 6:
+			h.GAfter, h.HasGAfter = d.seq(), true
 		}
 	}
 }
@@ -151,6 +184,21 @@ func (d *decoder) conversations(c *Conversations) {
 			c.Limit = d.uint32()
 		case 2:
 			c.Next = d.str()
+		}
+	}
+}
+
+// presence takes a list to watch for given, be it empty: in Protobuf, where that
+// can't be told from none, watching says it.
+func (d *decoder) presence(p *Presence) {
+	for m := d.open(presenceFields); d.next(&m); {
+		switch m.field {
+		case 1:
+			p.Get = d.strings(0, p.Get)
+		case 2:
+			p.Watch, p.HasWatch = d.strings(1, p.Watch), true
+		case 3:
+			p.HasWatch = d.bool() || p.HasWatch
 		}
 	}
 }

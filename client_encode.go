@@ -1,7 +1,5 @@
 package godwit
 
-import "fmt"
-
 // AppendTo appends the frame in that encoding, without separator or length
 // prefix (see AppendFrame). Strings must be UTF-8.
 func (f *ClientFrame) AppendTo(dst []byte, enc Encoding) []byte {
@@ -44,37 +42,56 @@ func (e *encoder) clientBody(f *ClientFrame) {
 		e.close(o)
 	case KindPresence:
 		o := e.open(8, presenceFields)
-		e.array(1)
-		for _, user := range f.Presence.Get {
-			e.item(1, user)
-		}
-		e.endArray()
+		e.presence(&f.Presence)
 		e.close(o)
 	case KindRefresh:
 		o := e.open(9, refreshFields)
 		e.bytesOpt(1, f.Refresh.Token)
 		e.close(o)
 	default:
-		panic(fmt.Sprintf("BUG: kind %d in a client frame", f.Kind))
+		e.messengerBody(f)
+	}
+}
+
+// items writes the repeated field n, empty or not.
+func (e *encoder) items(n int, values [][]byte) {
+	e.array(n)
+	for _, v := range values {
+		e.item(n, v)
+	}
+	e.endArray()
+}
+
+func (e *encoder) itemsOpt(n int, values [][]byte) {
+	if len(values) > 0 {
+		e.items(n, values)
 	}
 }
 
 func (e *encoder) connect(c *Connect) {
 	e.bytesOpt(1, c.Token)
 	e.bytesOpt(2, c.Device)
-	if len(c.Caps) > 0 {
-		e.array(3)
-		for _, name := range c.Caps {
-			e.item(3, name)
-		}
-		e.endArray()
-	}
+	e.itemsOpt(3, c.Caps)
 	if c.Resume.Set {
 		o := e.open(4, resumeFields)
 		e.bytes(1, c.Resume.Epoch)
 		e.uint(2, uint64(c.Resume.Seq))
+		if len(c.Resume.Channels) > 0 {
+			e.channelPlaces(c.Resume.Channels)
+		}
 		e.close(o)
 	}
+}
+
+func (e *encoder) channelPlaces(places []ChannelPlace) {
+	e.array(3)
+	for i := range places {
+		o := e.element(3, channelPlaceFields)
+		e.bytes(1, places[i].Conv)
+		e.uint(2, uint64(places[i].GSeq))
+		e.close(o)
+	}
+	e.endArray()
 }
 
 func (e *encoder) send(s *Send) {
@@ -107,4 +124,22 @@ func (e *encoder) history(h *History) {
 		e.uintPresent(3, uint64(h.After))
 	}
 	e.uintOpt(4, uint64(h.Limit))
+	e.uintOpt(5, uint64(h.GBefore))
+	if h.HasGAfter {
+		e.uintPresent(6, uint64(h.GAfter))
+	}
+}
+
+// presence writes a list to watch even when it is empty; in Protobuf, where that
+// would not be seen, field 3 says that there is one.
+func (e *encoder) presence(p *Presence) {
+	if len(p.Get) > 0 || !p.HasWatch {
+		e.items(1, p.Get)
+	}
+	if p.HasWatch {
+		e.items(2, p.Watch)
+		if e.enc == EncodingProto {
+			e.bool(3, true)
+		}
+	}
 }

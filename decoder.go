@@ -24,8 +24,10 @@ type decoder struct {
 	pos     int
 	end     int // of the open message; Protobuf only
 	scratch []byte
+	lists   [2][][]byte // as in ClientFrame
 	err     *Error
 	refused bool
+	unknown bool // a body is known and what it must hold is not
 }
 
 // message is the state of reading one message (in JSON, an object).
@@ -72,7 +74,7 @@ func (d *decoder) finish(empty bool, id uint64, m *message) error {
 		return d.err
 	case d.refused:
 		return ErrFrameInvalid
-	case empty && (id != 0 || m.unknown):
+	case d.unknown, empty && (id != 0 || m.unknown):
 		return ErrFrameUnknown // a ping has nothing in it at all
 	}
 	return nil

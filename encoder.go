@@ -135,8 +135,13 @@ func (e *encoder) comma() {
 	}
 }
 
+// tag writes a tag of one byte, or two from field 16 on (a test bounds them to 31).
 func (e *encoder) tag(n int) {
-	e.dst = append(e.dst, byte(n)<<3|e.fields[n].wire())
+	if n < 16 {
+		e.dst = append(e.dst, byte(n)<<3|e.fields[n].wire())
+	} else {
+		e.dst = append(e.dst, byte(n)<<3|e.fields[n].wire()|0x80, byte(n>>4))
+	}
 }
 
 func (e *encoder) uint(n int, v uint64) {
@@ -173,6 +178,23 @@ func (e *encoder) bool(n int, v bool) {
 	case v:
 		e.tag(n)
 		e.dst = append(e.dst, 1)
+	}
+}
+
+// boolOpt leaves false out in JSON, too.
+func (e *encoder) boolOpt(n int, v bool) {
+	if v {
+		e.bool(n, v)
+	}
+}
+
+// boolPresent writes a value whose presence tells something, false or not.
+func (e *encoder) boolPresent(n int, v bool) {
+	if v || e.enc == EncodingJSON {
+		e.bool(n, v)
+	} else {
+		e.tag(n)
+		e.dst = append(e.dst, 0)
 	}
 }
 

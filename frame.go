@@ -60,7 +60,8 @@ type ClientFrame struct {
 	Contact       People
 	Conversation  ConversationChange
 
-	scratch []byte // unescaped JSON strings and decoded base64 of this frame
+	scratch []byte      // unescaped JSON strings and decoded base64 of this frame
+	lists   [2][][]byte // storage of a body's lists of strings, of which it has at most two
 }
 
 // Connect opens a session; it is the first frame unless the token came with the
@@ -253,4 +254,3 @@ type ConversationChange struct {
 
 // Refresh gives the session a new token of the same user before its own ends.
 type Refresh struct{ Token []byte }
-

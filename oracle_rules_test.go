@@ -15,14 +15,16 @@ func (v *verdict) rules(m protoreflect.Message) {
 		v.invalid = v.invalid || bodies(m.ProtoReflect()) > 1
 	case *pb.ServerFrame:
 		v.invalid = v.invalid || bodies(m.ProtoReflect()) > 1
-	case *pb.Connect:
-		client = true
-	case *pb.Presence:
+	case *pb.Connect, *pb.Resume, *pb.Presence, *pb.Group, *pb.People:
 		client = true
 	case *pb.Skip:
 		v.invalid = v.invalid || m.From == 0 || m.To < m.From
 	case *pb.Entry:
-		v.invalid = v.invalid || m.Skip != nil && (m.Msg != nil || m.Seq != 0) || m.Skip == nil && m.Seq == 0
+		place := m.Seq != 0 || m.Gseq != 0
+		v.invalid = v.invalid || bodies(m.ProtoReflect()) > 1 || place == (m.Skip != nil)
+	case *pb.Ephemeral:
+		v.invalid = v.invalid || bodies(m.ProtoReflect()) > 1
+		v.unknown = v.unknown || bodies(m.ProtoReflect()) == 0
 	case *pb.Message:
 		v.invalid = v.invalid || m.Text != nil && m.Data != nil
 	}
@@ -43,8 +45,8 @@ func (v *verdict) rules(m protoreflect.Message) {
 }
 
 // settle brings an accepted frame to the one form in which the codecs write it:
-// an unknown kind of entry is a skip of one, a skip in ev is a skip frame, a
-// message without body has empty data.
+// an unknown kind of entry is a skip of one (but in a channel), a skip in ev is a
+// skip frame, a message without body has empty data, a recalled one none.
 func settle(f *pb.ServerFrame) {
 	if c := f.Connect; c != nil && c.Limits == nil {
 		c.Limits = &pb.Limits{}
@@ -70,13 +72,26 @@ func settle(f *pb.ServerFrame) {
 func settleEntry(e *pb.Entry) {
 	switch {
 	case e == nil || e.Skip != nil:
-	case e.Msg == nil:
-		e.Skip, e.Seq = &pb.Skip{From: e.Seq, To: e.Seq}, 0
-	default:
-		settleMID(&e.Msg.Mid)
-		if e.Msg.Text == nil && e.Msg.Data == nil {
-			e.Msg.Data = []byte{}
-		}
+	case e.Msg != nil:
+		settleMessage(e.Msg)
+	case e.Edit != nil:
+		settleMessage(e.Edit)
+	case e.Recall != nil:
+		m := e.Recall
+		e.Recall = &pb.Message{Mid: m.Mid, Conv: m.Conv, From: m.From, Time: m.Time}
+		settleMID(&e.Recall.Mid)
+	case bodies(e.ProtoReflect()) == 0 && e.Seq != 0:
+		e.Skip, e.Seq, e.Gseq = &pb.Skip{From: e.Seq, To: e.Seq}, 0, 0
+	}
+}
+
+func settleMessage(m *pb.Message) {
+	settleMID(&m.Mid)
+	switch {
+	case m.Recalled:
+		m.Text, m.Data = nil, nil
+	case m.Text == nil && m.Data == nil:
+		m.Data = []byte{}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pb "github.com/godwit-im/godwit/internal/godwitpb"
 )
 
 // The oracles read a frame with other people's code: encoding/json for the
@@ -20,7 +22,10 @@ import (
 // by rule, and nowhere else.
 
 // verdict is what a reader says of a frame; a graver fault hides a lesser one.
-type verdict struct{ malformed, invalid, unknown bool }
+type verdict struct {
+	malformed, invalid, unknown bool
+	watching                    bool // a list to watch was met, empty or not
+}
 
 func (v verdict) err() *Error {
 	switch {
@@ -126,6 +131,9 @@ func oracleJSON(src []byte, m proto.Message) verdict {
 	}
 	var v verdict
 	v.object(root, m.ProtoReflect(), true)
+	if f, ok := m.(*pb.ClientFrame); ok && v.watching {
+		f.Presence.Watching = true
+	}
 	v.rules(m.ProtoReflect())
 	return v
 }
@@ -168,6 +176,7 @@ func (v *verdict) list(t tree, field protoreflect.FieldDescriptor, m protoreflec
 		v.malformed = true
 		return
 	}
+	v.watching = v.watching || field.Name() == "watch"
 	list := m.NewField(field).List()
 	for _, t := range array {
 		element := protoreflect.Value{}
@@ -194,7 +203,7 @@ func (v *verdict) value(t tree, field protoreflect.FieldDescriptor, old protoref
 	case protoreflect.StringKind:
 		s, ok := t.(string)
 		v.malformed = v.malformed || !ok
-		v.invalid = v.invalid || field.Name() == "mid" && badMID(s)
+		v.invalid = v.invalid || isMID(field) && badMID(s)
 		return protoreflect.ValueOfString(s), ok
 	case protoreflect.BytesKind:
 		s, ok := t.(string)
@@ -231,6 +240,13 @@ func most(field protoreflect.FieldDescriptor) uint64 {
 		return 1<<64 - 1
 	}
 	return uint64(SeqMax)
+}
+
+// isMID tells where ids of messages are read as such; a request's are judged by
+// those who look for the message.
+func isMID(field protoreflect.FieldDescriptor) bool {
+	of := field.ContainingMessage().Name()
+	return field.Name() == "mid" && of != "Edit" && of != "Recall"
 }
 
 func badMID(s string) bool {
@@ -279,7 +295,7 @@ func (v *verdict) wire(src []byte, md protoreflect.MessageDescriptor) (loose boo
 		case wire != protowire.BytesType || classOf(field) == aNumber:
 		default:
 			content, _ := protowire.ConsumeBytes(value)
-			if field.Name() == "mid" {
+			if isMID(field) {
 				v.invalid = v.invalid || badMID(string(content))
 			}
 			if field.Message() != nil {

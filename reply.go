@@ -250,4 +250,3 @@ type RefreshReply struct {
 // Poll ends the answer to GET /v1/poll. Cursor is opaque: given back, it
 // acknowledges what came before it and asks for what comes after.
 type Poll struct{ Cursor string }
-

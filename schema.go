@@ -46,21 +46,30 @@ func (fs fields) lookup(name []byte) int {
 }
 
 var clientFields = fields{
-	1: {"id", aNumber},
-	2: {"connect", aMessage},
-	3: {"send", aMessage},
-	4: {"sync", aMessage},
-	5: {"history", aMessage},
-	6: {"conversations", aMessage},
-	7: {"ack", aMessage},
-	8: {"presence", aMessage},
-	9: {"refresh", aMessage},
+	1:  {"id", aNumber},
+	2:  {"connect", aMessage},
+	3:  {"send", aMessage},
+	4:  {"sync", aMessage},
+	5:  {"history", aMessage},
+	6:  {"conversations", aMessage},
+	7:  {"ack", aMessage},
+	8:  {"presence", aMessage},
+	9:  {"refresh", aMessage},
+	10: {"mark", aMessage},
+	11: {"typing", aMessage},
+	12: {"group", aMessage},
+	13: {"edit", aMessage},
+	14: {"recall", aMessage},
+	15: {"device", aMessage},
+	16: {"block", aMessage},
+	17: {"contact", aMessage},
+	18: {"conversation", aMessage},
 }
 
 // clientKinds and serverKinds give the kind of the body in each field.
 var (
-	clientKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindAck, KindPresence, KindRefresh}
-	serverKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindEvent, KindPresence, KindError, KindSkip, KindResumed, KindGoaway, KindRefresh, KindPoll}
+	clientKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindAck, KindPresence, KindRefresh, KindMark, KindTyping, KindGroup, KindEdit, KindRecall, KindDevice, KindBlock, KindContact, KindConversation}
+	serverKinds = [...]FrameKind{2: KindConnect, KindSend, KindSync, KindHistory, KindConversations, KindEvent, KindPresence, KindError, KindSkip, KindResumed, KindGoaway, KindRefresh, KindPoll, KindDone, KindGroup, KindDevice, KindBlock, KindContact, KindEphemeral, KindChannel}
 )
 
 var connectFields = fields{
@@ -73,6 +82,7 @@ var connectFields = fields{
 var resumeFields = fields{
 	1: {"epoch", aString},
 	2: {"seq", aNumber},
+	3: {"channels", aList},
 }
 
 var sendFields = fields{
@@ -97,6 +107,8 @@ var historyFields = fields{
 	2: {"before", aNumber},
 	3: {"after", aNumber},
 	4: {"limit", aNumber},
+	5: {"gbefore", aNumber},
+	6: {"gafter", aNumber},
 }
 
 var conversationsFields = fields{
@@ -106,7 +118,11 @@ var conversationsFields = fields{
 
 var ackFields = fields{1: {"seq", aNumber}}
 
-var presenceFields = fields{1: {"get", aList}}
+var presenceFields = fields{
+	1: {"get", aList},
+	2: {"watch", aList},
+	3: {"watching", aNumber},
+}
 
 var refreshFields = fields{1: {"token", aString}}
 
@@ -125,6 +141,13 @@ var serverFields = fields{
 	12: {"goaway", aMessage},
 	13: {"refresh", aMessage},
 	14: {"poll", aMessage},
+	15: {"done", aMessage},
+	16: {"group", aMessage},
+	17: {"device", aMessage},
+	18: {"block", aMessage},
+	19: {"contact", aMessage},
+	20: {"eph", aMessage},
+	21: {"channel", aMessage},
 }
 
 var connectReplyFields = fields{
@@ -142,6 +165,7 @@ var connectReplyFields = fields{
 	12: {"device", aString},
 	13: {"caps", aList},
 	14: {"limits", aMessage},
+	15: {"digest", aNumber},
 }
 
 var limitsFields = fields{
@@ -158,6 +182,9 @@ var limitsFields = fields{
 	11: {"queue", aNumber},
 	12: {"sessions", aNumber},
 	13: {"frames_per_s", aNumber},
+	14: {"members", aNumber},
+	15: {"groups", aNumber},
+	16: {"edit", aNumber},
 }
 
 var sendReplyFields = fields{
@@ -167,11 +194,13 @@ var sendReplyFields = fields{
 	4: {"conv", aString},
 	5: {"time", aNumber},
 	6: {"dup", aNumber},
+	7: {"gseq", aNumber},
 }
 
 var syncReplyFields = fields{
 	1: {"entries", aList},
 	2: {"head", aNumber},
+	3: {"digest", aNumber},
 }
 
 var historyReplyFields = fields{
@@ -183,13 +212,23 @@ var conversationsReplyFields = fields{
 	1: {"items", aList},
 	2: {"next", aString},
 	3: {"as_of", aNumber},
+	4: {"digest", aNumber},
 }
 
 var conversationItemFields = fields{
-	1: {"conv", aString},
-	2: {"last", aMessage},
-	3: {"unread", aNumber},
-	4: {"read", aNumber},
+	1:  {"conv", aString},
+	2:  {"last", aMessage},
+	3:  {"unread", aNumber},
+	4:  {"read", aNumber},
+	5:  {"delivered", aNumber},
+	6:  {"peer_read", aNumber},
+	7:  {"peer_delivered", aNumber},
+	8:  {"gseq", aNumber},
+	9:  {"name", aString},
+	10: {"channel", aNumber},
+	11: {"mute", aNumber},
+	12: {"pin", aNumber},
+	13: {"archive", aNumber},
 }
 
 var presenceReplyFields = fields{1: {"users", aList}}
@@ -204,17 +243,25 @@ var entryFields = fields{
 	1: {"seq", aNumber},
 	2: {"msg", aMessage},
 	3: {"skip", aMessage},
+	4: {"gseq", aNumber},
+	5: {"receipt", aMessage},
+	6: {"edit", aMessage},
+	7: {"recall", aMessage},
+	8: {"group", aMessage},
+	9: {"settings", aMessage},
 }
 
 var messageFields = fields{
-	1: {"mid", aString},
-	2: {"conv", aString},
-	3: {"from", aString},
-	4: {"cid", aString},
-	5: {"time", aNumber},
-	6: {"text", aString},
-	7: {"data", aString},
-	8: {"type", aString},
+	1:  {"mid", aString},
+	2:  {"conv", aString},
+	3:  {"from", aString},
+	4:  {"cid", aString},
+	5:  {"time", aNumber},
+	6:  {"text", aString},
+	7:  {"data", aString},
+	8:  {"type", aString},
+	9:  {"edited", aNumber},
+	10: {"recalled", aNumber},
 }
 
 var errorFields = fields{

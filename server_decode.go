@@ -58,6 +58,8 @@ func (d *decoder) serverBody(f *ServerFrame) {
 		for m := d.open(pollFields); d.next(&m); {
 			f.Poll.Cursor = string(d.str())
 		}
+	default:
+		d.messengerReply(f)
 	}
 }
 
@@ -94,6 +96,8 @@ func (d *decoder) connectReply(c *ConnectReply) {
 			}
 		case 14:
 			d.limits(&c.Limits)
+		case 15:
+			c.Digest = d.big()
 		}
 	}
 }
@@ -128,6 +132,12 @@ func (d *decoder) limits(l *Limits) {
 			l.Sessions = v
 		case 13:
 			l.FramesPerS = v
+		case 14:
+			l.Members = v
+		case 15:
+			l.Groups = v
+		case 16:
+			l.Edit = v
 		}
 	}
 }
@@ -151,6 +161,8 @@ func (d *decoder) sendReply(s *SendReply, last *ConversationID) {
 			s.Time = d.time()
 		case 6:
 			s.Dup = d.bool()
+		case 7:
+			s.GSeq = d.seq()
 		}
 	}
 }
@@ -162,6 +174,8 @@ func (d *decoder) syncReply(s *SyncReply) {
 			s.Entries = d.entries(s.Entries)
 		case 2:
 			s.Head = d.seq()
+		case 3:
+			s.Digest = d.big()
 		}
 	}
 }
@@ -177,88 +191,6 @@ func (d *decoder) historyReply(h *HistoryReply) {
 	}
 }
 
-func (d *decoder) entries(dst []Entry) []Entry {
-	for l := (list{}); d.more(&l); {
-		dst = append(dst, Entry{})
-		d.entry(&dst[len(dst)-1])
-	}
-	return dst
-}
-
-// entry reads an entry. One with a body this code doesn't know becomes a skip of
-// its one position, so that a client's cursor moves on.
-func (d *decoder) entry(e *Entry) {
-	var skip Skip
-	hasMsg, hasSkip := false, false
-	for m := d.open(entryFields); d.next(&m); {
-		switch m.field {
-		case 1:
-			e.Seq = d.seq()
-		case 2:
-			hasMsg = true
-			d.message(&e.Msg)
-		case 3:
-			hasSkip = true
-			d.skip(&skip)
-		}
-	}
-	switch {
-	case hasSkip && (hasMsg || e.Seq != 0), !hasSkip && e.Seq == 0:
-		d.refused = true
-	case hasSkip:
-		e.Seq, e.SkipTo = skip.From, skip.To
-	case !hasMsg:
-		e.SkipTo = e.Seq
-	}
-}
-
-func (d *decoder) message(msg *Message) {
-	var text, data []byte
-	hasText, hasData := false, false
-	for m := d.open(messageFields); d.next(&m); {
-		switch m.field {
-		case 1:
-			msg.MID = d.mid()
-		case 2:
-			msg.Conv = d.str()
-		case 3:
-			msg.From = d.str()
-		case 4:
-			msg.CID = d.str()
-		case 5:
-			msg.Time = d.time()
-		case 6:
-			text, hasText = d.str(), true
-		case 7:
-			data, hasData = d.data(), true
-		case 8:
-			msg.Type = d.str()
-		}
-	}
-	if hasText && hasData {
-		d.refused = true
-	}
-	if msg.Text = hasText; hasText {
-		msg.Body = text
-	} else {
-		msg.Body = data
-	}
-}
-
-func (d *decoder) skip(s *Skip) {
-	for m := d.open(skipFields); d.next(&m); {
-		switch m.field {
-		case 1:
-			s.From = d.seq()
-		case 2:
-			s.To = d.seq()
-		}
-	}
-	if s.From == 0 || s.To < s.From {
-		d.refused = true
-	}
-}
-
 func (d *decoder) conversationsReply(c *ConversationsReply) {
 	for m := d.open(conversationsReplyFields); d.next(&m); {
 		switch m.field {
@@ -271,6 +203,8 @@ func (d *decoder) conversationsReply(c *ConversationsReply) {
 			c.Next = string(d.str())
 		case 3:
 			c.AsOf = d.seq()
+		case 4:
+			c.Digest = d.big()
 		}
 	}
 }
@@ -286,28 +220,24 @@ func (d *decoder) conversationItem(item *ConversationItem) {
 			item.Unread = d.big()
 		case 4:
 			item.Read = d.seq()
-		}
-	}
-}
-
-func (d *decoder) presenceReply(p *PresenceReply) {
-	for m := d.open(presenceReplyFields); d.next(&m); {
-		for l := (list{}); d.more(&l); {
-			p.Users = append(p.Users, PresenceItem{})
-			d.presenceItem(&p.Users[len(p.Users)-1])
-		}
-	}
-}
-
-func (d *decoder) presenceItem(item *PresenceItem) {
-	for m := d.open(presenceItemFields); d.next(&m); {
-		switch m.field {
-		case 1:
-			item.User = UserID(d.str())
-		case 2:
-			item.Online = d.bool()
-		case 3:
-			item.LastSeen = d.time()
+		case 5:
+			item.Delivered = d.seq()
+		case 6:
+			item.PeerRead = d.seq()
+		case 7:
+			item.PeerDelivered = d.seq()
+		case 8:
+			item.GSeq = d.seq()
+		case 9:
+			item.Name = string(d.str())
+		case 10:
+			item.Channel = d.bool()
+		case 11:
+			item.Mute = d.time()
+		case 12:
+			item.Pin = d.bool()
+		case 13:
+			item.Archive = d.bool()
 		}
 	}
 }

@@ -1,7 +1,5 @@
 package godwit
 
-import "fmt"
-
 // AppendTo appends the frame in that encoding, without separator or length
 // prefix (see AppendFrame). Strings must be UTF-8.
 func (f *ServerFrame) AppendTo(dst []byte, enc Encoding) []byte {
@@ -14,25 +12,6 @@ func (f *ServerFrame) AppendTo(dst []byte, enc Encoding) []byte {
 	return e.end()
 }
 
-// AppendEvent appends the ev frame of an entry, or its skip frame when the entry
-// is a skip range, without separator or length prefix (see AppendEventFrame).
-func AppendEvent(dst []byte, enc Encoding, entry *Entry) []byte {
-	e := encoder{enc: enc, dst: dst}
-	e.begin(serverFields)
-	e.event(entry)
-	return e.end()
-}
-
-func (e *encoder) event(entry *Entry) {
-	if entry.IsSkip() {
-		e.skip(10, Skip{entry.Seq, entry.SkipTo})
-		return
-	}
-	o := e.open(7, entryFields)
-	e.entry(entry)
-	e.close(o)
-}
-
 func (e *encoder) serverBody(f *ServerFrame) {
 	switch f.Kind {
 	case KindPing:
@@ -41,6 +20,16 @@ func (e *encoder) serverBody(f *ServerFrame) {
 	case KindSend:
 		o := e.open(3, sendReplyFields)
 		e.sendReply(&f.Send)
+		e.close(o)
+	case KindEphemeral:
+		o := e.open(20, ephemeralFields)
+		e.ephemeral(&f.Ephemeral)
+		e.close(o)
+	case KindDone:
+		o := e.open(15, doneFields)
+		e.uintOpt(1, uint64(f.Done.Seq))
+		e.uintOpt(2, uint64(f.Done.GSeq))
+		e.boolOpt(3, f.Done.Dup)
 		e.close(o)
 	case KindError:
 		o := e.open(9, errorFields)
@@ -72,6 +61,7 @@ func (e *encoder) coldReply(f *ServerFrame) {
 		o := e.open(4, syncReplyFields)
 		e.entries(1, f.Sync.Entries)
 		e.uint(2, uint64(f.Sync.Head))
+		e.uintOpt(3, f.Sync.Digest)
 		e.close(o)
 	case KindHistory:
 		o := e.open(5, historyReplyFields)
@@ -95,7 +85,7 @@ func (e *encoder) coldReply(f *ServerFrame) {
 		e.str(1, f.Poll.Cursor)
 		e.close(o)
 	default:
-		panic(fmt.Sprintf("BUG: kind %d in a server frame", f.Kind))
+		e.messengerReply(f)
 	}
 }
 
@@ -120,6 +110,7 @@ func (e *encoder) connectReply(c *ConnectReply) {
 	o := e.open(14, limitsFields)
 	e.limits(&c.Limits)
 	e.close(o)
+	e.uintOpt(15, c.Digest)
 }
 
 func (e *encoder) limits(l *Limits) {
@@ -136,91 +127,23 @@ func (e *encoder) limits(l *Limits) {
 	e.uint(11, uint64(l.Queue))
 	e.uint(12, uint64(l.Sessions))
 	e.uint(13, uint64(l.FramesPerS))
+	e.uint(14, uint64(l.Members))
+	e.uint(15, uint64(l.Groups))
+	e.uint(16, uint64(l.Edit))
 }
 
+// sendReply leaves out the sequence only where there is another: in a group the
+// message may have no place in the sender's log.
 func (e *encoder) sendReply(s *SendReply) {
 	e.str(1, s.State)
-	e.uint(2, uint64(s.Seq))
+	if s.Seq != 0 || s.GSeq == 0 {
+		e.uint(2, uint64(s.Seq))
+	}
+	e.uintOpt(7, uint64(s.GSeq))
 	e.mid(3, s.MID)
 	e.str(4, string(s.Conv))
 	e.uint(5, uint64(s.Time))
 	e.bool(6, s.Dup)
-}
-
-func (e *encoder) entries(n int, entries []Entry) {
-	e.array(n)
-	for i := range entries {
-		o := e.element(n, entryFields)
-		e.entry(&entries[i])
-		e.close(o)
-	}
-	e.endArray()
-}
-
-func (e *encoder) entry(entry *Entry) {
-	if entry.IsSkip() {
-		e.skip(3, Skip{entry.Seq, entry.SkipTo})
-		return
-	}
-	e.uint(1, uint64(entry.Seq))
-	o := e.open(2, messageFields)
-	e.message(&entry.Msg)
-	e.close(o)
-}
-
-func (e *encoder) message(m *Message) {
-	e.mid(1, m.MID)
-	e.bytes(2, m.Conv)
-	e.bytes(3, m.From)
-	e.bytesOpt(4, m.CID)
-	e.uint(5, uint64(m.Time))
-	if m.Text {
-		e.text(6, m.Body)
-	} else {
-		e.data(7, m.Body)
-	}
-	e.bytesOpt(8, m.Type)
-}
-
-// skip writes the same message as frame body (field 10) or entry body (3).
-func (e *encoder) skip(n int, s Skip) {
-	o := e.open(n, skipFields)
-	e.uint(1, uint64(s.From))
-	e.uint(2, uint64(s.To))
-	e.close(o)
-}
-
-func (e *encoder) conversationsReply(c *ConversationsReply) {
-	e.array(1)
-	for i := range c.Items {
-		item := &c.Items[i]
-		o := e.element(1, conversationItemFields)
-		e.str(1, string(item.Conv))
-		if item.Last.Seq != 0 {
-			last := e.open(2, entryFields)
-			e.entry(&item.Last)
-			e.close(last)
-		}
-		e.uint(3, item.Unread)
-		e.uint(4, uint64(item.Read))
-		e.close(o)
-	}
-	e.endArray()
-	e.strOpt(2, c.Next)
-	e.uint(3, uint64(c.AsOf))
-}
-
-func (e *encoder) presenceReply(p *PresenceReply) {
-	e.array(1)
-	for i := range p.Users {
-		user := &p.Users[i]
-		o := e.element(1, presenceItemFields)
-		e.str(1, string(user.User))
-		e.bool(2, user.Online)
-		e.uint(3, uint64(user.LastSeen))
-		e.close(o)
-	}
-	e.endArray()
 }
 
 func (e *encoder) errorReply(r *ErrorReply) {
@@ -236,4 +159,37 @@ func (e *encoder) goaway(g *Goaway) {
 	e.uint(2, uint64(g.AfterMS))
 	e.uint(3, uint64(g.SpreadMS))
 	e.str(4, g.URL)
+}
+
+func (e *encoder) conversationsReply(c *ConversationsReply) {
+	e.array(1)
+	for i := range c.Items {
+		o := e.element(1, conversationItemFields)
+		e.conversationItem(&c.Items[i])
+		e.close(o)
+	}
+	e.endArray()
+	e.strOpt(2, c.Next)
+	e.uint(3, uint64(c.AsOf))
+	e.uintOpt(4, c.Digest)
+}
+
+func (e *encoder) conversationItem(item *ConversationItem) {
+	e.str(1, string(item.Conv))
+	if item.Last.Seq != 0 || item.Last.GSeq != 0 {
+		last := e.open(2, entryFields)
+		e.entry(&item.Last)
+		e.close(last)
+	}
+	e.uint(3, item.Unread)
+	e.uint(4, uint64(item.Read))
+	e.uint(5, uint64(item.Delivered))
+	e.uintOpt(6, uint64(item.PeerRead))
+	e.uintOpt(7, uint64(item.PeerDelivered))
+	e.uintOpt(8, uint64(item.GSeq))
+	e.strOpt(9, item.Name)
+	e.boolOpt(10, item.Channel)
+	e.uintOpt(11, uint64(item.Mute))
+	e.boolOpt(12, item.Pin)
+	e.boolOpt(13, item.Archive)
 }

@@ -44,6 +44,15 @@ type ClientFrame struct {
 	Ack           *Ack                   `protobuf:"bytes,7,opt,name=ack,proto3" json:"ack,omitempty"`
 	Presence      *Presence              `protobuf:"bytes,8,opt,name=presence,proto3" json:"presence,omitempty"`
 	Refresh       *Refresh               `protobuf:"bytes,9,opt,name=refresh,proto3" json:"refresh,omitempty"`
+	Mark          *Mark                  `protobuf:"bytes,10,opt,name=mark,proto3" json:"mark,omitempty"`
+	Typing        *Typing                `protobuf:"bytes,11,opt,name=typing,proto3" json:"typing,omitempty"`
+	Group         *Group                 `protobuf:"bytes,12,opt,name=group,proto3" json:"group,omitempty"`
+	Edit          *Edit                  `protobuf:"bytes,13,opt,name=edit,proto3" json:"edit,omitempty"`
+	Recall        *Recall                `protobuf:"bytes,14,opt,name=recall,proto3" json:"recall,omitempty"`
+	Device        *Device                `protobuf:"bytes,15,opt,name=device,proto3" json:"device,omitempty"`
+	Block         *People                `protobuf:"bytes,16,opt,name=block,proto3" json:"block,omitempty"`
+	Contact       *People                `protobuf:"bytes,17,opt,name=contact,proto3" json:"contact,omitempty"`
+	Conversation  *ConversationChange    `protobuf:"bytes,18,opt,name=conversation,proto3" json:"conversation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +150,69 @@ func (x *ClientFrame) GetRefresh() *Refresh {
 	return nil
 }
 
+func (x *ClientFrame) GetMark() *Mark {
+	if x != nil {
+		return x.Mark
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetTyping() *Typing {
+	if x != nil {
+		return x.Typing
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetGroup() *Group {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetEdit() *Edit {
+	if x != nil {
+		return x.Edit
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetRecall() *Recall {
+	if x != nil {
+		return x.Recall
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetDevice() *Device {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetBlock() *People {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetContact() *People {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *ClientFrame) GetConversation() *ConversationChange {
+	if x != nil {
+		return x.Conversation
+	}
+	return nil
+}
+
 type Connect struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
@@ -213,6 +285,7 @@ type Resume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	Channels      []*ChannelPlace        `protobuf:"bytes,3,rep,name=channels,proto3" json:"channels,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,6 +334,65 @@ func (x *Resume) GetSeq() uint64 {
 	return 0
 }
 
+func (x *Resume) GetChannels() []*ChannelPlace {
+	if x != nil {
+		return x.Channels
+	}
+	return nil
+}
+
+type ChannelPlace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,2,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelPlace) Reset() {
+	*x = ChannelPlace{}
+	mi := &file_godwit_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelPlace) ProtoMessage() {}
+
+func (x *ChannelPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelPlace.ProtoReflect.Descriptor instead.
+func (*ChannelPlace) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ChannelPlace) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *ChannelPlace) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
 type Send struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // exactly one of to and group
@@ -276,7 +408,7 @@ type Send struct {
 
 func (x *Send) Reset() {
 	*x = Send{}
-	mi := &file_godwit_proto_msgTypes[3]
+	mi := &file_godwit_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +420,7 @@ func (x *Send) String() string {
 func (*Send) ProtoMessage() {}
 
 func (x *Send) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[3]
+	mi := &file_godwit_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +433,7 @@ func (x *Send) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Send.ProtoReflect.Descriptor instead.
 func (*Send) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{3}
+	return file_godwit_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Send) GetTo() string {
@@ -365,7 +497,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_godwit_proto_msgTypes[4]
+	mi := &file_godwit_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +509,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[4]
+	mi := &file_godwit_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +522,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{4}
+	return file_godwit_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Sync) GetSince() uint64 {
@@ -427,13 +559,15 @@ type History struct {
 	Before        uint64                 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
 	After         *uint64                `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Gbefore       uint64                 `protobuf:"varint,5,opt,name=gbefore,proto3" json:"gbefore,omitempty"` // in the group's sequence
+	Gafter        *uint64                `protobuf:"varint,6,opt,name=gafter,proto3,oneof" json:"gafter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_godwit_proto_msgTypes[5]
+	mi := &file_godwit_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +579,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[5]
+	mi := &file_godwit_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +592,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{5}
+	return file_godwit_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *History) GetConv() string {
@@ -489,6 +623,20 @@ func (x *History) GetLimit() uint32 {
 	return 0
 }
 
+func (x *History) GetGbefore() uint64 {
+	if x != nil {
+		return x.Gbefore
+	}
+	return 0
+}
+
+func (x *History) GetGafter() uint64 {
+	if x != nil && x.Gafter != nil {
+		return *x.Gafter
+	}
+	return 0
+}
+
 type Conversations struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Limit         uint32                 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
@@ -499,7 +647,7 @@ type Conversations struct {
 
 func (x *Conversations) Reset() {
 	*x = Conversations{}
-	mi := &file_godwit_proto_msgTypes[6]
+	mi := &file_godwit_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +659,7 @@ func (x *Conversations) String() string {
 func (*Conversations) ProtoMessage() {}
 
 func (x *Conversations) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[6]
+	mi := &file_godwit_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +672,7 @@ func (x *Conversations) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Conversations.ProtoReflect.Descriptor instead.
 func (*Conversations) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{6}
+	return file_godwit_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Conversations) GetLimit() uint32 {
@@ -550,7 +698,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_godwit_proto_msgTypes[7]
+	mi := &file_godwit_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +710,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[7]
+	mi := &file_godwit_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +723,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{7}
+	return file_godwit_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Ack) GetSeq() uint64 {
@@ -588,13 +736,15 @@ func (x *Ack) GetSeq() uint64 {
 type Presence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Get           []string               `protobuf:"bytes,1,rep,name=get,proto3" json:"get,omitempty"`
+	Watch         []string               `protobuf:"bytes,2,rep,name=watch,proto3" json:"watch,omitempty"`        // replaces the list of those watched
+	Watching      bool                   `protobuf:"varint,3,opt,name=watching,proto3" json:"watching,omitempty"` // tells an empty watch from none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_godwit_proto_msgTypes[8]
+	mi := &file_godwit_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +756,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[8]
+	mi := &file_godwit_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +769,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{8}
+	return file_godwit_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Presence) GetGet() []string {
@@ -627,6 +777,20 @@ func (x *Presence) GetGet() []string {
 		return x.Get
 	}
 	return nil
+}
+
+func (x *Presence) GetWatch() []string {
+	if x != nil {
+		return x.Watch
+	}
+	return nil
+}
+
+func (x *Presence) GetWatching() bool {
+	if x != nil {
+		return x.Watching
+	}
+	return false
 }
 
 type Refresh struct {
@@ -638,7 +802,7 @@ type Refresh struct {
 
 func (x *Refresh) Reset() {
 	*x = Refresh{}
-	mi := &file_godwit_proto_msgTypes[9]
+	mi := &file_godwit_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +814,7 @@ func (x *Refresh) String() string {
 func (*Refresh) ProtoMessage() {}
 
 func (x *Refresh) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[9]
+	mi := &file_godwit_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +827,7 @@ func (x *Refresh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refresh.ProtoReflect.Descriptor instead.
 func (*Refresh) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{9}
+	return file_godwit_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Refresh) GetToken() string {
@@ -671,6 +835,542 @@ func (x *Refresh) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+type Mark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,2,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint64                 `protobuf:"varint,3,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mark) Reset() {
+	*x = Mark{}
+	mi := &file_godwit_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mark) ProtoMessage() {}
+
+func (x *Mark) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mark.ProtoReflect.Descriptor instead.
+func (*Mark) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Mark) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *Mark) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Mark) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+type Typing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Stop          bool                   `protobuf:"varint,2,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Typing) Reset() {
+	*x = Typing{}
+	mi := &file_godwit_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Typing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Typing) ProtoMessage() {}
+
+func (x *Typing) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Typing.ProtoReflect.Descriptor instead.
+func (*Typing) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Typing) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *Typing) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"`
+	Group         string                 `protobuf:"bytes,2,opt,name=group,proto3" json:"group,omitempty"`
+	Cid           string                 `protobuf:"bytes,3,opt,name=cid,proto3" json:"cid,omitempty"`
+	Name          *string                `protobuf:"bytes,4,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	Users         []string               `protobuf:"bytes,5,rep,name=users,proto3" json:"users,omitempty"`
+	Role          string                 `protobuf:"bytes,6,opt,name=role,proto3" json:"role,omitempty"`
+	Join          string                 `protobuf:"bytes,7,opt,name=join,proto3" json:"join,omitempty"`
+	History       string                 `protobuf:"bytes,8,opt,name=history,proto3" json:"history,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,9,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Next          string                 `protobuf:"bytes,10,opt,name=next,proto3" json:"next,omitempty"`
+	Limit         uint32                 `protobuf:"varint,11,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_godwit_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Group) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *Group) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *Group) GetCid() string {
+	if x != nil {
+		return x.Cid
+	}
+	return ""
+}
+
+func (x *Group) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *Group) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *Group) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Group) GetJoin() string {
+	if x != nil {
+		return x.Join
+	}
+	return ""
+}
+
+func (x *Group) GetHistory() string {
+	if x != nil {
+		return x.History
+	}
+	return ""
+}
+
+func (x *Group) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *Group) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *Group) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mid           string                 `protobuf:"bytes,1,opt,name=mid,proto3" json:"mid,omitempty"`
+	Text          *string                `protobuf:"bytes,2,opt,name=text,proto3,oneof" json:"text,omitempty"` // exactly one of text and data
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3,oneof" json:"data,omitempty"`
+	Type          string                 `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_godwit_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Edit) GetMid() string {
+	if x != nil {
+		return x.Mid
+	}
+	return ""
+}
+
+func (x *Edit) GetText() string {
+	if x != nil && x.Text != nil {
+		return *x.Text
+	}
+	return ""
+}
+
+func (x *Edit) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Edit) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+type Recall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mid           string                 `protobuf:"bytes,1,opt,name=mid,proto3" json:"mid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Recall) Reset() {
+	*x = Recall{}
+	mi := &file_godwit_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Recall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Recall) ProtoMessage() {}
+
+func (x *Recall) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Recall.ProtoReflect.Descriptor instead.
+func (*Recall) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Recall) GetMid() string {
+	if x != nil {
+		return x.Mid
+	}
+	return ""
+}
+
+type Device struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Do            string                 `protobuf:"bytes,1,opt,name=do,proto3" json:"do,omitempty"`
+	Device        string                 `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Device) Reset() {
+	*x = Device{}
+	mi := &file_godwit_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Device) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Device) ProtoMessage() {}
+
+func (x *Device) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Device.ProtoReflect.Descriptor instead.
+func (*Device) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Device) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *Device) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Device) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type People struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Add           []string               `protobuf:"bytes,1,rep,name=add,proto3" json:"add,omitempty"`
+	Remove        []string               `protobuf:"bytes,2,rep,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *People) Reset() {
+	*x = People{}
+	mi := &file_godwit_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *People) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*People) ProtoMessage() {}
+
+func (x *People) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use People.ProtoReflect.Descriptor instead.
+func (*People) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *People) GetAdd() []string {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *People) GetRemove() []string {
+	if x != nil {
+		return x.Remove
+	}
+	return nil
+}
+
+type ConversationChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Mute          *int64                 `protobuf:"varint,2,opt,name=mute,proto3,oneof" json:"mute,omitempty"` // ms since the Unix epoch until which it is silent
+	Pin           *bool                  `protobuf:"varint,3,opt,name=pin,proto3,oneof" json:"pin,omitempty"`
+	Archive       *bool                  `protobuf:"varint,4,opt,name=archive,proto3,oneof" json:"archive,omitempty"`
+	Delete        uint64                 `protobuf:"varint,5,opt,name=delete,proto3" json:"delete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConversationChange) Reset() {
+	*x = ConversationChange{}
+	mi := &file_godwit_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConversationChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConversationChange) ProtoMessage() {}
+
+func (x *ConversationChange) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConversationChange.ProtoReflect.Descriptor instead.
+func (*ConversationChange) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ConversationChange) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *ConversationChange) GetMute() int64 {
+	if x != nil && x.Mute != nil {
+		return *x.Mute
+	}
+	return 0
+}
+
+func (x *ConversationChange) GetPin() bool {
+	if x != nil && x.Pin != nil {
+		return *x.Pin
+	}
+	return false
+}
+
+func (x *ConversationChange) GetArchive() bool {
+	if x != nil && x.Archive != nil {
+		return *x.Archive
+	}
+	return false
+}
+
+func (x *ConversationChange) GetDelete() uint64 {
+	if x != nil {
+		return x.Delete
+	}
+	return 0
 }
 
 type ServerFrame struct {
@@ -689,13 +1389,20 @@ type ServerFrame struct {
 	Goaway        *Goaway                `protobuf:"bytes,12,opt,name=goaway,proto3" json:"goaway,omitempty"`
 	Refresh       *RefreshReply          `protobuf:"bytes,13,opt,name=refresh,proto3" json:"refresh,omitempty"`
 	Poll          *Poll                  `protobuf:"bytes,14,opt,name=poll,proto3" json:"poll,omitempty"`
+	Done          *Done                  `protobuf:"bytes,15,opt,name=done,proto3" json:"done,omitempty"`
+	Group         *GroupReply            `protobuf:"bytes,16,opt,name=group,proto3" json:"group,omitempty"`
+	Device        *DevicesReply          `protobuf:"bytes,17,opt,name=device,proto3" json:"device,omitempty"`
+	Block         *PeopleReply           `protobuf:"bytes,18,opt,name=block,proto3" json:"block,omitempty"`
+	Contact       *PeopleReply           `protobuf:"bytes,19,opt,name=contact,proto3" json:"contact,omitempty"`
+	Eph           *Ephemeral             `protobuf:"bytes,20,opt,name=eph,proto3" json:"eph,omitempty"`
+	Channel       *ChannelStart          `protobuf:"bytes,21,opt,name=channel,proto3" json:"channel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServerFrame) Reset() {
 	*x = ServerFrame{}
-	mi := &file_godwit_proto_msgTypes[10]
+	mi := &file_godwit_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +1414,7 @@ func (x *ServerFrame) String() string {
 func (*ServerFrame) ProtoMessage() {}
 
 func (x *ServerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[10]
+	mi := &file_godwit_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +1427,7 @@ func (x *ServerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerFrame.ProtoReflect.Descriptor instead.
 func (*ServerFrame) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{10}
+	return file_godwit_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ServerFrame) GetId() uint64 {
@@ -821,6 +1528,55 @@ func (x *ServerFrame) GetPoll() *Poll {
 	return nil
 }
 
+func (x *ServerFrame) GetDone() *Done {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetGroup() *GroupReply {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetDevice() *DevicesReply {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetBlock() *PeopleReply {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetContact() *PeopleReply {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetEph() *Ephemeral {
+	if x != nil {
+		return x.Eph
+	}
+	return nil
+}
+
+func (x *ServerFrame) GetChannel() *ChannelStart {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
 type ConnectReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       string                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -837,13 +1593,14 @@ type ConnectReply struct {
 	Device        string                 `protobuf:"bytes,12,opt,name=device,proto3" json:"device,omitempty"`
 	Caps          []string               `protobuf:"bytes,13,rep,name=caps,proto3" json:"caps,omitempty"`
 	Limits        *Limits                `protobuf:"bytes,14,opt,name=limits,proto3" json:"limits,omitempty"`
+	Digest        uint64                 `protobuf:"varint,15,opt,name=digest,proto3" json:"digest,omitempty"` // of the reader's conversations at seq
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConnectReply) Reset() {
 	*x = ConnectReply{}
-	mi := &file_godwit_proto_msgTypes[11]
+	mi := &file_godwit_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1612,7 @@ func (x *ConnectReply) String() string {
 func (*ConnectReply) ProtoMessage() {}
 
 func (x *ConnectReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[11]
+	mi := &file_godwit_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1625,7 @@ func (x *ConnectReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectReply.ProtoReflect.Descriptor instead.
 func (*ConnectReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{11}
+	return file_godwit_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ConnectReply) GetSession() string {
@@ -969,6 +1726,13 @@ func (x *ConnectReply) GetLimits() *Limits {
 	return nil
 }
 
+func (x *ConnectReply) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 type Limits struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Frame         uint32                 `protobuf:"varint,1,opt,name=frame,proto3" json:"frame,omitempty"` // bytes
@@ -984,13 +1748,16 @@ type Limits struct {
 	Queue         uint32                 `protobuf:"varint,11,opt,name=queue,proto3" json:"queue,omitempty"` // bytes
 	Sessions      uint32                 `protobuf:"varint,12,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	FramesPerS    uint32                 `protobuf:"varint,13,opt,name=frames_per_s,proto3" json:"frames_per_s,omitempty"`
+	Members       uint32                 `protobuf:"varint,14,opt,name=members,proto3" json:"members,omitempty"` // of one group
+	Groups        uint32                 `protobuf:"varint,15,opt,name=groups,proto3" json:"groups,omitempty"`   // of one user
+	Edit          uint32                 `protobuf:"varint,16,opt,name=edit,proto3" json:"edit,omitempty"`       // s
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_godwit_proto_msgTypes[12]
+	mi := &file_godwit_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1769,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[12]
+	mi := &file_godwit_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1782,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{12}
+	return file_godwit_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Limits) GetFrame() uint32 {
@@ -1109,6 +1876,27 @@ func (x *Limits) GetFramesPerS() uint32 {
 	return 0
 }
 
+func (x *Limits) GetMembers() uint32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
+func (x *Limits) GetGroups() uint32 {
+	if x != nil {
+		return x.Groups
+	}
+	return 0
+}
+
+func (x *Limits) GetEdit() uint32 {
+	if x != nil {
+		return x.Edit
+	}
+	return 0
+}
+
 type SendReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
@@ -1117,13 +1905,14 @@ type SendReply struct {
 	Conv          string                 `protobuf:"bytes,4,opt,name=conv,proto3" json:"conv,omitempty"`
 	Time          int64                  `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"` // ms since the Unix epoch
 	Dup           bool                   `protobuf:"varint,6,opt,name=dup,proto3" json:"dup,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,7,opt,name=gseq,proto3" json:"gseq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendReply) Reset() {
 	*x = SendReply{}
-	mi := &file_godwit_proto_msgTypes[13]
+	mi := &file_godwit_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1924,7 @@ func (x *SendReply) String() string {
 func (*SendReply) ProtoMessage() {}
 
 func (x *SendReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[13]
+	mi := &file_godwit_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1937,7 @@ func (x *SendReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendReply.ProtoReflect.Descriptor instead.
 func (*SendReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{13}
+	return file_godwit_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SendReply) GetState() string {
@@ -1193,17 +1982,25 @@ func (x *SendReply) GetDup() bool {
 	return false
 }
 
+func (x *SendReply) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
 type SyncReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	Head          uint64                 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	Digest        uint64                 `protobuf:"varint,3,opt,name=digest,proto3" json:"digest,omitempty"` // of the reader's conversations at head
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncReply) Reset() {
 	*x = SyncReply{}
-	mi := &file_godwit_proto_msgTypes[14]
+	mi := &file_godwit_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +2012,7 @@ func (x *SyncReply) String() string {
 func (*SyncReply) ProtoMessage() {}
 
 func (x *SyncReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[14]
+	mi := &file_godwit_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +2025,7 @@ func (x *SyncReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncReply.ProtoReflect.Descriptor instead.
 func (*SyncReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{14}
+	return file_godwit_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SyncReply) GetEntries() []*Entry {
@@ -1245,6 +2042,13 @@ func (x *SyncReply) GetHead() uint64 {
 	return 0
 }
 
+func (x *SyncReply) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 type HistoryReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -1255,7 +2059,7 @@ type HistoryReply struct {
 
 func (x *HistoryReply) Reset() {
 	*x = HistoryReply{}
-	mi := &file_godwit_proto_msgTypes[15]
+	mi := &file_godwit_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +2071,7 @@ func (x *HistoryReply) String() string {
 func (*HistoryReply) ProtoMessage() {}
 
 func (x *HistoryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[15]
+	mi := &file_godwit_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +2084,7 @@ func (x *HistoryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryReply.ProtoReflect.Descriptor instead.
 func (*HistoryReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{15}
+	return file_godwit_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HistoryReply) GetEntries() []*Entry {
@@ -1302,13 +2106,14 @@ type ConversationsReply struct {
 	Items         []*ConversationItem    `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	Next          string                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
 	AsOf          uint64                 `protobuf:"varint,3,opt,name=as_of,proto3" json:"as_of,omitempty"`
+	Digest        uint64                 `protobuf:"varint,4,opt,name=digest,proto3" json:"digest,omitempty"` // of all of the reader's conversations at as_of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConversationsReply) Reset() {
 	*x = ConversationsReply{}
-	mi := &file_godwit_proto_msgTypes[16]
+	mi := &file_godwit_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +2125,7 @@ func (x *ConversationsReply) String() string {
 func (*ConversationsReply) ProtoMessage() {}
 
 func (x *ConversationsReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[16]
+	mi := &file_godwit_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +2138,7 @@ func (x *ConversationsReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationsReply.ProtoReflect.Descriptor instead.
 func (*ConversationsReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{16}
+	return file_godwit_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ConversationsReply) GetItems() []*ConversationItem {
@@ -1357,19 +2162,35 @@ func (x *ConversationsReply) GetAsOf() uint64 {
 	return 0
 }
 
+func (x *ConversationsReply) GetDigest() uint64 {
+	if x != nil {
+		return x.Digest
+	}
+	return 0
+}
+
 type ConversationItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
 	Last          *Entry                 `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
 	Unread        uint64                 `protobuf:"varint,3,opt,name=unread,proto3" json:"unread,omitempty"`
 	Read          uint64                 `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,5,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	PeerRead      uint64                 `protobuf:"varint,6,opt,name=peer_read,proto3" json:"peer_read,omitempty"`
+	PeerDelivered uint64                 `protobuf:"varint,7,opt,name=peer_delivered,proto3" json:"peer_delivered,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,8,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Name          string                 `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
+	Channel       bool                   `protobuf:"varint,10,opt,name=channel,proto3" json:"channel,omitempty"`
+	Mute          int64                  `protobuf:"varint,11,opt,name=mute,proto3" json:"mute,omitempty"` // ms since the Unix epoch
+	Pin           bool                   `protobuf:"varint,12,opt,name=pin,proto3" json:"pin,omitempty"`
+	Archive       bool                   `protobuf:"varint,13,opt,name=archive,proto3" json:"archive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConversationItem) Reset() {
 	*x = ConversationItem{}
-	mi := &file_godwit_proto_msgTypes[17]
+	mi := &file_godwit_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +2202,7 @@ func (x *ConversationItem) String() string {
 func (*ConversationItem) ProtoMessage() {}
 
 func (x *ConversationItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[17]
+	mi := &file_godwit_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +2215,7 @@ func (x *ConversationItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConversationItem.ProtoReflect.Descriptor instead.
 func (*ConversationItem) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{17}
+	return file_godwit_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ConversationItem) GetConv() string {
@@ -1425,6 +2246,69 @@ func (x *ConversationItem) GetRead() uint64 {
 	return 0
 }
 
+func (x *ConversationItem) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *ConversationItem) GetPeerRead() uint64 {
+	if x != nil {
+		return x.PeerRead
+	}
+	return 0
+}
+
+func (x *ConversationItem) GetPeerDelivered() uint64 {
+	if x != nil {
+		return x.PeerDelivered
+	}
+	return 0
+}
+
+func (x *ConversationItem) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *ConversationItem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConversationItem) GetChannel() bool {
+	if x != nil {
+		return x.Channel
+	}
+	return false
+}
+
+func (x *ConversationItem) GetMute() int64 {
+	if x != nil {
+		return x.Mute
+	}
+	return 0
+}
+
+func (x *ConversationItem) GetPin() bool {
+	if x != nil {
+		return x.Pin
+	}
+	return false
+}
+
+func (x *ConversationItem) GetArchive() bool {
+	if x != nil {
+		return x.Archive
+	}
+	return false
+}
+
 type PresenceReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Users         []*PresenceItem        `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
@@ -1434,7 +2318,7 @@ type PresenceReply struct {
 
 func (x *PresenceReply) Reset() {
 	*x = PresenceReply{}
-	mi := &file_godwit_proto_msgTypes[18]
+	mi := &file_godwit_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +2330,7 @@ func (x *PresenceReply) String() string {
 func (*PresenceReply) ProtoMessage() {}
 
 func (x *PresenceReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[18]
+	mi := &file_godwit_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +2343,7 @@ func (x *PresenceReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceReply.ProtoReflect.Descriptor instead.
 func (*PresenceReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{18}
+	return file_godwit_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PresenceReply) GetUsers() []*PresenceItem {
@@ -1480,7 +2364,7 @@ type PresenceItem struct {
 
 func (x *PresenceItem) Reset() {
 	*x = PresenceItem{}
-	mi := &file_godwit_proto_msgTypes[19]
+	mi := &file_godwit_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +2376,7 @@ func (x *PresenceItem) String() string {
 func (*PresenceItem) ProtoMessage() {}
 
 func (x *PresenceItem) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[19]
+	mi := &file_godwit_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +2389,7 @@ func (x *PresenceItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceItem.ProtoReflect.Descriptor instead.
 func (*PresenceItem) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{19}
+	return file_godwit_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PresenceItem) GetUser() string {
@@ -1529,20 +2413,26 @@ func (x *PresenceItem) GetLastSeen() int64 {
 	return 0
 }
 
-// Entry is one position of a log. A client that knows none of its bodies treats
-// it as a skip of that one position.
+// Entry is one position of a log, with at most one body. A client that knows none
+// of its bodies treats it as a skip of that one position.
 type Entry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // not set with skip
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"` // in the reader's log; not set in a channel and with skip
 	Msg           *Message               `protobuf:"bytes,2,opt,name=msg,proto3" json:"msg,omitempty"`
 	Skip          *Skip                  `protobuf:"bytes,3,opt,name=skip,proto3" json:"skip,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,4,opt,name=gseq,proto3" json:"gseq,omitempty"` // in the group's log
+	Receipt       *Receipt               `protobuf:"bytes,5,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Edit          *Message               `protobuf:"bytes,6,opt,name=edit,proto3" json:"edit,omitempty"`     // mid, conv, from, time and the new body
+	Recall        *Message               `protobuf:"bytes,7,opt,name=recall,proto3" json:"recall,omitempty"` // mid, conv, from and time
+	Group         *GroupChange           `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
+	Settings      *ConversationSettings  `protobuf:"bytes,9,opt,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_godwit_proto_msgTypes[20]
+	mi := &file_godwit_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +2444,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[20]
+	mi := &file_godwit_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +2457,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{20}
+	return file_godwit_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -1591,6 +2481,316 @@ func (x *Entry) GetSkip() *Skip {
 	return nil
 }
 
+func (x *Entry) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *Entry) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+func (x *Entry) GetEdit() *Message {
+	if x != nil {
+		return x.Edit
+	}
+	return nil
+}
+
+func (x *Entry) GetRecall() *Message {
+	if x != nil {
+		return x.Recall
+	}
+	return nil
+}
+
+func (x *Entry) GetGroup() *GroupChange {
+	if x != nil {
+		return x.Group
+	}
+	return nil
+}
+
+func (x *Entry) GetSettings() *ConversationSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type Receipt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,3,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint64                 `protobuf:"varint,4,opt,name=read,proto3" json:"read,omitempty"`
+	Unread        uint64                 `protobuf:"varint,5,opt,name=unread,proto3" json:"unread,omitempty"` // of the reader himself
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_godwit_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Receipt) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *Receipt) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Receipt) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Receipt) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *Receipt) GetUnread() uint64 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+type GroupChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	By            string                 `protobuf:"bytes,2,opt,name=by,proto3" json:"by,omitempty"`
+	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"` // ms since the Unix epoch
+	Do            string                 `protobuf:"bytes,4,opt,name=do,proto3" json:"do,omitempty"`
+	Users         []string               `protobuf:"bytes,5,rep,name=users,proto3" json:"users,omitempty"`
+	Count         uint32                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`
+	Name          string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,8,opt,name=role,proto3" json:"role,omitempty"`
+	Join          string                 `protobuf:"bytes,9,opt,name=join,proto3" json:"join,omitempty"`
+	History       string                 `protobuf:"bytes,10,opt,name=history,proto3" json:"history,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupChange) Reset() {
+	*x = GroupChange{}
+	mi := &file_godwit_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupChange) ProtoMessage() {}
+
+func (x *GroupChange) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupChange.ProtoReflect.Descriptor instead.
+func (*GroupChange) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *GroupChange) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *GroupChange) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *GroupChange) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *GroupChange) GetDo() string {
+	if x != nil {
+		return x.Do
+	}
+	return ""
+}
+
+func (x *GroupChange) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *GroupChange) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GroupChange) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupChange) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *GroupChange) GetJoin() string {
+	if x != nil {
+		return x.Join
+	}
+	return ""
+}
+
+func (x *GroupChange) GetHistory() string {
+	if x != nil {
+		return x.History
+	}
+	return ""
+}
+
+type ConversationSettings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Mute          int64                  `protobuf:"varint,2,opt,name=mute,proto3" json:"mute,omitempty"` // ms since the Unix epoch
+	Pin           bool                   `protobuf:"varint,3,opt,name=pin,proto3" json:"pin,omitempty"`
+	Archive       bool                   `protobuf:"varint,4,opt,name=archive,proto3" json:"archive,omitempty"`
+	Deleted       uint64                 `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConversationSettings) Reset() {
+	*x = ConversationSettings{}
+	mi := &file_godwit_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConversationSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConversationSettings) ProtoMessage() {}
+
+func (x *ConversationSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConversationSettings.ProtoReflect.Descriptor instead.
+func (*ConversationSettings) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ConversationSettings) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *ConversationSettings) GetMute() int64 {
+	if x != nil {
+		return x.Mute
+	}
+	return 0
+}
+
+func (x *ConversationSettings) GetPin() bool {
+	if x != nil {
+		return x.Pin
+	}
+	return false
+}
+
+func (x *ConversationSettings) GetArchive() bool {
+	if x != nil {
+		return x.Archive
+	}
+	return false
+}
+
+func (x *ConversationSettings) GetDeleted() uint64 {
+	if x != nil {
+		return x.Deleted
+	}
+	return 0
+}
+
 type Message struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Mid           string                 `protobuf:"bytes,1,opt,name=mid,proto3" json:"mid,omitempty"` // 22 characters of base64url
@@ -1598,16 +2798,18 @@ type Message struct {
 	From          string                 `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
 	Cid           string                 `protobuf:"bytes,4,opt,name=cid,proto3" json:"cid,omitempty"`
 	Time          int64                  `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"`      // ms since the Unix epoch
-	Text          *string                `protobuf:"bytes,6,opt,name=text,proto3,oneof" json:"text,omitempty"` // exactly one of text and data
+	Text          *string                `protobuf:"bytes,6,opt,name=text,proto3,oneof" json:"text,omitempty"` // exactly one of text and data, neither when recalled
 	Data          []byte                 `protobuf:"bytes,7,opt,name=data,proto3,oneof" json:"data,omitempty"`
 	Type          string                 `protobuf:"bytes,8,opt,name=type,proto3" json:"type,omitempty"`
+	Edited        int64                  `protobuf:"varint,9,opt,name=edited,proto3" json:"edited,omitempty"` // ms since the Unix epoch
+	Recalled      bool                   `protobuf:"varint,10,opt,name=recalled,proto3" json:"recalled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_godwit_proto_msgTypes[21]
+	mi := &file_godwit_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +2821,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[21]
+	mi := &file_godwit_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +2834,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{21}
+	return file_godwit_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Message) GetMid() string {
@@ -1691,6 +2893,20 @@ func (x *Message) GetType() string {
 	return ""
 }
 
+func (x *Message) GetEdited() int64 {
+	if x != nil {
+		return x.Edited
+	}
+	return 0
+}
+
+func (x *Message) GetRecalled() bool {
+	if x != nil {
+		return x.Recalled
+	}
+	return false
+}
+
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -1704,7 +2920,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_godwit_proto_msgTypes[22]
+	mi := &file_godwit_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +2932,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[22]
+	mi := &file_godwit_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1729,7 +2945,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{22}
+	return file_godwit_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Error) GetCode() string {
@@ -1777,7 +2993,7 @@ type Skip struct {
 
 func (x *Skip) Reset() {
 	*x = Skip{}
-	mi := &file_godwit_proto_msgTypes[23]
+	mi := &file_godwit_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +3005,7 @@ func (x *Skip) String() string {
 func (*Skip) ProtoMessage() {}
 
 func (x *Skip) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[23]
+	mi := &file_godwit_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +3018,7 @@ func (x *Skip) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Skip.ProtoReflect.Descriptor instead.
 func (*Skip) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{23}
+	return file_godwit_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Skip) GetFrom() uint64 {
@@ -1828,7 +3044,7 @@ type Resumed struct {
 
 func (x *Resumed) Reset() {
 	*x = Resumed{}
-	mi := &file_godwit_proto_msgTypes[24]
+	mi := &file_godwit_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1840,7 +3056,7 @@ func (x *Resumed) String() string {
 func (*Resumed) ProtoMessage() {}
 
 func (x *Resumed) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[24]
+	mi := &file_godwit_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1853,7 +3069,7 @@ func (x *Resumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resumed.ProtoReflect.Descriptor instead.
 func (*Resumed) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{24}
+	return file_godwit_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Resumed) GetSeq() uint64 {
@@ -1875,7 +3091,7 @@ type Goaway struct {
 
 func (x *Goaway) Reset() {
 	*x = Goaway{}
-	mi := &file_godwit_proto_msgTypes[25]
+	mi := &file_godwit_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +3103,7 @@ func (x *Goaway) String() string {
 func (*Goaway) ProtoMessage() {}
 
 func (x *Goaway) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[25]
+	mi := &file_godwit_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +3116,7 @@ func (x *Goaway) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Goaway.ProtoReflect.Descriptor instead.
 func (*Goaway) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{25}
+	return file_godwit_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Goaway) GetReason() string {
@@ -1940,7 +3156,7 @@ type RefreshReply struct {
 
 func (x *RefreshReply) Reset() {
 	*x = RefreshReply{}
-	mi := &file_godwit_proto_msgTypes[26]
+	mi := &file_godwit_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +3168,7 @@ func (x *RefreshReply) String() string {
 func (*RefreshReply) ProtoMessage() {}
 
 func (x *RefreshReply) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[26]
+	mi := &file_godwit_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +3181,7 @@ func (x *RefreshReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshReply.ProtoReflect.Descriptor instead.
 func (*RefreshReply) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{26}
+	return file_godwit_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RefreshReply) GetTtl() uint32 {
@@ -1984,7 +3200,7 @@ type Poll struct {
 
 func (x *Poll) Reset() {
 	*x = Poll{}
-	mi := &file_godwit_proto_msgTypes[27]
+	mi := &file_godwit_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +3212,7 @@ func (x *Poll) String() string {
 func (*Poll) ProtoMessage() {}
 
 func (x *Poll) ProtoReflect() protoreflect.Message {
-	mi := &file_godwit_proto_msgTypes[27]
+	mi := &file_godwit_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +3225,7 @@ func (x *Poll) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Poll.ProtoReflect.Descriptor instead.
 func (*Poll) Descriptor() ([]byte, []int) {
-	return file_godwit_proto_rawDescGZIP(), []int{27}
+	return file_godwit_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Poll) GetCursor() string {
@@ -2019,11 +3235,724 @@ func (x *Poll) GetCursor() string {
 	return ""
 }
 
+type Done struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,2,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Dup           bool                   `protobuf:"varint,3,opt,name=dup,proto3" json:"dup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Done) Reset() {
+	*x = Done{}
+	mi := &file_godwit_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Done) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Done) ProtoMessage() {}
+
+func (x *Done) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Done.ProtoReflect.Descriptor instead.
+func (*Done) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Done) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *Done) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *Done) GetDup() bool {
+	if x != nil {
+		return x.Dup
+	}
+	return false
+}
+
+type GroupReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Conv          string                 `protobuf:"bytes,2,opt,name=conv,proto3" json:"conv,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Join          string                 `protobuf:"bytes,4,opt,name=join,proto3" json:"join,omitempty"`
+	History       string                 `protobuf:"bytes,5,opt,name=history,proto3" json:"history,omitempty"`
+	Role          string                 `protobuf:"bytes,6,opt,name=role,proto3" json:"role,omitempty"`
+	Count         uint32                 `protobuf:"varint,7,opt,name=count,proto3" json:"count,omitempty"`
+	Channel       bool                   `protobuf:"varint,8,opt,name=channel,proto3" json:"channel,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,9,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Members       []*Member              `protobuf:"bytes,10,rep,name=members,proto3" json:"members,omitempty"`
+	Groups        []*GroupItem           `protobuf:"bytes,11,rep,name=groups,proto3" json:"groups,omitempty"`
+	Next          string                 `protobuf:"bytes,12,opt,name=next,proto3" json:"next,omitempty"`
+	Delivered     uint32                 `protobuf:"varint,13,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint32                 `protobuf:"varint,14,opt,name=read,proto3" json:"read,omitempty"`
+	Dup           bool                   `protobuf:"varint,15,opt,name=dup,proto3" json:"dup,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupReply) Reset() {
+	*x = GroupReply{}
+	mi := &file_godwit_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupReply) ProtoMessage() {}
+
+func (x *GroupReply) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupReply.ProtoReflect.Descriptor instead.
+func (*GroupReply) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GroupReply) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *GroupReply) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *GroupReply) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupReply) GetJoin() string {
+	if x != nil {
+		return x.Join
+	}
+	return ""
+}
+
+func (x *GroupReply) GetHistory() string {
+	if x != nil {
+		return x.History
+	}
+	return ""
+}
+
+func (x *GroupReply) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *GroupReply) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GroupReply) GetChannel() bool {
+	if x != nil {
+		return x.Channel
+	}
+	return false
+}
+
+func (x *GroupReply) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *GroupReply) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *GroupReply) GetGroups() []*GroupItem {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *GroupReply) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *GroupReply) GetDelivered() uint32 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *GroupReply) GetRead() uint32 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+func (x *GroupReply) GetDup() bool {
+	if x != nil {
+		return x.Dup
+	}
+	return false
+}
+
+type Member struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Role          string                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Since         uint64                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	Delivered     uint64                 `protobuf:"varint,4,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Read          uint64                 `protobuf:"varint,5,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_godwit_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Member) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Member) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Member) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Member) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Member) GetRead() uint64 {
+	if x != nil {
+		return x.Read
+	}
+	return 0
+}
+
+type GroupItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Conv          string                 `protobuf:"bytes,2,opt,name=conv,proto3" json:"conv,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
+	Count         uint32                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	Channel       bool                   `protobuf:"varint,6,opt,name=channel,proto3" json:"channel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupItem) Reset() {
+	*x = GroupItem{}
+	mi := &file_godwit_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupItem) ProtoMessage() {}
+
+func (x *GroupItem) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupItem.ProtoReflect.Descriptor instead.
+func (*GroupItem) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GroupItem) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *GroupItem) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *GroupItem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupItem) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *GroupItem) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GroupItem) GetChannel() bool {
+	if x != nil {
+		return x.Channel
+	}
+	return false
+}
+
+type DevicesReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Devices       []*DeviceItem          `protobuf:"bytes,1,rep,name=devices,proto3" json:"devices,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DevicesReply) Reset() {
+	*x = DevicesReply{}
+	mi := &file_godwit_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DevicesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DevicesReply) ProtoMessage() {}
+
+func (x *DevicesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DevicesReply.ProtoReflect.Descriptor instead.
+func (*DevicesReply) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *DevicesReply) GetDevices() []*DeviceItem {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+type DeviceItem struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Since         int64                  `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"` // ms since the Unix epoch
+	Online        bool                   `protobuf:"varint,3,opt,name=online,proto3" json:"online,omitempty"`
+	Seen          int64                  `protobuf:"varint,4,opt,name=seen,proto3" json:"seen,omitempty"` // ms since the Unix epoch
+	This          bool                   `protobuf:"varint,5,opt,name=this,proto3" json:"this,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceItem) Reset() {
+	*x = DeviceItem{}
+	mi := &file_godwit_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceItem) ProtoMessage() {}
+
+func (x *DeviceItem) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceItem.ProtoReflect.Descriptor instead.
+func (*DeviceItem) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *DeviceItem) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *DeviceItem) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *DeviceItem) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *DeviceItem) GetSeen() int64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+func (x *DeviceItem) GetThis() bool {
+	if x != nil {
+		return x.This
+	}
+	return false
+}
+
+type PeopleReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Users         []string               `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeopleReply) Reset() {
+	*x = PeopleReply{}
+	mi := &file_godwit_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeopleReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeopleReply) ProtoMessage() {}
+
+func (x *PeopleReply) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeopleReply.ProtoReflect.Descriptor instead.
+func (*PeopleReply) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *PeopleReply) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// Ephemeral is never stored and has exactly one body.
+type Ephemeral struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Typing        *TypingNotice          `protobuf:"bytes,1,opt,name=typing,proto3" json:"typing,omitempty"`
+	Presence      *PresenceItem          `protobuf:"bytes,2,opt,name=presence,proto3" json:"presence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ephemeral) Reset() {
+	*x = Ephemeral{}
+	mi := &file_godwit_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ephemeral) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ephemeral) ProtoMessage() {}
+
+func (x *Ephemeral) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ephemeral.ProtoReflect.Descriptor instead.
+func (*Ephemeral) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Ephemeral) GetTyping() *TypingNotice {
+	if x != nil {
+		return x.Typing
+	}
+	return nil
+}
+
+func (x *Ephemeral) GetPresence() *PresenceItem {
+	if x != nil {
+		return x.Presence
+	}
+	return nil
+}
+
+type TypingNotice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	User          string                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	Stop          bool                   `protobuf:"varint,3,opt,name=stop,proto3" json:"stop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TypingNotice) Reset() {
+	*x = TypingNotice{}
+	mi := &file_godwit_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TypingNotice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TypingNotice) ProtoMessage() {}
+
+func (x *TypingNotice) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TypingNotice.ProtoReflect.Descriptor instead.
+func (*TypingNotice) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *TypingNotice) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *TypingNotice) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *TypingNotice) GetStop() bool {
+	if x != nil {
+		return x.Stop
+	}
+	return false
+}
+
+type ChannelStart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Conv          string                 `protobuf:"bytes,1,opt,name=conv,proto3" json:"conv,omitempty"`
+	Gseq          uint64                 `protobuf:"varint,2,opt,name=gseq,proto3" json:"gseq,omitempty"`
+	Reset_        bool                   `protobuf:"varint,3,opt,name=reset,proto3" json:"reset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChannelStart) Reset() {
+	*x = ChannelStart{}
+	mi := &file_godwit_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChannelStart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChannelStart) ProtoMessage() {}
+
+func (x *ChannelStart) ProtoReflect() protoreflect.Message {
+	mi := &file_godwit_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChannelStart.ProtoReflect.Descriptor instead.
+func (*ChannelStart) Descriptor() ([]byte, []int) {
+	return file_godwit_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ChannelStart) GetConv() string {
+	if x != nil {
+		return x.Conv
+	}
+	return ""
+}
+
+func (x *ChannelStart) GetGseq() uint64 {
+	if x != nil {
+		return x.Gseq
+	}
+	return 0
+}
+
+func (x *ChannelStart) GetReset_() bool {
+	if x != nil {
+		return x.Reset_
+	}
+	return false
+}
+
 var File_godwit_proto protoreflect.FileDescriptor
 
 const file_godwit_proto_rawDesc = "" +
 	"\n" +
-	"\fgodwit.proto\x12\tgodwit.v1\"\x84\x03\n" +
+	"\fgodwit.proto\x12\tgodwit.v1\"\x90\x06\n" +
 	"\vClientFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\aconnect\x18\x02 \x01(\v2\x12.godwit.v1.ConnectR\aconnect\x12#\n" +
@@ -2033,15 +3962,29 @@ const file_godwit_proto_rawDesc = "" +
 	"\rconversations\x18\x06 \x01(\v2\x18.godwit.v1.ConversationsR\rconversations\x12 \n" +
 	"\x03ack\x18\a \x01(\v2\x0e.godwit.v1.AckR\x03ack\x12/\n" +
 	"\bpresence\x18\b \x01(\v2\x13.godwit.v1.PresenceR\bpresence\x12,\n" +
-	"\arefresh\x18\t \x01(\v2\x12.godwit.v1.RefreshR\arefresh\"v\n" +
+	"\arefresh\x18\t \x01(\v2\x12.godwit.v1.RefreshR\arefresh\x12#\n" +
+	"\x04mark\x18\n" +
+	" \x01(\v2\x0f.godwit.v1.MarkR\x04mark\x12)\n" +
+	"\x06typing\x18\v \x01(\v2\x11.godwit.v1.TypingR\x06typing\x12&\n" +
+	"\x05group\x18\f \x01(\v2\x10.godwit.v1.GroupR\x05group\x12#\n" +
+	"\x04edit\x18\r \x01(\v2\x0f.godwit.v1.EditR\x04edit\x12)\n" +
+	"\x06recall\x18\x0e \x01(\v2\x11.godwit.v1.RecallR\x06recall\x12)\n" +
+	"\x06device\x18\x0f \x01(\v2\x11.godwit.v1.DeviceR\x06device\x12'\n" +
+	"\x05block\x18\x10 \x01(\v2\x11.godwit.v1.PeopleR\x05block\x12+\n" +
+	"\acontact\x18\x11 \x01(\v2\x11.godwit.v1.PeopleR\acontact\x12A\n" +
+	"\fconversation\x18\x12 \x01(\v2\x1d.godwit.v1.ConversationChangeR\fconversation\"v\n" +
 	"\aConnect\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04caps\x18\x03 \x03(\tR\x04caps\x12)\n" +
-	"\x06resume\x18\x04 \x01(\v2\x11.godwit.v1.ResumeR\x06resume\"0\n" +
+	"\x06resume\x18\x04 \x01(\v2\x11.godwit.v1.ResumeR\x06resume\"e\n" +
 	"\x06Resume\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\xaa\x01\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x123\n" +
+	"\bchannels\x18\x03 \x03(\v2\x17.godwit.v1.ChannelPlaceR\bchannels\"6\n" +
+	"\fChannelPlace\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04gseq\x18\x02 \x01(\x04R\x04gseq\"\xaa\x01\n" +
 	"\x04Send\x12\x0e\n" +
 	"\x02to\x18\x01 \x01(\tR\x02to\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x10\n" +
@@ -2056,22 +3999,74 @@ const file_godwit_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\x04R\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\x04R\x02to\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"p\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\"\xb2\x01\n" +
 	"\aHistory\x12\x12\n" +
 	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x16\n" +
 	"\x06before\x18\x02 \x01(\x04R\x06before\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limitB\b\n" +
-	"\x06_after\"9\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x18\n" +
+	"\agbefore\x18\x05 \x01(\x04R\agbefore\x12\x1b\n" +
+	"\x06gafter\x18\x06 \x01(\x04H\x01R\x06gafter\x88\x01\x01B\b\n" +
+	"\x06_afterB\t\n" +
+	"\a_gafter\"9\n" +
 	"\rConversations\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\tR\x04next\"\x17\n" +
 	"\x03Ack\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\x1c\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"N\n" +
 	"\bPresence\x12\x10\n" +
-	"\x03get\x18\x01 \x03(\tR\x03get\"\x1f\n" +
+	"\x03get\x18\x01 \x03(\tR\x03get\x12\x14\n" +
+	"\x05watch\x18\x02 \x03(\tR\x05watch\x12\x1a\n" +
+	"\bwatching\x18\x03 \x01(\bR\bwatching\"\x1f\n" +
 	"\aRefresh\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"\xf2\x04\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\"L\n" +
+	"\x04Mark\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x1c\n" +
+	"\tdelivered\x18\x02 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x03 \x01(\x04R\x04read\"0\n" +
+	"\x06Typing\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04stop\x18\x02 \x01(\bR\x04stop\"\xf7\x01\n" +
+	"\x05Group\x12\x0e\n" +
+	"\x02do\x18\x01 \x01(\tR\x02do\x12\x14\n" +
+	"\x05group\x18\x02 \x01(\tR\x05group\x12\x10\n" +
+	"\x03cid\x18\x03 \x01(\tR\x03cid\x12\x17\n" +
+	"\x04name\x18\x04 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x14\n" +
+	"\x05users\x18\x05 \x03(\tR\x05users\x12\x12\n" +
+	"\x04role\x18\x06 \x01(\tR\x04role\x12\x12\n" +
+	"\x04join\x18\a \x01(\tR\x04join\x12\x18\n" +
+	"\ahistory\x18\b \x01(\tR\ahistory\x12\x12\n" +
+	"\x04gseq\x18\t \x01(\x04R\x04gseq\x12\x12\n" +
+	"\x04next\x18\n" +
+	" \x01(\tR\x04next\x12\x14\n" +
+	"\x05limit\x18\v \x01(\rR\x05limitB\a\n" +
+	"\x05_name\"p\n" +
+	"\x04Edit\x12\x10\n" +
+	"\x03mid\x18\x01 \x01(\tR\x03mid\x12\x17\n" +
+	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x88\x01\x01\x12\x17\n" +
+	"\x04data\x18\x03 \x01(\fH\x01R\x04data\x88\x01\x01\x12\x12\n" +
+	"\x04type\x18\x04 \x01(\tR\x04typeB\a\n" +
+	"\x05_textB\a\n" +
+	"\x05_data\"\x1a\n" +
+	"\x06Recall\x12\x10\n" +
+	"\x03mid\x18\x01 \x01(\tR\x03mid\"B\n" +
+	"\x06Device\x12\x0e\n" +
+	"\x02do\x18\x01 \x01(\tR\x02do\x12\x16\n" +
+	"\x06device\x18\x02 \x01(\tR\x06device\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"2\n" +
+	"\x06People\x12\x10\n" +
+	"\x03add\x18\x01 \x03(\tR\x03add\x12\x16\n" +
+	"\x06remove\x18\x02 \x03(\tR\x06remove\"\xac\x01\n" +
+	"\x12ConversationChange\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x17\n" +
+	"\x04mute\x18\x02 \x01(\x03H\x00R\x04mute\x88\x01\x01\x12\x15\n" +
+	"\x03pin\x18\x03 \x01(\bH\x01R\x03pin\x88\x01\x01\x12\x1d\n" +
+	"\aarchive\x18\x04 \x01(\bH\x02R\aarchive\x88\x01\x01\x12\x16\n" +
+	"\x06delete\x18\x05 \x01(\x04R\x06deleteB\a\n" +
+	"\x05_muteB\x06\n" +
+	"\x04_pinB\n" +
+	"\n" +
+	"\b_archive\"\xb0\a\n" +
 	"\vServerFrame\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
 	"\aconnect\x18\x02 \x01(\v2\x17.godwit.v1.ConnectReplyR\aconnect\x12(\n" +
@@ -2087,7 +4082,14 @@ const file_godwit_proto_rawDesc = "" +
 	"\aresumed\x18\v \x01(\v2\x12.godwit.v1.ResumedR\aresumed\x12)\n" +
 	"\x06goaway\x18\f \x01(\v2\x11.godwit.v1.GoawayR\x06goaway\x121\n" +
 	"\arefresh\x18\r \x01(\v2\x17.godwit.v1.RefreshReplyR\arefresh\x12#\n" +
-	"\x04poll\x18\x0e \x01(\v2\x0f.godwit.v1.PollR\x04poll\"\xd3\x02\n" +
+	"\x04poll\x18\x0e \x01(\v2\x0f.godwit.v1.PollR\x04poll\x12#\n" +
+	"\x04done\x18\x0f \x01(\v2\x0f.godwit.v1.DoneR\x04done\x12+\n" +
+	"\x05group\x18\x10 \x01(\v2\x15.godwit.v1.GroupReplyR\x05group\x12/\n" +
+	"\x06device\x18\x11 \x01(\v2\x17.godwit.v1.DevicesReplyR\x06device\x12,\n" +
+	"\x05block\x18\x12 \x01(\v2\x16.godwit.v1.PeopleReplyR\x05block\x120\n" +
+	"\acontact\x18\x13 \x01(\v2\x16.godwit.v1.PeopleReplyR\acontact\x12&\n" +
+	"\x03eph\x18\x14 \x01(\v2\x14.godwit.v1.EphemeralR\x03eph\x121\n" +
+	"\achannel\x18\x15 \x01(\v2\x17.godwit.v1.ChannelStartR\achannel\"\xeb\x02\n" +
 	"\fConnectReply\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
@@ -2103,7 +4105,8 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04user\x18\v \x01(\tR\x04user\x12\x16\n" +
 	"\x06device\x18\f \x01(\tR\x06device\x12\x12\n" +
 	"\x04caps\x18\r \x03(\tR\x04caps\x12)\n" +
-	"\x06limits\x18\x0e \x01(\v2\x11.godwit.v1.LimitsR\x06limits\"\xc8\x02\n" +
+	"\x06limits\x18\x0e \x01(\v2\x11.godwit.v1.LimitsR\x06limits\x12\x16\n" +
+	"\x06digest\x18\x0f \x01(\x04R\x06digest\"\x8e\x03\n" +
 	"\x06Limits\x12\x14\n" +
 	"\x05frame\x18\x01 \x01(\rR\x05frame\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\rR\x04body\x12\x1a\n" +
@@ -2120,39 +4123,85 @@ const file_godwit_proto_rawDesc = "" +
 	" \x01(\rR\x04wait\x12\x14\n" +
 	"\x05queue\x18\v \x01(\rR\x05queue\x12\x1a\n" +
 	"\bsessions\x18\f \x01(\rR\bsessions\x12\"\n" +
-	"\fframes_per_s\x18\r \x01(\rR\fframes_per_s\"\x7f\n" +
+	"\fframes_per_s\x18\r \x01(\rR\fframes_per_s\x12\x18\n" +
+	"\amembers\x18\x0e \x01(\rR\amembers\x12\x16\n" +
+	"\x06groups\x18\x0f \x01(\rR\x06groups\x12\x12\n" +
+	"\x04edit\x18\x10 \x01(\rR\x04edit\"\x93\x01\n" +
 	"\tSendReply\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x10\n" +
 	"\x03mid\x18\x03 \x01(\tR\x03mid\x12\x12\n" +
 	"\x04conv\x18\x04 \x01(\tR\x04conv\x12\x12\n" +
 	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x10\n" +
-	"\x03dup\x18\x06 \x01(\bR\x03dup\"K\n" +
+	"\x03dup\x18\x06 \x01(\bR\x03dup\x12\x12\n" +
+	"\x04gseq\x18\a \x01(\x04R\x04gseq\"c\n" +
 	"\tSyncReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.godwit.v1.EntryR\aentries\x12\x12\n" +
-	"\x04head\x18\x02 \x01(\x04R\x04head\"N\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\x04R\x06digest\"N\n" +
 	"\fHistoryReply\x12*\n" +
 	"\aentries\x18\x01 \x03(\v2\x10.godwit.v1.EntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"q\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x89\x01\n" +
 	"\x12ConversationsReply\x121\n" +
 	"\x05items\x18\x01 \x03(\v2\x1b.godwit.v1.ConversationItemR\x05items\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\tR\x04next\x12\x14\n" +
-	"\x05as_of\x18\x03 \x01(\x04R\x05as_of\"x\n" +
+	"\x05as_of\x18\x03 \x01(\x04R\x05as_of\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\x04R\x06digest\"\xde\x02\n" +
 	"\x10ConversationItem\x12\x12\n" +
 	"\x04conv\x18\x01 \x01(\tR\x04conv\x12$\n" +
 	"\x04last\x18\x02 \x01(\v2\x10.godwit.v1.EntryR\x04last\x12\x16\n" +
 	"\x06unread\x18\x03 \x01(\x04R\x06unread\x12\x12\n" +
-	"\x04read\x18\x04 \x01(\x04R\x04read\">\n" +
+	"\x04read\x18\x04 \x01(\x04R\x04read\x12\x1c\n" +
+	"\tdelivered\x18\x05 \x01(\x04R\tdelivered\x12\x1c\n" +
+	"\tpeer_read\x18\x06 \x01(\x04R\tpeer_read\x12&\n" +
+	"\x0epeer_delivered\x18\a \x01(\x04R\x0epeer_delivered\x12\x12\n" +
+	"\x04gseq\x18\b \x01(\x04R\x04gseq\x12\x12\n" +
+	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
+	"\achannel\x18\n" +
+	" \x01(\bR\achannel\x12\x12\n" +
+	"\x04mute\x18\v \x01(\x03R\x04mute\x12\x10\n" +
+	"\x03pin\x18\f \x01(\bR\x03pin\x12\x18\n" +
+	"\aarchive\x18\r \x01(\bR\aarchive\">\n" +
 	"\rPresenceReply\x12-\n" +
 	"\x05users\x18\x01 \x03(\v2\x17.godwit.v1.PresenceItemR\x05users\"X\n" +
 	"\fPresenceItem\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06online\x18\x02 \x01(\bR\x06online\x12\x1c\n" +
-	"\tlast_seen\x18\x03 \x01(\x03R\tlast_seen\"d\n" +
+	"\tlast_seen\x18\x03 \x01(\x03R\tlast_seen\"\xe5\x02\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x03msg\x18\x02 \x01(\v2\x12.godwit.v1.MessageR\x03msg\x12#\n" +
-	"\x04skip\x18\x03 \x01(\v2\x0f.godwit.v1.SkipR\x04skip\"\xc1\x01\n" +
+	"\x04skip\x18\x03 \x01(\v2\x0f.godwit.v1.SkipR\x04skip\x12\x12\n" +
+	"\x04gseq\x18\x04 \x01(\x04R\x04gseq\x12,\n" +
+	"\areceipt\x18\x05 \x01(\v2\x12.godwit.v1.ReceiptR\areceipt\x12&\n" +
+	"\x04edit\x18\x06 \x01(\v2\x12.godwit.v1.MessageR\x04edit\x12*\n" +
+	"\x06recall\x18\a \x01(\v2\x12.godwit.v1.MessageR\x06recall\x12,\n" +
+	"\x05group\x18\b \x01(\v2\x16.godwit.v1.GroupChangeR\x05group\x12;\n" +
+	"\bsettings\x18\t \x01(\v2\x1f.godwit.v1.ConversationSettingsR\bsettings\"{\n" +
+	"\aReceipt\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1c\n" +
+	"\tdelivered\x18\x03 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x04 \x01(\x04R\x04read\x12\x16\n" +
+	"\x06unread\x18\x05 \x01(\x04R\x06unread\"\xd7\x01\n" +
+	"\vGroupChange\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x0e\n" +
+	"\x02by\x18\x02 \x01(\tR\x02by\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x0e\n" +
+	"\x02do\x18\x04 \x01(\tR\x02do\x12\x14\n" +
+	"\x05users\x18\x05 \x03(\tR\x05users\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\rR\x05count\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\b \x01(\tR\x04role\x12\x12\n" +
+	"\x04join\x18\t \x01(\tR\x04join\x12\x18\n" +
+	"\ahistory\x18\n" +
+	" \x01(\tR\ahistory\"\x84\x01\n" +
+	"\x14ConversationSettings\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04mute\x18\x02 \x01(\x03R\x04mute\x12\x10\n" +
+	"\x03pin\x18\x03 \x01(\bR\x03pin\x12\x18\n" +
+	"\aarchive\x18\x04 \x01(\bR\aarchive\x12\x18\n" +
+	"\adeleted\x18\x05 \x01(\x04R\adeleted\"\xf5\x01\n" +
 	"\aMessage\x12\x10\n" +
 	"\x03mid\x18\x01 \x01(\tR\x03mid\x12\x12\n" +
 	"\x04conv\x18\x02 \x01(\tR\x04conv\x12\x12\n" +
@@ -2161,7 +4210,10 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x17\n" +
 	"\x04text\x18\x06 \x01(\tH\x00R\x04text\x88\x01\x01\x12\x17\n" +
 	"\x04data\x18\a \x01(\fH\x01R\x04data\x88\x01\x01\x12\x12\n" +
-	"\x04type\x18\b \x01(\tR\x04typeB\a\n" +
+	"\x04type\x18\b \x01(\tR\x04type\x12\x16\n" +
+	"\x06edited\x18\t \x01(\x03R\x06edited\x12\x1a\n" +
+	"\brecalled\x18\n" +
+	" \x01(\bR\brecalledB\a\n" +
 	"\x05_textB\a\n" +
 	"\x05_data\"\x8d\x01\n" +
 	"\x05Error\x12\x12\n" +
@@ -2183,7 +4235,64 @@ const file_godwit_proto_rawDesc = "" +
 	"\fRefreshReply\x12\x10\n" +
 	"\x03ttl\x18\x01 \x01(\rR\x03ttl\"\x1e\n" +
 	"\x04Poll\x12\x16\n" +
-	"\x06cursor\x18\x01 \x01(\tR\x06cursorB/Z-github.com/godwit-im/godwit/internal/godwitpbb\x06proto3"
+	"\x06cursor\x18\x01 \x01(\tR\x06cursor\">\n" +
+	"\x04Done\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04gseq\x18\x02 \x01(\x04R\x04gseq\x12\x10\n" +
+	"\x03dup\x18\x03 \x01(\bR\x03dup\"\x83\x03\n" +
+	"\n" +
+	"GroupReply\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04conv\x18\x02 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04join\x18\x04 \x01(\tR\x04join\x12\x18\n" +
+	"\ahistory\x18\x05 \x01(\tR\ahistory\x12\x12\n" +
+	"\x04role\x18\x06 \x01(\tR\x04role\x12\x14\n" +
+	"\x05count\x18\a \x01(\rR\x05count\x12\x18\n" +
+	"\achannel\x18\b \x01(\bR\achannel\x12\x12\n" +
+	"\x04gseq\x18\t \x01(\x04R\x04gseq\x12+\n" +
+	"\amembers\x18\n" +
+	" \x03(\v2\x11.godwit.v1.MemberR\amembers\x12,\n" +
+	"\x06groups\x18\v \x03(\v2\x14.godwit.v1.GroupItemR\x06groups\x12\x12\n" +
+	"\x04next\x18\f \x01(\tR\x04next\x12\x1c\n" +
+	"\tdelivered\x18\r \x01(\rR\tdelivered\x12\x12\n" +
+	"\x04read\x18\x0e \x01(\rR\x04read\x12\x10\n" +
+	"\x03dup\x18\x0f \x01(\bR\x03dup\"x\n" +
+	"\x06Member\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\x12\x1c\n" +
+	"\tdelivered\x18\x04 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04read\x18\x05 \x01(\x04R\x04read\"\x8d\x01\n" +
+	"\tGroupItem\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x12\n" +
+	"\x04conv\x18\x02 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x04 \x01(\tR\x04role\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\rR\x05count\x12\x18\n" +
+	"\achannel\x18\x06 \x01(\bR\achannel\"?\n" +
+	"\fDevicesReply\x12/\n" +
+	"\adevices\x18\x01 \x03(\v2\x15.godwit.v1.DeviceItemR\adevices\"z\n" +
+	"\n" +
+	"DeviceItem\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\x12\x16\n" +
+	"\x06online\x18\x03 \x01(\bR\x06online\x12\x12\n" +
+	"\x04seen\x18\x04 \x01(\x03R\x04seen\x12\x12\n" +
+	"\x04this\x18\x05 \x01(\bR\x04this\"#\n" +
+	"\vPeopleReply\x12\x14\n" +
+	"\x05users\x18\x01 \x03(\tR\x05users\"q\n" +
+	"\tEphemeral\x12/\n" +
+	"\x06typing\x18\x01 \x01(\v2\x17.godwit.v1.TypingNoticeR\x06typing\x123\n" +
+	"\bpresence\x18\x02 \x01(\v2\x17.godwit.v1.PresenceItemR\bpresence\"J\n" +
+	"\fTypingNotice\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\tR\x04user\x12\x12\n" +
+	"\x04stop\x18\x03 \x01(\bR\x04stop\"L\n" +
+	"\fChannelStart\x12\x12\n" +
+	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
+	"\x04gseq\x18\x02 \x01(\x04R\x04gseq\x12\x14\n" +
+	"\x05reset\x18\x03 \x01(\bR\x05resetB/Z-github.com/godwit-im/godwit/internal/godwitpbb\x06proto3"
 
 var (
 	file_godwit_proto_rawDescOnce sync.Once
@@ -2197,73 +4306,122 @@ func file_godwit_proto_rawDescGZIP() []byte {
 	return file_godwit_proto_rawDescData
 }
 
-var file_godwit_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_godwit_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_godwit_proto_goTypes = []any{
-	(*ClientFrame)(nil),        // 0: godwit.v1.ClientFrame
-	(*Connect)(nil),            // 1: godwit.v1.Connect
-	(*Resume)(nil),             // 2: godwit.v1.Resume
-	(*Send)(nil),               // 3: godwit.v1.Send
-	(*Sync)(nil),               // 4: godwit.v1.Sync
-	(*History)(nil),            // 5: godwit.v1.History
-	(*Conversations)(nil),      // 6: godwit.v1.Conversations
-	(*Ack)(nil),                // 7: godwit.v1.Ack
-	(*Presence)(nil),           // 8: godwit.v1.Presence
-	(*Refresh)(nil),            // 9: godwit.v1.Refresh
-	(*ServerFrame)(nil),        // 10: godwit.v1.ServerFrame
-	(*ConnectReply)(nil),       // 11: godwit.v1.ConnectReply
-	(*Limits)(nil),             // 12: godwit.v1.Limits
-	(*SendReply)(nil),          // 13: godwit.v1.SendReply
-	(*SyncReply)(nil),          // 14: godwit.v1.SyncReply
-	(*HistoryReply)(nil),       // 15: godwit.v1.HistoryReply
-	(*ConversationsReply)(nil), // 16: godwit.v1.ConversationsReply
-	(*ConversationItem)(nil),   // 17: godwit.v1.ConversationItem
-	(*PresenceReply)(nil),      // 18: godwit.v1.PresenceReply
-	(*PresenceItem)(nil),       // 19: godwit.v1.PresenceItem
-	(*Entry)(nil),              // 20: godwit.v1.Entry
-	(*Message)(nil),            // 21: godwit.v1.Message
-	(*Error)(nil),              // 22: godwit.v1.Error
-	(*Skip)(nil),               // 23: godwit.v1.Skip
-	(*Resumed)(nil),            // 24: godwit.v1.Resumed
-	(*Goaway)(nil),             // 25: godwit.v1.Goaway
-	(*RefreshReply)(nil),       // 26: godwit.v1.RefreshReply
-	(*Poll)(nil),               // 27: godwit.v1.Poll
+	(*ClientFrame)(nil),          // 0: godwit.v1.ClientFrame
+	(*Connect)(nil),              // 1: godwit.v1.Connect
+	(*Resume)(nil),               // 2: godwit.v1.Resume
+	(*ChannelPlace)(nil),         // 3: godwit.v1.ChannelPlace
+	(*Send)(nil),                 // 4: godwit.v1.Send
+	(*Sync)(nil),                 // 5: godwit.v1.Sync
+	(*History)(nil),              // 6: godwit.v1.History
+	(*Conversations)(nil),        // 7: godwit.v1.Conversations
+	(*Ack)(nil),                  // 8: godwit.v1.Ack
+	(*Presence)(nil),             // 9: godwit.v1.Presence
+	(*Refresh)(nil),              // 10: godwit.v1.Refresh
+	(*Mark)(nil),                 // 11: godwit.v1.Mark
+	(*Typing)(nil),               // 12: godwit.v1.Typing
+	(*Group)(nil),                // 13: godwit.v1.Group
+	(*Edit)(nil),                 // 14: godwit.v1.Edit
+	(*Recall)(nil),               // 15: godwit.v1.Recall
+	(*Device)(nil),               // 16: godwit.v1.Device
+	(*People)(nil),               // 17: godwit.v1.People
+	(*ConversationChange)(nil),   // 18: godwit.v1.ConversationChange
+	(*ServerFrame)(nil),          // 19: godwit.v1.ServerFrame
+	(*ConnectReply)(nil),         // 20: godwit.v1.ConnectReply
+	(*Limits)(nil),               // 21: godwit.v1.Limits
+	(*SendReply)(nil),            // 22: godwit.v1.SendReply
+	(*SyncReply)(nil),            // 23: godwit.v1.SyncReply
+	(*HistoryReply)(nil),         // 24: godwit.v1.HistoryReply
+	(*ConversationsReply)(nil),   // 25: godwit.v1.ConversationsReply
+	(*ConversationItem)(nil),     // 26: godwit.v1.ConversationItem
+	(*PresenceReply)(nil),        // 27: godwit.v1.PresenceReply
+	(*PresenceItem)(nil),         // 28: godwit.v1.PresenceItem
+	(*Entry)(nil),                // 29: godwit.v1.Entry
+	(*Receipt)(nil),              // 30: godwit.v1.Receipt
+	(*GroupChange)(nil),          // 31: godwit.v1.GroupChange
+	(*ConversationSettings)(nil), // 32: godwit.v1.ConversationSettings
+	(*Message)(nil),              // 33: godwit.v1.Message
+	(*Error)(nil),                // 34: godwit.v1.Error
+	(*Skip)(nil),                 // 35: godwit.v1.Skip
+	(*Resumed)(nil),              // 36: godwit.v1.Resumed
+	(*Goaway)(nil),               // 37: godwit.v1.Goaway
+	(*RefreshReply)(nil),         // 38: godwit.v1.RefreshReply
+	(*Poll)(nil),                 // 39: godwit.v1.Poll
+	(*Done)(nil),                 // 40: godwit.v1.Done
+	(*GroupReply)(nil),           // 41: godwit.v1.GroupReply
+	(*Member)(nil),               // 42: godwit.v1.Member
+	(*GroupItem)(nil),            // 43: godwit.v1.GroupItem
+	(*DevicesReply)(nil),         // 44: godwit.v1.DevicesReply
+	(*DeviceItem)(nil),           // 45: godwit.v1.DeviceItem
+	(*PeopleReply)(nil),          // 46: godwit.v1.PeopleReply
+	(*Ephemeral)(nil),            // 47: godwit.v1.Ephemeral
+	(*TypingNotice)(nil),         // 48: godwit.v1.TypingNotice
+	(*ChannelStart)(nil),         // 49: godwit.v1.ChannelStart
 }
 var file_godwit_proto_depIdxs = []int32{
 	1,  // 0: godwit.v1.ClientFrame.connect:type_name -> godwit.v1.Connect
-	3,  // 1: godwit.v1.ClientFrame.send:type_name -> godwit.v1.Send
-	4,  // 2: godwit.v1.ClientFrame.sync:type_name -> godwit.v1.Sync
-	5,  // 3: godwit.v1.ClientFrame.history:type_name -> godwit.v1.History
-	6,  // 4: godwit.v1.ClientFrame.conversations:type_name -> godwit.v1.Conversations
-	7,  // 5: godwit.v1.ClientFrame.ack:type_name -> godwit.v1.Ack
-	8,  // 6: godwit.v1.ClientFrame.presence:type_name -> godwit.v1.Presence
-	9,  // 7: godwit.v1.ClientFrame.refresh:type_name -> godwit.v1.Refresh
-	2,  // 8: godwit.v1.Connect.resume:type_name -> godwit.v1.Resume
-	11, // 9: godwit.v1.ServerFrame.connect:type_name -> godwit.v1.ConnectReply
-	13, // 10: godwit.v1.ServerFrame.send:type_name -> godwit.v1.SendReply
-	14, // 11: godwit.v1.ServerFrame.sync:type_name -> godwit.v1.SyncReply
-	15, // 12: godwit.v1.ServerFrame.history:type_name -> godwit.v1.HistoryReply
-	16, // 13: godwit.v1.ServerFrame.conversations:type_name -> godwit.v1.ConversationsReply
-	20, // 14: godwit.v1.ServerFrame.ev:type_name -> godwit.v1.Entry
-	18, // 15: godwit.v1.ServerFrame.presence:type_name -> godwit.v1.PresenceReply
-	22, // 16: godwit.v1.ServerFrame.error:type_name -> godwit.v1.Error
-	23, // 17: godwit.v1.ServerFrame.skip:type_name -> godwit.v1.Skip
-	24, // 18: godwit.v1.ServerFrame.resumed:type_name -> godwit.v1.Resumed
-	25, // 19: godwit.v1.ServerFrame.goaway:type_name -> godwit.v1.Goaway
-	26, // 20: godwit.v1.ServerFrame.refresh:type_name -> godwit.v1.RefreshReply
-	27, // 21: godwit.v1.ServerFrame.poll:type_name -> godwit.v1.Poll
-	12, // 22: godwit.v1.ConnectReply.limits:type_name -> godwit.v1.Limits
-	20, // 23: godwit.v1.SyncReply.entries:type_name -> godwit.v1.Entry
-	20, // 24: godwit.v1.HistoryReply.entries:type_name -> godwit.v1.Entry
-	17, // 25: godwit.v1.ConversationsReply.items:type_name -> godwit.v1.ConversationItem
-	20, // 26: godwit.v1.ConversationItem.last:type_name -> godwit.v1.Entry
-	19, // 27: godwit.v1.PresenceReply.users:type_name -> godwit.v1.PresenceItem
-	21, // 28: godwit.v1.Entry.msg:type_name -> godwit.v1.Message
-	23, // 29: godwit.v1.Entry.skip:type_name -> godwit.v1.Skip
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	4,  // 1: godwit.v1.ClientFrame.send:type_name -> godwit.v1.Send
+	5,  // 2: godwit.v1.ClientFrame.sync:type_name -> godwit.v1.Sync
+	6,  // 3: godwit.v1.ClientFrame.history:type_name -> godwit.v1.History
+	7,  // 4: godwit.v1.ClientFrame.conversations:type_name -> godwit.v1.Conversations
+	8,  // 5: godwit.v1.ClientFrame.ack:type_name -> godwit.v1.Ack
+	9,  // 6: godwit.v1.ClientFrame.presence:type_name -> godwit.v1.Presence
+	10, // 7: godwit.v1.ClientFrame.refresh:type_name -> godwit.v1.Refresh
+	11, // 8: godwit.v1.ClientFrame.mark:type_name -> godwit.v1.Mark
+	12, // 9: godwit.v1.ClientFrame.typing:type_name -> godwit.v1.Typing
+	13, // 10: godwit.v1.ClientFrame.group:type_name -> godwit.v1.Group
+	14, // 11: godwit.v1.ClientFrame.edit:type_name -> godwit.v1.Edit
+	15, // 12: godwit.v1.ClientFrame.recall:type_name -> godwit.v1.Recall
+	16, // 13: godwit.v1.ClientFrame.device:type_name -> godwit.v1.Device
+	17, // 14: godwit.v1.ClientFrame.block:type_name -> godwit.v1.People
+	17, // 15: godwit.v1.ClientFrame.contact:type_name -> godwit.v1.People
+	18, // 16: godwit.v1.ClientFrame.conversation:type_name -> godwit.v1.ConversationChange
+	2,  // 17: godwit.v1.Connect.resume:type_name -> godwit.v1.Resume
+	3,  // 18: godwit.v1.Resume.channels:type_name -> godwit.v1.ChannelPlace
+	20, // 19: godwit.v1.ServerFrame.connect:type_name -> godwit.v1.ConnectReply
+	22, // 20: godwit.v1.ServerFrame.send:type_name -> godwit.v1.SendReply
+	23, // 21: godwit.v1.ServerFrame.sync:type_name -> godwit.v1.SyncReply
+	24, // 22: godwit.v1.ServerFrame.history:type_name -> godwit.v1.HistoryReply
+	25, // 23: godwit.v1.ServerFrame.conversations:type_name -> godwit.v1.ConversationsReply
+	29, // 24: godwit.v1.ServerFrame.ev:type_name -> godwit.v1.Entry
+	27, // 25: godwit.v1.ServerFrame.presence:type_name -> godwit.v1.PresenceReply
+	34, // 26: godwit.v1.ServerFrame.error:type_name -> godwit.v1.Error
+	35, // 27: godwit.v1.ServerFrame.skip:type_name -> godwit.v1.Skip
+	36, // 28: godwit.v1.ServerFrame.resumed:type_name -> godwit.v1.Resumed
+	37, // 29: godwit.v1.ServerFrame.goaway:type_name -> godwit.v1.Goaway
+	38, // 30: godwit.v1.ServerFrame.refresh:type_name -> godwit.v1.RefreshReply
+	39, // 31: godwit.v1.ServerFrame.poll:type_name -> godwit.v1.Poll
+	40, // 32: godwit.v1.ServerFrame.done:type_name -> godwit.v1.Done
+	41, // 33: godwit.v1.ServerFrame.group:type_name -> godwit.v1.GroupReply
+	44, // 34: godwit.v1.ServerFrame.device:type_name -> godwit.v1.DevicesReply
+	46, // 35: godwit.v1.ServerFrame.block:type_name -> godwit.v1.PeopleReply
+	46, // 36: godwit.v1.ServerFrame.contact:type_name -> godwit.v1.PeopleReply
+	47, // 37: godwit.v1.ServerFrame.eph:type_name -> godwit.v1.Ephemeral
+	49, // 38: godwit.v1.ServerFrame.channel:type_name -> godwit.v1.ChannelStart
+	21, // 39: godwit.v1.ConnectReply.limits:type_name -> godwit.v1.Limits
+	29, // 40: godwit.v1.SyncReply.entries:type_name -> godwit.v1.Entry
+	29, // 41: godwit.v1.HistoryReply.entries:type_name -> godwit.v1.Entry
+	26, // 42: godwit.v1.ConversationsReply.items:type_name -> godwit.v1.ConversationItem
+	29, // 43: godwit.v1.ConversationItem.last:type_name -> godwit.v1.Entry
+	28, // 44: godwit.v1.PresenceReply.users:type_name -> godwit.v1.PresenceItem
+	33, // 45: godwit.v1.Entry.msg:type_name -> godwit.v1.Message
+	35, // 46: godwit.v1.Entry.skip:type_name -> godwit.v1.Skip
+	30, // 47: godwit.v1.Entry.receipt:type_name -> godwit.v1.Receipt
+	33, // 48: godwit.v1.Entry.edit:type_name -> godwit.v1.Message
+	33, // 49: godwit.v1.Entry.recall:type_name -> godwit.v1.Message
+	31, // 50: godwit.v1.Entry.group:type_name -> godwit.v1.GroupChange
+	32, // 51: godwit.v1.Entry.settings:type_name -> godwit.v1.ConversationSettings
+	42, // 52: godwit.v1.GroupReply.members:type_name -> godwit.v1.Member
+	43, // 53: godwit.v1.GroupReply.groups:type_name -> godwit.v1.GroupItem
+	45, // 54: godwit.v1.DevicesReply.devices:type_name -> godwit.v1.DeviceItem
+	48, // 55: godwit.v1.Ephemeral.typing:type_name -> godwit.v1.TypingNotice
+	28, // 56: godwit.v1.Ephemeral.presence:type_name -> godwit.v1.PresenceItem
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_godwit_proto_init() }
@@ -2271,16 +4429,19 @@ func file_godwit_proto_init() {
 	if File_godwit_proto != nil {
 		return
 	}
-	file_godwit_proto_msgTypes[3].OneofWrappers = []any{}
-	file_godwit_proto_msgTypes[5].OneofWrappers = []any{}
-	file_godwit_proto_msgTypes[21].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[4].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[6].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[13].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[14].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[18].OneofWrappers = []any{}
+	file_godwit_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_godwit_proto_rawDesc), len(file_godwit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
