@@ -13,6 +13,7 @@ import (
 // of the batch so far; no field outlives a Flush as state.
 type applier struct {
 	key, value, meta []byte // scratch: Tx copies what it keeps
+	settings         settings // of the group, of this command
 	effects          effects
 }
 
@@ -139,22 +140,23 @@ func (a *applier) apply(tx Tx, command []byte) outcome {
 		}
 		return outcome{refusal: godwit.ErrUnavailable}
 	}
-	st := mustSettings(row)
+	a.settings = mustSettings(row)
+	st := &a.settings
 	switch {
 	case p.header.level() > st.level:
 		return outcome{refusal: godwit.ErrFrameInvalid}
 	case p.header.kind == kindSend:
-		return a.send(tx, &st, &p.send)
+		return a.send(tx, st, &p.send)
 	case p.header.kind == kindForward:
-		return a.forward(tx, &st, &p.forward)
+		return a.forward(tx, st, &p.forward)
 	case p.header.kind == kindAck:
-		return a.ack(tx, &st, &p.ack)
+		return a.ack(tx, st, &p.ack)
 	case p.header.kind == kindTrim:
-		return a.trim(tx, &st, &p.trim)
+		return a.trim(tx, st, &p.trim)
 	case p.header.kind == kindRestore:
-		return a.restore(tx, p.header, &st, &p.restore)
+		return a.restore(tx, p.header, st, &p.restore)
 	case p.body != nil:
-		return p.body.apply(a, tx, p.header, &st)
+		return p.body.apply(a, tx, p.header, st)
 	}
 	return outcome{} // genesis, which the group has already
 }
