@@ -12,6 +12,7 @@ import (
 	pb "github.com/godwit-im/godwit/internal/godwitpb"
 )
 
+//tidy:long a row for each message of the schema
 func TestTablesEqualTheSchema(t *testing.T) {
 	described := map[protoreflect.Name]bool{}
 	f := func(m proto.Message, table fields) {
