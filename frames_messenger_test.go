@@ -50,6 +50,7 @@ func messengerFrames() []*ClientFrame {
 		{ID: 15, Kind: KindContact, Contact: People{Remove: listOf("bob")}},
 		{ID: 16, Kind: KindConversation, Conversation: ConversationChange{Conv: conv}},
 		{ID: 16, Kind: KindConversation, Conversation: ConversationChange{Conv: conv, HasMute: true, HasPin: true, HasArchive: true}},
+		{ID: 16, Kind: KindConversation, Conversation: ConversationChange{Conv: conv, Pin: true, HasPin: true, HasArchive: true}},
 		{ID: 16, Kind: KindConversation, Conversation: ConversationChange{
 			Conv: conv, Mute: 1795417297200, HasMute: true, Pin: true, HasPin: true, Archive: true, HasArchive: true, Delete: SeqMax,
 		}},
@@ -82,6 +83,7 @@ func entriesOfEveryKind() []Entry {
 		{Seq: 7, GSeq: 1, Kind: EntryGroup, Group: change},
 		{GSeq: 1, Kind: EntryGroup, Group: &GroupChange{Conv: "g:42", Do: GroupBecomesChannel}},
 		{Seq: 8, Kind: EntrySettings, Settings: &ConversationSettings{}},
+		{Seq: 8, Kind: EntrySettings, Settings: &ConversationSettings{Pin: true}},
 		{Seq: 8, Kind: EntrySettings, Settings: &ConversationSettings{Conv: "u:bob", Mute: 1795417297200, Pin: true, Archive: true, Deleted: SeqMax}},
 	}
 }
@@ -99,11 +101,12 @@ func messengerReplies() []*ServerFrame {
 				Conv: "g:42", Last: entries[1], Unread: 3, Read: 4, Delivered: 5, PeerRead: 6, PeerDelivered: 7, GSeq: 8, Name: awkward,
 				Channel: true, Mute: 1795417297200, Pin: true, Archive: true,
 			},
-			{Conv: "u:bob", Last: entries[6], Delivered: 1},
+			{Conv: "u:bob", Last: entries[6], Delivered: 1, Pin: true}, {Conv: "u:carol", Archive: true},
 		}}},
 		{ID: 9, Kind: KindDone},
 		{ID: 9, Kind: KindDone, Done: Done{Seq: 5, GSeq: 6, Dup: true}},
 		{ID: 10, Kind: KindGroup},
+		{ID: 10, Kind: KindGroup, Group: GroupReply{Group: "42", Dup: true}},
 		{ID: 10, Kind: KindGroup, Group: GroupReply{
 			Group: "42", Conv: "g:42", Name: awkward, Join: JoinInvite, History: HistoryJoined, Role: RoleOwner, Count: 2, Channel: true, GSeq: 12,
 			Members: []Member{{User: "alice", Role: RoleOwner, Since: 1, Delivered: 12, Read: 11}, {User: "bob", Role: "from later"}},
@@ -112,7 +115,7 @@ func messengerReplies() []*ServerFrame {
 		}},
 		{ID: 13, Kind: KindDevice},
 		{ID: 13, Kind: KindDevice, Devices: DevicesReply{Devices: []DeviceItem{
-			{Device: "web-7f3a", Since: 1795417297200, Online: true, Seen: 1795417297300, This: true}, {Device: "phone"},
+			{Device: "web-7f3a", Since: 1795417297200, Online: true, Seen: 1795417297300, This: true}, {Device: "phone", Online: true},
 		}}},
 		{ID: 14, Kind: KindBlock, People: PeopleReply{Users: []UserID{"bob", "carol"}}},
 		{ID: 14, Kind: KindBlock},
@@ -200,8 +203,13 @@ func TestRecalledMessageHasNoBody(t *testing.T) {
 		}
 	}
 	var f ServerFrame
-	mustParse(f.Parse(EncodingJSON, []byte(`{"ev":{"seq":1,"msg":{"text":"secret","recalled":true}}}`)))
-	if len(f.Event.Msg.Body) != 0 || f.Event.Msg.Text {
-		t.Errorf("read as %+v", f.Event.Msg)
+	for _, src := range []string{
+		`{"ev":{"seq":1,"msg":{"text":"secret","recalled":true}}}`,
+		`{"ev":{"seq":1,"recall":{"text":"secret","type":"a/b"}}}`,
+	} {
+		mustParse(f.Parse(EncodingJSON, []byte(src)))
+		if m := &f.Event.Msg; len(m.Body) != 0 || m.Text || len(m.Type) != 0 {
+			t.Errorf("%s: read as %+v", src, m)
+		}
 	}
 }
