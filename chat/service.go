@@ -22,6 +22,7 @@ type Service struct {
 	senders   senders
 	forwarder *forwarder
 	fanouts   fanouts
+	calls     *calls // also cfg.Edge
 	counters  counters
 	sends     sync.Pool // *sendRequest
 	frames    sync.Pool // *godwit.ServerFrame, for refusals
@@ -52,6 +53,8 @@ func NewService(cfg Config) (*Service, error) {
 		warming:   make(chan godwit.UserID, warmQueueMax),
 		stop:      make(chan struct{}),
 	}
+	s.calls = newCalls(cfg.Edge)
+	s.cfg.Edge = s.calls
 	s.senders.perS = uint32(cfg.UserSendPerS)
 	s.sends.New = func() any { return &sendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
