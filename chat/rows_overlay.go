@@ -8,13 +8,17 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// overlayRow is what became of a message: its last edit, or its recall. It lies
-// beside the log that holds both, a user's or a group's.
+// overlayRow is what became of a message since it was stored: the record of its
+// last edit or recall, in the log its owner reads, a user's or a group's.
 type overlayRow struct {
-	seq      godwit.Seq // of that edit or recall in the same log: its record has the body
+	last     godwit.Seq // the record
 	time     int64
-	recalled bool
+	flags    uint64
+	revision uint64 // how many there were
+	content  uint64 // hash of the new body: a repeat is told by it
 }
+
+const overlayRecalled = 1 << 0
 
 // appendOverlayKey names the overlay of a message in a user's log. The message is
 // named by its origin, as its id is, so that an edit that arrives needs no search.
@@ -25,18 +29,13 @@ func appendOverlayKey(dst []byte, p godwit.Partition, user []byte, origin godwit
 }
 
 func (o *overlayRow) append(dst []byte) []byte {
-	recalled := uint64(0)
-	if o.recalled {
-		recalled = 1
-	}
-	return appendFields(dst, 2, uint64(o.seq), uint64(o.time), recalled)
+	return appendFields(dst, 5, uint64(o.last), uint64(o.time), o.flags, o.revision, o.content)
 }
 
 func (o *overlayRow) parse(src []byte) bool {
 	r := reader{b: src}
-	var recalled uint64
-	o.seq, o.time = r.seq(), r.millis()
-	r.rest(&recalled)
-	o.recalled = recalled == 1
-	return r.done() && o.seq > 0 && recalled <= 1
+	o.last, o.time, o.flags, o.revision, o.content = r.seq(), r.millis(), r.uvarint(), r.uvarint(), r.uvarint()
+	return r.done() && o.last > 0
 }
+
+func (o *overlayRow) isRecalled() bool { return o.flags&overlayRecalled != 0 }
