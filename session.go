@@ -8,6 +8,10 @@ type Welcome struct {
 	Resumed bool
 	Reason  string // why not resumed, when a resume was asked for: "epoch", "too_far", "ahead"
 	Digest  uint64 // of the user's conversations at Head; 0: not given
+	// Channels says that the places of the user's channels follow, each told by a
+	// ChannelStart, and after them one with an empty Conv, which no client sees: an
+	// answer to a poll that has to say where the client stands waits for it.
+	Channels bool
 }
 
 // SessionEdgeShift is where the index of a session's edge process begins in a
@@ -17,6 +21,16 @@ const (
 	SessionEdgeShift = 51
 	SessionEdgeMax   = 1<<12 - 1
 )
+
+// Identity is what a token says and somebody signed.
+type Identity struct {
+	User    UserID
+	Expires int64 // ms since the Unix epoch; 0: never
+	Issued  int64 // ms since the Unix epoch; 0: the token does not say
+}
+
+// ChannelPlacesMax bounds the channels whose places a session may name.
+const ChannelPlacesMax = 200
 
 // Hello is a session that proved who it is and asks to be opened. Its slices are
 // the receiver's.

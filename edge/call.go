@@ -110,11 +110,13 @@ func (l *loop) submitCommands(s *session, body []byte) {
 		frame, rest, _ = godwit.NextFrame(s.encoding, rest)
 		l.stats.framesIn.Add(1)
 		_ = l.frame.Parse(s.encoding, frame)
-		switch l.frame.Kind {
-		case godwit.KindSend, godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence:
-			l.edge.cfg.Chat.Request(l.id(s), s.user, &l.frame)
-		default:
+		switch {
+		case !isRequest(l.frame.Kind):
 			l.replyError(s, l.frame.ID, godwit.ErrFrameUnknown)
+		case l.frame.Kind == godwit.KindPresence && l.frame.Presence.HasWatch:
+			l.replyError(s, l.frame.ID, godwit.ErrUnsupported) // nobody would hear of the changes
+		default:
+			l.edge.cfg.Chat.Request(l.id(s), s.user, &l.frame)
 		}
 	}
 }

@@ -25,8 +25,9 @@ func (l *loop) firstFrame(s *session, f *godwit.ClientFrame, whole, rest []byte)
 // connect checks the form of a connect frame and has its token verified.
 func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 	c := &f.Connect
+	channels, ok := takePlaces(c.Resume.Channels)
 	switch {
-	case len(c.Device) > 0 && !godwit.ValidID(c.Device), len(c.Resume.Epoch) > godwit.IDBytesMax:
+	case len(c.Device) > 0 && !godwit.ValidID(c.Device), len(c.Resume.Epoch) > godwit.IDBytesMax, !ok:
 		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
 		l.closeSession(s, closeInvalid)
 		return
@@ -41,7 +42,7 @@ func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 	}
 	s.opening = &opening{
 		id:    f.ID,
-		hello: Hello{Device: string(c.Device), Resume: c.Resume.Set, Epoch: string(c.Resume.Epoch), ResumeSeq: c.Resume.Seq},
+		hello: Hello{Device: string(c.Device), Resume: c.Resume.Set, Epoch: string(c.Resume.Epoch), ResumeSeq: c.Resume.Seq, Channels: channels},
 		ahead: bytes.Clone(rest),
 	}
 	if len(c.Token) == 0 {
@@ -141,7 +142,7 @@ func (l *loop) connectReply(s *session, id uint64, w *godwit.Welcome) *godwit.Se
 	reply := godwit.ConnectReply{
 		Session: sessionName(l.id(s)), Node: cfg.Node, Epoch: w.Epoch, Seq: w.Head,
 		Resumed: w.Resumed, Reason: w.Reason, Ping: seconds(cfg.PingEvery), Time: now,
-		User: s.user, Device: s.device, Limits: cfg.Limits,
+		User: s.user, Device: s.device, Limits: cfg.Limits, Digest: w.Digest,
 	}
 	if w.Head > w.Start {
 		reply.Missed = uint64(w.Head - w.Start)

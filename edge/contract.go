@@ -10,8 +10,9 @@ type Chat interface {
 	Connect(s godwit.SessionID, hello Hello)
 	// Disconnect ends what Connect began; called exactly once for each Connect.
 	Disconnect(s godwit.SessionID, user godwit.UserID, device string)
-	// Request serves send, sync, history, conversations and presence and answers
-	// once with Edge.Reply under the frame's ID. frame is valid during the call only.
+	// Request serves a frame of a client that isRequest lets pass and answers once
+	// with Edge.Reply under the frame's ID, which may be 0; a mark or a notice of
+	// typing without an id is never answered. frame is valid during the call only.
 	Request(s godwit.SessionID, user godwit.UserID, frame *godwit.ClientFrame)
 	// Fetch reads the user's log after a sequence and answers once with Edge.Fetched.
 	Fetch(s godwit.SessionID, user godwit.UserID, after godwit.Seq, limit, bytesMax int)

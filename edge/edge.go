@@ -32,6 +32,7 @@ type Edge struct {
 	loops          []*loop
 	verify         verifiers
 	codecs         codecs
+	sorting        sync.Pool // *[]godwit.SessionID, see spread
 	admission      admission
 	web            webServer
 	connectionsMax int

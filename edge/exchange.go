@@ -20,6 +20,11 @@ type exchange struct {
 	keep    bool    // the connection stays open for another request
 	cors    bool    // asked by a page of another origin
 	lingers bool    // a poll that waits a little for more before it answers
+
+	channels  []godwit.ChannelPlace // of a poll: where its cursor stands in channels
+	since     uint32                // tick at which the poll was opened
+	told      window                // frames and bytes in body that are not of the log
+	beginning bool                  // the ends of Welcome.Channels are awaited
 }
 
 const (
@@ -118,7 +123,7 @@ func (l *loop) nextRequest(s *session) {
 func (l *loop) overdueExchange(s *session) {
 	switch s.state {
 	case statePoll:
-		l.answerPoll(s)
+		l.overduePoll(s)
 	case stateCall:
 		l.lateReplies(s)
 	default:

@@ -183,11 +183,30 @@ func (l *loop) liveFrame(s *session, f *godwit.ClientFrame) {
 	case godwit.KindConnect:
 		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
 		l.closeSession(s, closeOutOfTurn)
-	case godwit.KindSend, godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence:
-		l.requestFrame(s, f)
 	default:
-		l.refuseFrame(s, f.ID, godwit.ErrFrameUnknown, 0)
+		if isRequest(f.Kind) {
+			l.requestFrame(s, f)
+		} else {
+			l.refuseFrame(s, f.ID, godwit.ErrFrameUnknown, 0)
+		}
 	}
+}
+
+// isRequest reports whether frames of a kind are the chat tier's.
+func isRequest(kind godwit.FrameKind) bool {
+	switch kind {
+	case godwit.KindSend, godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence,
+		godwit.KindMark, godwit.KindTyping, godwit.KindGroup, godwit.KindEdit, godwit.KindRecall,
+		godwit.KindDevice, godwit.KindBlock, godwit.KindContact, godwit.KindConversation:
+		return true
+	}
+	return false
+}
+
+// isAnswered reports whether the chat tier answers a request: it owes none to a
+// mark or a notice of typing that has no id.
+func isAnswered(f *godwit.ClientFrame) bool {
+	return f.ID != 0 || f.Kind != godwit.KindMark && f.Kind != godwit.KindTyping
 }
 
 // requestFrame holds the session to its limits before the chat tier hears of it.
@@ -203,6 +222,8 @@ func (l *loop) requestFrame(s *session, f *godwit.ClientFrame) {
 			return
 		}
 	}
-	s.inFlight++
+	if isAnswered(f) {
+		s.inFlight++
+	}
 	l.edge.cfg.Chat.Request(l.id(s), s.user, f)
 }

@@ -76,6 +76,9 @@ func (l *loop) drain() {
 			}
 			l.handle(it)
 		}
+		if l.box.cur.untold != nil && l.box.done() {
+			l.closeUntold()
+		}
 		l.flush()
 	}
 	l.flush()
@@ -121,6 +124,8 @@ func (l *loop) handle(it *item) {
 		case stateCall:
 			l.replyArrived(s, uint64(it.seq), l.box.cur.bytes(it))
 		}
+	case itemTell, itemWhisper:
+		l.told(s, it)
 	case itemConnected:
 		l.connected(s, l.box.cur.notes[it.extra].(godwit.Welcome))
 	case itemVerified:
@@ -186,7 +191,8 @@ func (l *loop) fetched(s *session, it *item) {
 // window is what may be shown to the session before it acknowledges.
 func (l *loop) window(s *session) window {
 	if s.state == statePoll {
-		return l.edge.pollWindow
+		w, told := l.edge.pollWindow, s.exchange.told
+		return window{w.events - min(w.events, told.events), w.bytes - min(w.bytes, told.bytes)}
 	}
 	return l.edge.window
 }

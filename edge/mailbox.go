@@ -22,6 +22,8 @@ const (
 	itemGoaway                    // the frames of notes[extra] to every live session
 	itemCloseAll                  // close code extra to every connection
 	itemShed                      // free seq bytes of what sessions hold; extra != 0: of strangers alone
+	itemTell                      // extra bytes of a channel's name, then a frame; to says what seq is of the channel
+	itemWhisper                   // a frame that may be dropped
 	itemShake                     // a TLS handshake has output; extra != 0: it is over
 )
 
@@ -42,6 +44,8 @@ type letters struct {
 	items []item
 	arena []byte
 	notes []any // Welcome, verdict or goaway: a few per connection, never per message
+	// untold has a bit for each slot whose session missed an itemTell; see oweLocked.
+	untold []uint64
 }
 
 func (ls *letters) bytes(it *item) []byte { return ls.arena[it.off : it.off+it.size : it.off+it.size] }
@@ -56,7 +60,7 @@ func (ls *letters) reset() {
 		ls.arena = nil
 	}
 	clear(ls.notes)
-	ls.items, ls.arena, ls.notes = ls.items[:0], ls.arena[:0], ls.notes[:0]
+	ls.items, ls.arena, ls.notes, ls.untold = ls.items[:0], ls.arena[:0], ls.notes[:0], nil
 }
 
 // roomFor is append's growth in few large steps: a flood fills them at once, and
@@ -76,14 +80,19 @@ const roomStep = 8
 // frame or is dropped: the session learns of the head by a later hint or the
 // slow compare. Everything else is owed and taken: one Connected per session,
 // one Fetched per fetch and at most Limits.InFlight replies; over owedBytesMax
-// a fetch's answer counts as failed and a reply closes its session (4200).
+// a fetch's answer counts as failed and a reply closes its session (4200); so
+// does a Tell, also over tellsMax items. A Whisper over its own, smaller bounds
+// is dropped.
 const (
-	hintsMax       = 131072
-	hintBytesMax   = 32 << 20
-	owedBytesMax   = 128 << 20
-	itemsKeep      = 8192
-	arenaKeepBytes = 1 << 20
-	drainItems     = 4096 // items handled before the loop looks at its sockets again
+	hintsMax        = 131072
+	hintBytesMax    = 32 << 20
+	owedBytesMax    = 128 << 20
+	tellsMax        = 1 << 20
+	whispersMax     = hintsMax / 2
+	whisperBytesMax = hintBytesMax / 4
+	itemsKeep       = 8192
+	arenaKeepBytes  = 1 << 20
+	drainItems      = 4096 // items handled before the loop looks at its sockets again
 )
 
 // mailbox carries what other goroutines want of a loop. Its order is the order
@@ -197,6 +206,9 @@ func (m *mailbox) next() *item {
 	m.pos++
 	return it
 }
+
+// done reports that next has given out everything since refill.
+func (m *mailbox) done() bool { return m.pos == len(m.cur.items) }
 
 // refill makes what has arrived the items of next; false if there is nothing.
 // The bytes of earlier items die.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,6 +17,14 @@ const (
 	pollBytesMax  = 256 << 10
 	pollWait      = 25 // s
 	pollLinger    = 15 * time.Millisecond
+	// pollTellsMax and pollTellBytesMax are what frames outside of the log may take
+	// of an answer, so that the log is never kept waiting by a busy channel.
+	pollTellsMax     = pollFramesMax * 3 / 4
+	pollTellBytesMax = pollBytesMax * 3 / 4
+	// pollWhisperBytesMax is the body to which ephemeral frames are still added.
+	pollWhisperBytesMax = whisperWaitingMax
+	pollBeginTicks      = ticksPerSecond // how long the ends of Welcome.Channels are awaited
+	pollQuietTicks      = ticksPerSecond // ephemeral frames end no poll younger than this
 )
 
 // pollQuery is what a poll asks, as the query says it.
@@ -43,7 +52,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	}
 	q, ok := l.parsePoll()
 	if !ok {
-		l.refuse(s, 400, "Give device, and c as the last poll frame gave it or neither c nor epoch and seq; wait is a number of seconds.")
+		l.refuse(s, 400, "Give device, and c as the last poll frame gave it, or epoch, seq and channels, or none of them; wait is a number of seconds.")
 		return
 	}
 	enc, ok := encodingOf(r.Get("Accept"))
@@ -59,7 +68,7 @@ func (l *loop) poll(s *session, headBytes int) {
 		return
 	}
 	x := l.newExchange()
-	x.wait, x.first, x.epoch = q.wait, !q.hello.Resume, q.hello.Epoch
+	x.wait, x.first, x.epoch, x.channels = q.wait, !q.hello.Resume, q.hello.Epoch, slices.Clone(q.hello.Channels)
 	s.exchange, s.encoding = x, enc
 	s.flow.cursor = q.hello.ResumeSeq
 	l.discard(s, headBytes)
@@ -87,6 +96,7 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 	cursor, hasCursor := value("c")
 	epoch, hasEpoch := value("epoch")
 	seq, hasSeq := value("seq")
+	channels, hasChannels := value("channels")
 	seconds := uint64(pollWait)
 	var err error
 	if hasWait {
@@ -97,12 +107,19 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 	q.wait = uint32(min(seconds, uint64(l.edge.cfg.Limits.Wait))) * ticksPerSecond
 	q.hello.Device = string(device)
 	if hasCursor {
-		epoch, q.hello.ResumeSeq, hasEpoch = parseCursor(cursor)
-		ok = ok && hasEpoch && !hasSeq
+		epoch, q.hello.ResumeSeq, q.hello.Channels, hasEpoch = parseCursor(cursor)
+		ok = ok && hasEpoch && !hasSeq && !hasChannels
 	} else if hasEpoch || hasSeq {
 		n, err := strconv.ParseUint(string(seq), 10, 64)
 		ok = ok && err == nil && godwit.Seq(n) <= godwit.SeqMax && hasEpoch && len(epoch) <= godwit.IDBytesMax
 		q.hello.ResumeSeq = godwit.Seq(n)
+		if hasChannels {
+			places, good := parsePlaces(append([]byte{','}, channels...), 10)
+			slices.SortFunc(places, comparePlaces)
+			q.hello.Channels, ok = places, ok && good && isAscending(places)
+		}
+	} else {
+		ok = ok && !hasChannels
 	}
 	q.hello.Resume, q.hello.Epoch = hasCursor || hasEpoch, string(epoch)
 	return q, ok && godwit.ValidID(q.hello.Device)
@@ -118,20 +135,34 @@ func (l *loop) pollConnected(s *session, w godwit.Welcome) {
 		reply := l.connectReply(s, 0, &w)
 		s.flow.cursor = w.Head
 		x.body = reply.AppendFrameTo(x.body, s.encoding)
-		l.answerPoll(s)
+		if !w.Channels {
+			l.answerPoll(s)
+			return
+		}
+		l.holdPoll(s, &w)
 	case !w.Resumed:
 		l.respondError(s, godwit.ErrPollGone, 0)
 	default:
-		s.state = statePoll
-		l.stats.polls.Add(1)
-		s.deadline = l.now + x.wait
-		s.checkAt = l.now + compareIn(l.edge.ticks.compare)
-		l.arm(s)
+		l.holdPoll(s, &w)
 		l.follow(s, s.flow.opened(l.edge.pollWindow, w.Start, w.Head, false), nil)
-		if !s.flow.fetching && (x.wait == 0 || l.edge.goaway.Load() != nil) {
+		if !s.flow.fetching && !x.beginning && (x.wait == 0 || l.edge.goaway.Load() != nil) {
 			l.answerPoll(s)
 		}
 	}
+}
+
+// holdPoll has the poll collect frames until there is a reason to answer.
+func (l *loop) holdPoll(s *session, w *godwit.Welcome) {
+	x := s.exchange
+	s.state = statePoll
+	l.stats.polls.Add(1)
+	x.since, x.beginning = l.now, w.Channels
+	s.deadline = l.now + x.wait
+	if x.beginning {
+		s.deadline = l.now + pollBeginTicks
+	}
+	s.checkAt = l.now + compareIn(l.edge.ticks.compare)
+	l.arm(s)
 }
 
 // showPoll adds an entry's frame to the answer.
@@ -148,17 +179,77 @@ func (l *loop) settlePoll(s *session, live bool) {
 	x := s.exchange
 	switch {
 	case s.state != statePoll || s.flow.fetching:
+	case x.beginning && s.flow.open(l.window(s)):
 	case len(x.body) == 0:
 		if x.wait == 0 {
 			l.answerPoll(s)
 		}
-	case live && s.flow.open(l.edge.pollWindow):
+	case live && s.flow.open(l.window(s)):
 		if !x.lingers {
 			x.lingers = true
 			l.linger(s)
 		}
 	default:
 		l.answerPoll(s)
+	}
+}
+
+// overduePoll answers a poll whose time is up. One that awaited the places of its
+// channels in vain goes on as if they had come.
+func (l *loop) overduePoll(s *session) {
+	x := s.exchange
+	if x.beginning && !x.first {
+		x.beginning = false
+		if s.deadline = x.since + x.wait; !l.reached(s.deadline) {
+			l.settlePoll(s, false)
+			return
+		}
+	}
+	l.answerPoll(s)
+}
+
+// tellPoll adds a frame outside of the log to the answer. One that has no room any
+// more is left to the next poll: the place in the cursor stays before it, and none
+// that comes later finds room.
+func (l *loop) tellPoll(s *session, conv []byte, at, what godwit.Seq, frame []byte) {
+	x := s.exchange
+	if what == placesEnd {
+		x.beginning = false
+		l.settlePoll(s, false)
+		return
+	}
+	if x.told.events < pollTellsMax && x.told.bytes < pollTellBytesMax && s.flow.open(l.window(s)) {
+		l.showPoll(s, frame)
+		l.stats.tells.Add(1)
+		x.told.events++
+		x.told.bytes += uint32(len(frame))
+		if what != 0 {
+			x.channels = movePlace(x.channels, conv, at, what == placeStarts)
+		}
+		l.settlePoll(s, true)
+		return
+	}
+	x.beginning = false
+	l.settlePoll(s, false)
+}
+
+// whisperPoll adds an ephemeral frame to the answer, which it ends, but never more
+// than once a second: a poll for each key stroke would cost more than it tells.
+func (l *loop) whisperPoll(s *session, frame []byte) {
+	x := s.exchange
+	if len(x.body) > pollWhisperBytesMax || x.first || x.told.events >= pollTellsMax || !s.flow.open(l.window(s)) {
+		l.stats.whispersLost.Add(1)
+		return
+	}
+	l.showPoll(s, frame)
+	l.stats.whispers.Add(1)
+	x.told.events++
+	x.told.bytes += uint32(len(frame))
+	if earliest := x.since + pollQuietTicks; l.reached(earliest) {
+		l.settlePoll(s, true)
+	} else if int32(earliest-s.deadline) < 0 {
+		s.deadline = earliest
+		l.arm(s)
 	}
 }
 
@@ -191,7 +282,7 @@ func (l *loop) answerPoll(s *session) {
 	}
 	var cursor [godwit.IDBytesMax + 1 + seqChars]byte
 	end := godwit.ServerFrame{Kind: godwit.KindPoll, Poll: godwit.Poll{
-		Cursor: string(appendCursor(cursor[:0], x.epoch, s.flow.cursor)),
+		Cursor: string(appendCursor(cursor[:0], x.epoch, s.flow.cursor, x.channels)),
 	}}
 	l.stats.framesOut.Add(1)
 	l.respondFrames(s, appendNext(body, enc, &end))

@@ -107,7 +107,7 @@ func TestPollIsHeldUntilAnEntryComes(t *testing.T) {
 	e := newEdge(t, chat, nil)
 	w := newWeb(t, e)
 	for round := range 3 { // on one connection
-		w.poll("alice", fmt.Sprintf("device=d1&c=e1.%s&wait=30", string(appendCursor(nil, "e1", head)[3:])))
+		w.poll("alice", fmt.Sprintf("device=d1&c=e1.%s&wait=30", string(appendCursor(nil, "e1", head, nil)[3:])))
 		s := <-opened
 		entry := event(head + 1)
 		head++
@@ -336,7 +336,7 @@ func FuzzCursor(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, c []byte) {
-		if epoch, seq, ok := parseCursor(c); ok && string(appendCursor(nil, string(epoch), seq)) != string(c) {
+		if epoch, seq, channels, ok := parseCursor(c); ok && string(appendCursor(nil, string(epoch), seq, channels)) != string(c) {
 			t.Fatalf("%q is another spelling of %s %d", c, epoch, seq)
 		}
 	})

@@ -9,30 +9,34 @@ import (
 // Stats is a snapshot of the edge's counters, for metrics. Counters only rise;
 // gauges say so.
 type Stats struct {
-	Connections uint64 // gauge: open sockets
-	Sessions    uint64 // gauge: WebSocket sessions the chat tier has opened
-	Polls       uint64 // gauge: polls held
-	Accepted    uint64
-	Upgrades    uint64
-	Refused     map[int]uint64              // requests answered with an error, by HTTP status
-	Closes      map[godwit.CloseCode]uint64 // WebSocket closes by us, by code
-	FramesIn    uint64
-	FramesOut   uint64
-	BytesIn     uint64
-	CopiedIn    uint64 // of BytesIn, bytes that were copied before a message was handed on; some count twice
-	BytesOut    uint64
-	Events      uint64 // ev and skip frames among FramesOut
-	HintsLost   uint64 // hints dropped or robbed of their frame at a full mailbox
-	RepliesLost uint64 // replies that did not fit; each closed its session
-	Fetches     uint64
-	QueueItems  uint64 // gauge: items waiting in all mailboxes
-	QueueBytes  uint64 // gauge
-	VerifyQueue uint64 // gauge: tokens waiting to be verified
-	Newcomers   uint64 // gauge: sockets that have not shown a good token
-	Handshakes  uint64 // gauge: sessions whose token is being verified or that are being opened
-	MemoryUsed  uint64 // gauge: bytes in use by the last reading; 0 without a budget
-	MemoryMax   uint64 // gauge: the budget
-	Shed        uint64 // connections ended because memory was short
+	Connections  uint64 // gauge: open sockets
+	Sessions     uint64 // gauge: WebSocket sessions the chat tier has opened
+	Polls        uint64 // gauge: polls held
+	Accepted     uint64
+	Upgrades     uint64
+	Refused      map[int]uint64              // requests answered with an error, by HTTP status
+	Closes       map[godwit.CloseCode]uint64 // WebSocket closes by us, by code
+	FramesIn     uint64
+	FramesOut    uint64
+	BytesIn      uint64
+	CopiedIn     uint64 // of BytesIn, bytes that were copied before a message was handed on; some count twice
+	BytesOut     uint64
+	Events       uint64 // ev and skip frames among FramesOut
+	HintsLost    uint64 // hints dropped or robbed of their frame at a full mailbox
+	Tells        uint64 // frames outside of the log among FramesOut
+	TellsLost    uint64 // such frames that did not fit a mailbox; each closed its session
+	Whispers     uint64 // ephemeral frames among FramesOut
+	WhispersLost uint64 // ephemeral frames dropped: a full mailbox, or a session that reads slowly
+	RepliesLost  uint64 // replies that did not fit; each closed its session
+	Fetches      uint64
+	QueueItems   uint64 // gauge: items waiting in all mailboxes
+	QueueBytes   uint64 // gauge
+	VerifyQueue  uint64 // gauge: tokens waiting to be verified
+	Newcomers    uint64 // gauge: sockets that have not shown a good token
+	Handshakes   uint64 // gauge: sessions whose token is being verified or that are being opened
+	MemoryUsed   uint64 // gauge: bytes in use by the last reading; 0 without a budget
+	MemoryMax    uint64 // gauge: the budget
+	Shed         uint64 // connections ended because memory was short
 
 	TLSHandshakes uint64 // done
 	TLSFailed     uint64 // broken off, or nothing of TLS
@@ -48,6 +52,8 @@ type counters struct {
 	copiedIn                               atomic.Uint64
 	events, fetches                        atomic.Uint64
 	hintsLost, repliesLost                 atomic.Uint64
+	tells, tellsLost                       atomic.Uint64
+	whispers, whispersLost                 atomic.Uint64
 	shakes, shakesFailed                   atomic.Uint64
 	forwarded, proxyRefused                atomic.Uint64
 	refused                                [200]atomic.Uint64 // by status, from 400 on
@@ -90,6 +96,10 @@ func (e *Edge) Stats() Stats {
 		sum.BytesOut += c.bytesOut.Load()
 		sum.Events += c.events.Load()
 		sum.HintsLost += c.hintsLost.Load()
+		sum.Tells += c.tells.Load()
+		sum.TellsLost += c.tellsLost.Load()
+		sum.Whispers += c.whispers.Load()
+		sum.WhispersLost += c.whispersLost.Load()
 		sum.RepliesLost += c.repliesLost.Load()
 		sum.Fetches += c.fetches.Load()
 		sum.TLSHandshakes += c.shakes.Load()

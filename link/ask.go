@@ -18,7 +18,12 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	}
 	b := binary.AppendUvarint(appendSession(begin(x.item[:0], itemConnect), s), flags)
 	b = appendText(appendText(appendText(b, hello.User), hello.Device), hello.Epoch)
-	x.item = binary.AppendUvarint(b, uint64(hello.ResumeSeq))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(hello.ResumeSeq)), uint64(hello.Issued))
+	b = binary.AppendUvarint(b, uint64(len(hello.Channels)))
+	for _, place := range hello.Channels {
+		b = binary.AppendUvarint(appendText(b, place.Conv), uint64(place.GSeq))
+	}
+	x.item = b
 	end(x.item, 0)
 	c.mu.Lock()
 	q := c.queue.Load()

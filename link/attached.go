@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -140,7 +141,8 @@ func (r *askReader) item(kind itemKind, f *fields) {
 	switch kind {
 	case itemConnect:
 		s, flags := sessionAt(r.index, f.session()), f.uint()
-		hello := Hello{User: godwit.UserID(f.text()), Device: string(f.text()), Resume: flags&flagResume != 0, Epoch: string(f.text()), ResumeSeq: f.seq()}
+		hello := Hello{User: godwit.UserID(f.text()), Device: string(f.text()), Resume: flags&flagResume != 0, Epoch: string(f.text()), ResumeSeq: f.seq(), Issued: int64(f.uint())}
+		hello.Channels = f.places()
 		if !f.bad {
 			r.sessions.Add(1)
 			chat.Connect(s, hello)
@@ -173,6 +175,22 @@ func (r *askReader) item(kind itemKind, f *fields) {
 		r.ready.Store(true)
 		r.hub.signal()
 	}
+}
+
+// places reads the places of a session in channels, which are the caller's.
+func (f *fields) places() []godwit.ChannelPlace {
+	n := f.uint()
+	if n > godwit.ChannelPlacesMax {
+		f.bad = true
+	}
+	if f.bad || n == 0 {
+		return nil
+	}
+	places := make([]godwit.ChannelPlace, n)
+	for i := range places {
+		places[i] = godwit.ChannelPlace{Conv: bytes.Clone(f.text()), GSeq: f.seq()}
+	}
+	return places
 }
 
 // refuse answers a frame that the edge process read and this one can't: they do

@@ -43,10 +43,13 @@ func (h *Hub) Connected(s godwit.SessionID, w godwit.Welcome) {
 	if w.Resumed {
 		flags = flagResume
 	}
+	if w.Channels {
+		flags |= flagChannels
+	}
 	b := appendSession(begin(x.item[:0], itemConnected), s)
 	b = appendText(binary.AppendUvarint(b, flags), w.Epoch)
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(w.Head)), uint64(w.Start))
-	x.item = appendText(b, w.Reason)
+	x.item = binary.AppendUvarint(appendText(b, w.Reason), w.Digest)
 	if !end(x.item, 0) || !a.queue.put(h.bounds.owed, x.item) {
 		a.overflow(s)
 	}

@@ -17,7 +17,7 @@ func seeds() (up, down []byte) {
 	e := entry(1, "hi")
 	frame := godwit.AppendEvent(nil, godwit.EncodingProto, &e)
 	item(&up, itemConnect, func(b []byte) []byte {
-		return append(appendText(appendText(appendText(append(appendSession(b, 5), 1), "alice"), "phone"), "e1"), 7)
+		return append(appendText(append(appendText(appendText(appendText(append(appendSession(b, 5), 1), "alice"), "phone"), "e1"), 7, 9, 1), "g:g1"), 8)
 	})
 	item(&up, itemRequest, func(b []byte) []byte {
 		return (&godwit.ClientFrame{ID: 1, Kind: godwit.KindSync}).AppendTo(appendText(appendSession(b, 5), "alice"), godwit.EncodingProto)
@@ -27,12 +27,15 @@ func seeds() (up, down []byte) {
 	item(&up, itemReady, func(b []byte) []byte { return b })
 	item(&up, 99, func(b []byte) []byte { return append(b, "later"...) })
 	item(&down, itemConnected, func(b []byte) []byte {
-		return appendText(append(appendText(append(appendSession(b, 5), 1), "e1"), 2, 1), "")
+		return append(appendText(append(appendText(append(appendSession(b, 5), 1), "e1"), 2, 1), ""), 3)
 	})
 	item(&down, itemReply, func(b []byte) []byte {
 		return (&godwit.ServerFrame{ID: 1, Kind: godwit.KindSend}).AppendTo(appendSession(b, 5), godwit.EncodingProto)
 	})
 	item(&down, itemDeliver, func(b []byte) []byte { return append(append(b, 2, 5, 6), frame...) })
+	item(&down, itemHint, func(b []byte) []byte { return append(b, 2, 5, 6, 9) })
+	item(&down, itemTell, func(b []byte) []byte { return append(append(b, 2, 5, 6), frame...) })
+	item(&down, itemWhisper, func(b []byte) []byte { return append(append(b, 1, 5), frame...) })
 	item(&down, itemFetched, func(b []byte) []byte { return appendText(append(appendSession(b, 5), 0, 9, 1), frame) })
 	item(&down, itemClose, func(b []byte) []byte { return appendText(append(appendSession(b, 5), 0xA3, 0x1F), "replaced") })
 	item(&down, itemDrain, func(b []byte) []byte { return append(b, 1, 2) })
@@ -112,7 +115,7 @@ func TestSeedsAreReadWhole(t *testing.T) {
 	if got := readBoth(t, [][]byte{up}); len(got) != 4 {
 		t.Errorf("%q", got)
 	}
-	if got := readBoth(t, [][]byte{down}); len(got) != 5 {
+	if got := readBoth(t, [][]byte{down}); len(got) != 8 {
 		t.Errorf("%q", got)
 	}
 	for n := range up { // cut anywhere: an error, or whole items only

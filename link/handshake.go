@@ -10,7 +10,7 @@ import (
 
 // version is of everything on the wire between the two processes. Both come from
 // one program on one machine, or are upgraded together: another version is refused.
-const version = 1
+const version = 2
 
 // secretKey is the metadata that carries the shared secret.
 const secretKey = "godwit-link-secret"

@@ -91,6 +91,9 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 type scratch struct {
 	item  []byte
 	frame []byte
+	// sorted and ends are for spread.
+	sorted []godwit.SessionID
+	ends   []uint32 // by index of an edge process
 }
 
 // Serve accepts edge processes on a listener, which it closes in the end. It

@@ -15,7 +15,7 @@ type itemKind byte
 
 // From the edge process.
 const (
-	itemConnect    itemKind = 1 // session, flags, user, device, epoch, resume sequence
+	itemConnect    itemKind = 1 // session, flags, user, device, epoch, resume sequence, issued, number of channels, name and sequence of each
 	itemDisconnect itemKind = 2 // session, user, device
 	itemRequest    itemKind = 3 // session, user, frame to the end
 	itemFetch      itemKind = 4 // session, user, after, limit, bytes
@@ -24,17 +24,21 @@ const (
 
 // From the engine process.
 const (
-	itemConnected itemKind = 16 // session, flags, epoch, head, start, reason
+	itemConnected itemKind = 16 // session, flags, epoch, head, start, reason, digest
 	itemReply     itemKind = 17 // session, frame to the end
 	itemDeliver   itemKind = 18 // number of sessions, sessions, event frame to the end
 	itemFetched   itemKind = 19 // session, flags, head, number of entries, event frames
 	itemClose     itemKind = 20 // session, code, reason
 	itemDrain     itemKind = 21 // after ms, spread ms
+	itemHint      itemKind = 22 // number of sessions, sessions, head
+	itemTell      itemKind = 23 // number of sessions, sessions, frame to the end
+	itemWhisper   itemKind = 24 // the same
 )
 
 const (
 	flagResume = 1 << iota
 	flagFailed
+	flagChannels
 )
 
 var errItem = errors.New("link: malformed batch")

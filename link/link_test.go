@@ -24,8 +24,21 @@ func TestWhatTheEdgeAsksArrivesAsItWasAsked(t *testing.T) {
 		{ID: 5, Kind: godwit.KindConversations, Conversations: godwit.Conversations{Limit: 2, Next: []byte("x")}},
 		{ID: 6, Kind: godwit.KindPresence, Presence: godwit.Presence{Get: [][]byte{[]byte("a"), []byte("b")}}},
 		{ID: 7, Kind: godwit.KindPresence},
+		{ID: 8, Kind: godwit.KindPresence, Presence: godwit.Presence{HasWatch: true}},
+		{Kind: godwit.KindMark, Mark: godwit.Mark{Conv: []byte("u:bob"), Delivered: 8, Read: 7}},
+		{Kind: godwit.KindTyping, Typing: godwit.Typing{Conv: []byte("g:g1"), Stop: true}},
+		{ID: 9, Kind: godwit.KindGroup, Group: godwit.Group{Do: []byte(godwit.GroupAdd), Group: []byte("g1"), Users: [][]byte{[]byte("a"), []byte("b")}, HasName: true}},
+		{ID: 10, Kind: godwit.KindEdit, Edit: godwit.Edit{MID: []byte("m"), Text: []byte("\u00e9"), HasText: true}},
+		{ID: 11, Kind: godwit.KindRecall, Recall: godwit.Recall{MID: []byte("m")}},
+		{ID: 12, Kind: godwit.KindDevice, Device: godwit.Device{Do: []byte(godwit.DeviceLogout), All: true}},
+		{ID: 13, Kind: godwit.KindBlock, Block: godwit.People{Add: [][]byte{[]byte("eve")}}},
+		{ID: 14, Kind: godwit.KindContact, Contact: godwit.People{Remove: [][]byte{[]byte("eve")}}},
+		{ID: 15, Kind: godwit.KindConversation, Conversation: godwit.ConversationChange{Conv: []byte("u:bob"), HasMute: true, Pin: true, HasPin: true}},
 	}
-	hello := Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e1", ResumeSeq: 1<<53 - 1}
+	hello := Hello{
+		User: "alice", Device: "phone", Resume: true, Epoch: "e1", ResumeSeq: 1<<53 - 1, Issued: 1795417297200,
+		Channels: []godwit.ChannelPlace{{Conv: []byte("g:g1"), GSeq: 7}, {Conv: []byte("g:g2"), GSeq: 1<<53 - 1}},
+	}
 	p.Connect(5, hello)
 	p.Fetch(5, "alice", 9, 100, 1<<18)
 	for i := range frames {
@@ -59,13 +72,26 @@ func TestWhatTheEngineAnswersArrivesAsItWasAnswered(t *testing.T) {
 		{ID: 6, Kind: godwit.KindPresence, Presence: godwit.PresenceReply{Users: []godwit.PresenceItem{{User: "bob", Online: true, LastSeen: 5}, {User: "eve"}}}},
 	}
 	s, other := p.at(5), p.at(1<<51-1)
-	welcome := godwit.Welcome{Epoch: "e1", Head: 12, Start: 7, Resumed: true, Reason: "epoch"}
+	welcome := godwit.Welcome{Epoch: "e1", Head: 12, Start: 7, Resumed: true, Reason: "epoch", Digest: 1<<53 - 1, Channels: true}
 	w.hub.Connected(s, welcome)
 	for i := range frames {
 		w.hub.Reply(s, &frames[i])
 	}
 	w.hub.Deliver([]godwit.SessionID{s, other}, &first)
 	w.hub.Deliver([]godwit.SessionID{other}, &skip)
+	w.hub.Hint([]godwit.SessionID{other, s}, 1<<53-1)
+	told := []godwit.ServerFrame{
+		{Kind: godwit.KindChannel, Channel: godwit.ChannelStart{Conv: "g:g1", GSeq: 7, Reset: true}},
+		{Kind: godwit.KindChannel},
+		{Kind: godwit.KindEvent, Event: godwit.Entry{GSeq: 8, Msg: first.Msg}},
+		{Kind: godwit.KindEvent, Event: godwit.Entry{GSeq: 9, Kind: godwit.EntryGroup, Group: &godwit.GroupChange{Conv: "g:g1", By: "bob", Time: 5, Do: godwit.GroupAdd, Users: []godwit.UserID{"a", "b"}, Count: 3}}},
+		{Kind: godwit.KindEphemeral, Ephemeral: godwit.Ephemeral{IsTyping: true, Typing: godwit.TypingNotice{Conv: "u:bob", User: "bob", Stop: true}}},
+		{Kind: godwit.KindEphemeral, Ephemeral: godwit.Ephemeral{Presence: godwit.PresenceItem{User: "bob", LastSeen: 5}}},
+	}
+	for i := range told {
+		w.hub.Tell([]godwit.SessionID{s, other}, &told[i])
+		w.hub.Whisper([]godwit.SessionID{other}, &told[i])
+	}
 	w.hub.Fetched(s, []godwit.Entry{first, second, skip}, 12, nil)
 	w.hub.Fetched(s, nil, 0, nil)
 	w.hub.Fetched(s, nil, 0, errors.New("no"))
@@ -78,6 +104,11 @@ func TestWhatTheEngineAnswersArrivesAsItWasAnswered(t *testing.T) {
 	}
 	direct.Deliver([]godwit.SessionID{5, 1<<51 - 1}, &first)
 	direct.Deliver([]godwit.SessionID{1<<51 - 1}, &skip)
+	direct.Hint([]godwit.SessionID{1<<51 - 1, 5}, 1<<53-1)
+	for i := range told {
+		direct.Tell([]godwit.SessionID{5, 1<<51 - 1}, &told[i])
+		direct.Whisper([]godwit.SessionID{1<<51 - 1}, &told[i])
+	}
 	direct.Fetched(5, []godwit.Entry{first, second, skip}, 12, nil)
 	direct.Fetched(5, nil, 0, nil)
 	direct.Fetched(5, nil, 0, errors.New("no"))
@@ -153,7 +184,7 @@ func TestNoProcessNamesAnothersSessions(t *testing.T) {
 		item := binary.AppendUvarint(begin(nil, kind), forged)
 		switch kind {
 		case itemConnect:
-			item = append(appendText(appendText(append(item, 0), "eve"), "phone"), 0, 0)
+			item = append(appendText(appendText(append(item, 0), "eve"), "phone"), 0, 0, 0, 0)
 		case itemDisconnect:
 			item = appendText(appendText(item, "bob"), "phone")
 		case itemRequest:

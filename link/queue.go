@@ -10,8 +10,10 @@ type bounds struct {
 	// To an edge process. hint: a delivery is dropped. It is a hint; the session
 	// learns of the entry by the next one or by its slow compare of heads.
 	hint int
+	// whisper: an ephemeral frame is dropped.
+	whisper int
 	// owed: a fetch's answer becomes a failure, and the edge fetches again later; a
-	// reply or a Connected closes its session (4200), which resumes.
+	// reply, a Connected or a Tell closes its session (4200), which resumes.
 	owed int
 	// last: for those failures and closes. Beyond it the edge process is cut off; it
 	// attaches again, and its clients resume.
@@ -22,7 +24,7 @@ type bounds struct {
 	asked int
 }
 
-var defaultBounds = bounds{hint: 4 << 20, owed: 64 << 20, last: 68 << 20, asked: 32 << 20}
+var defaultBounds = bounds{hint: 4 << 20, whisper: 2 << 20, owed: 64 << 20, last: 68 << 20, asked: 32 << 20}
 
 const (
 	batchBytesMax = 256 << 10 // of one gRPC message, unless a single item is larger

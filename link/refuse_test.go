@@ -52,19 +52,19 @@ func TestAnotherVersionIsRefusedByBothSides(t *testing.T) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	h, err := parseHello([]byte(`{"version":2,"node":"a"}`))
-	f("version 2 of the link, the engine process version 1", h, err)
-	h, err = parseHello([]byte(`{"version":1}`))
+	h, err := parseHello([]byte(`{"version":3,"node":"a"}`))
+	f("version 3 of the link, the engine process version 2", h, err)
+	h, err = parseHello([]byte(`{"version":2}`))
 	f("node name", h, err)
 	h, err = parseHello([]byte(`[`))
 	f("does not parse", h, err)
-	w, err := parseWelcome([]byte(`{"version":2,"index":1}`))
-	f("version 2", w, err)
-	w, err = parseWelcome([]byte(`{"version":1,"index":4096}`))
+	w, err := parseWelcome([]byte(`{"version":3,"index":1}`))
+	f("version 3", w, err)
+	w, err = parseWelcome([]byte(`{"version":2,"index":4096}`))
 	f("index 4096", w, err)
 	w, err = parseWelcome(nil)
 	f("does not parse", w, err)
-	if h, err := parseHello([]byte(`{"version":1,"node":"a","more":[1]}`)); err != nil || h.Node != "a" {
+	if h, err := parseHello([]byte(`{"version":2,"node":"a","more":[1]}`)); err != nil || h.Node != "a" {
 		t.Errorf("what a later version may add is refused: %v", err)
 	}
 }

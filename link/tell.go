@@ -55,7 +55,7 @@ func (r *tellReader) item(kind itemKind, f *fields) {
 	switch kind {
 	case itemConnected:
 		s, flags := f.session(), f.uint()
-		w := godwit.Welcome{Epoch: string(f.text()), Head: f.seq(), Start: f.seq(), Reason: string(f.text()), Resumed: flags&flagResume != 0}
+		w := godwit.Welcome{Epoch: string(f.text()), Head: f.seq(), Start: f.seq(), Reason: string(f.text()), Resumed: flags&flagResume != 0, Channels: flags&flagChannels != 0, Digest: f.uint()}
 		if !f.bad {
 			r.edge.Connected(s, w)
 		}
@@ -63,6 +63,19 @@ func (r *tellReader) item(kind itemKind, f *fields) {
 		r.reply(f)
 	case itemDeliver:
 		r.deliver(f)
+	case itemHint:
+		r.readSessions(f)
+		if head := f.seq(); !f.bad {
+			r.edge.Hint(r.sessions, head)
+		}
+	case itemTell:
+		if r.told(f) {
+			r.edge.Tell(r.sessions, &r.frame)
+		}
+	case itemWhisper:
+		if r.told(f) {
+			r.edge.Whisper(r.sessions, &r.frame)
+		}
 	case itemFetched:
 		r.fetched(f)
 	case itemClose:
@@ -98,21 +111,35 @@ func (r *tellReader) reply(f *fields) {
 }
 
 func (r *tellReader) deliver(f *fields) {
-	n := f.uint()
-	if n > uint64(len(f.rest)) {
-		f.bad = true
-		return
-	}
-	r.sessions = r.sessions[:0]
-	for range n {
-		r.sessions = append(r.sessions, f.session())
-	}
+	r.readSessions(f)
 	entry, err := parseEntry(f.rest, &r.frame)
 	if f.bad || err != nil {
 		f.bad = true
 		return
 	}
 	r.edge.Deliver(r.sessions, &entry)
+}
+
+func (r *tellReader) readSessions(f *fields) {
+	r.sessions = r.sessions[:0]
+	n := f.uint()
+	if n > uint64(len(f.rest)) {
+		f.bad = true
+		return
+	}
+	for range n {
+		r.sessions = append(r.sessions, f.session())
+	}
+}
+
+// told reads the sessions and the frame of a Tell or a Whisper.
+func (r *tellReader) told(f *fields) bool {
+	r.readSessions(f)
+	if f.bad {
+		return false
+	}
+	f.bad = r.frame.Parse(godwit.EncodingProto, f.rest) != nil
+	return !f.bad
 }
 
 var errFetch = errors.New("link: the engine process could not answer the fetch")

@@ -226,8 +226,14 @@ func entry(seq godwit.Seq, text string) godwit.Entry {
 	}}
 }
 
-func (e *fakeEdge) Hint([]godwit.SessionID, godwit.Seq) {}
+func (e *fakeEdge) Hint(sessions []godwit.SessionID, head godwit.Seq) {
+	e.add("hint %x %d", sessions, head)
+}
 
-func (e *fakeEdge) Tell([]godwit.SessionID, *godwit.ServerFrame) {}
+func (e *fakeEdge) Tell(sessions []godwit.SessionID, f *godwit.ServerFrame) {
+	e.add("tell %x %s", sessions, f.AppendTo(nil, godwit.EncodingJSON))
+}
 
-func (e *fakeEdge) Whisper([]godwit.SessionID, *godwit.ServerFrame) {}
+func (e *fakeEdge) Whisper(sessions []godwit.SessionID, f *godwit.ServerFrame) {
+	e.add("whisper %x %s", sessions, f.AppendTo(nil, godwit.EncodingJSON))
+}

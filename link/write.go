@@ -9,7 +9,7 @@ import (
 type traffic struct {
 	sentBytes, sentBatches, putItems atomic.Uint64
 	gotBytes, gotBatches, gotItems   atomic.Uint64
-	hints, fetches, closed           atomic.Uint64 // dropped or failed at a full queue
+	hints, whispers, fetches, closed atomic.Uint64 // dropped or failed at a full queue
 }
 
 func (t *traffic) received(items, bytes int) {
@@ -54,6 +54,7 @@ type Stats struct {
 	SentBytes, SentBatches, SentItems uint64
 	GotBytes, GotBatches, GotItems    uint64
 	HintsLost                         uint64 // deliveries dropped at a full queue
+	WhispersLost                      uint64 // ephemeral frames for a session, dropped at a full queue
 	FetchesFailed                     uint64 // fetches answered with a failure at a full queue
 	Overflows                         uint64 // sessions closed (Hub) or requests refused (Client) at a full queue
 }
@@ -62,7 +63,7 @@ func (t *traffic) stats() Stats {
 	return Stats{
 		SentBytes: t.sentBytes.Load(), SentBatches: t.sentBatches.Load(), SentItems: t.putItems.Load(),
 		GotBytes: t.gotBytes.Load(), GotBatches: t.gotBatches.Load(), GotItems: t.gotItems.Load(),
-		HintsLost: t.hints.Load(), FetchesFailed: t.fetches.Load(), Overflows: t.closed.Load(),
+		HintsLost: t.hints.Load(), WhispersLost: t.whispers.Load(), FetchesFailed: t.fetches.Load(), Overflows: t.closed.Load(),
 	}
 }
 
