@@ -44,6 +44,10 @@ func (t *benchTx) Append(log godwit.LogID, _ godwit.Record) godwit.Seq {
 	return t.heads[log]
 }
 
+func (t *benchTx) Erase(godwit.LogID, godwit.Seq)                     {}
+func (t *benchTx) EraseConversation(godwit.LogID, uint32, godwit.Seq) {}
+func (t *benchTx) ExpireBefore(int64)                                 {}
+
 func newBenchTx(m *Machine, groups int) *benchTx {
 	tx := &benchTx{rows: map[string][]byte{}, heads: map[godwit.LogID]godwit.Seq{}, stamp: 1_700_000_000_000}
 	c := genesisCommand{settings: testSettings(groups)}

@@ -15,6 +15,10 @@ type Tx interface {
 	Group() int
 	Stamp() int64                                        // the leader's clock for the batch, ms
 	Append(log godwit.LogID, r godwit.Record) godwit.Seq // Seq is assigned; Meta copied; Body aliases the command
+	// What is erased is gone for readers at once. Its sequences are not used again.
+	Erase(log godwit.LogID, upTo godwit.Seq)
+	EraseConversation(log godwit.LogID, conv uint32, upTo godwit.Seq)
+	ExpireBefore(time int64) // in all logs of the group; never goes back
 }
 
 // View is one group for reading; Close it soon. Rows and heads read before the

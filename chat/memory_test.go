@@ -47,9 +47,19 @@ type memGroup struct {
 	warm   map[godwit.LogID][]godwit.Newest
 	warmed int
 
+	// what is not to be seen any more
+	erased  map[memErased]godwit.Seq
+	expired int64
+
 	// of the command being applied
 	tx      []byte
 	allowed map[string]bool
+}
+
+// memErased is a conversation of a log, or with conv 0 all of it.
+type memErased struct {
+	log  godwit.LogID
+	conv uint32
 }
 
 type memProposal struct {
@@ -72,7 +82,7 @@ func newMemStore(groups int) *memStore {
 }
 
 func newMemGroup(id int) *memGroup {
-	return &memGroup{id: id, rows: map[string][]byte{}, logs: map[godwit.LogID][]godwit.Record{}, warm: map[godwit.LogID][]godwit.Newest{}}
+	return &memGroup{id: id, rows: map[string][]byte{}, logs: map[godwit.LogID][]godwit.Record{}, warm: map[godwit.LogID][]godwit.Newest{}, erased: map[memErased]godwit.Seq{}}
 }
 
 func (s *memStore) Group(p godwit.Partition) int { return int(p) * len(s.groups) / godwit.Partitions }
@@ -192,6 +202,9 @@ func (g *memGroup) digest() uint64 {
 			fmt.Fprintf(h, "%d %d %d %d %q %q\n", log, r.Seq, r.Conv, r.Time, r.Meta, r.Body)
 		}
 	}
+	if len(g.erased) > 0 || g.expired > 0 {
+		fmt.Fprintf(h, "%v %d\n", g.erased, g.expired) // fmt sorts a map
+	}
 	return h.Sum64()
 }
 
@@ -248,6 +261,28 @@ func (g *memGroup) Append(log godwit.LogID, r godwit.Record) godwit.Seq {
 	return r.Seq
 }
 
+func (g *memGroup) Erase(log godwit.LogID, upTo godwit.Seq) { g.EraseConversation(log, 0, upTo) }
+
+func (g *memGroup) EraseConversation(log godwit.LogID, conv uint32, upTo godwit.Seq) {
+	key := memErased{log, conv}
+	g.erased[key] = max(g.erased[key], min(upTo, godwit.Seq(len(g.logs[log]))))
+}
+
+func (g *memGroup) ExpireBefore(time int64) { g.expired = max(g.expired, time) }
+
+// isErased tells whether readers no longer see a record.
+func (g *memGroup) isErased(log godwit.LogID, r *godwit.Record) bool {
+	return r.Time < g.expired || r.Seq <= g.erased[memErased{log, 0}] || r.Seq <= g.erased[memErased{log, r.Conv}]
+}
+
+// left are the records of a log that readers see.
+func (g *memGroup) left(log godwit.LogID) []godwit.Record {
+	if len(g.erased) == 0 && g.expired == 0 {
+		return g.logs[log]
+	}
+	return slices.DeleteFunc(slices.Clone(g.logs[log]), func(r godwit.Record) bool { return g.isErased(log, &r) })
+}
+
 // memView reads one group.
 type memView struct{ g *memGroup }
 
@@ -290,7 +325,7 @@ func (v memView) Scan(prefix []byte, fn func(key, value []byte) bool) {
 
 func (v memView) Entry(log godwit.LogID, seq godwit.Seq) (godwit.Record, bool) {
 	if records := v.g.logs[log]; seq > 0 && int(seq) <= len(records) {
-		return records[seq-1], true
+		return records[seq-1], !v.g.isErased(log, &records[seq-1])
 	}
 	return godwit.Record{}, false
 }
@@ -308,14 +343,17 @@ func bounded(records []godwit.Record, limit, bytesMax int, dst []godwit.Record) 
 }
 
 func (v memView) Since(log godwit.LogID, after godwit.Seq, limit, bytesMax int, dst []godwit.Record) []godwit.Record {
-	records := v.g.logs[log]
-	dst, _ = bounded(records[min(int(after), len(records)):], limit, bytesMax, dst)
+	records := v.g.left(log)
+	for len(records) > 0 && records[0].Seq <= after {
+		records = records[1:]
+	}
+	dst, _ = bounded(records, limit, bytesMax, dst)
 	return dst
 }
 
 func (v memView) Conversation(log godwit.LogID, conv uint32, page godwit.Page, dst []godwit.Record) ([]godwit.Record, bool) {
 	var all []godwit.Record
-	for _, r := range v.g.logs[log] {
+	for _, r := range v.g.left(log) {
 		if r.Conv == conv && (page.Before == 0 || r.Seq < page.Before) && (!page.Forward || r.Seq > page.After) {
 			all = append(all, r)
 		}
