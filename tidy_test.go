@@ -31,6 +31,7 @@ const (
 // may import. "" is the root. A new package is a new row, and a decision.
 var importTable = map[string][]string{
 	"":                  {},
+	"admin":             {""},
 	"auth":              {""},
 	"harness/capacity":  {"harness/result"},
 	"harness/load":      {"", "harness/record", "harness/result", "harness/scenario", "client"},

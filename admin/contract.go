@@ -1,0 +1,19 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/godwit-im/godwit"
+)
+
+// Chat is the chat tier of this process. Its methods may be called from any
+// goroutine; refusals are *godwit.Error.
+type Chat interface {
+	// Call makes a request in the name of a user. With operator it passes what binds
+	// users alone.
+	Call(ctx context.Context, user godwit.UserID, f *godwit.ClientFrame, operator bool) (*godwit.ServerFrame, error)
+	Users(ctx context.Context, after godwit.UserID, limit int) ([]godwit.UserRecord, error)
+	User(ctx context.Context, user godwit.UserID) (record godwit.UserRecord, ok bool, err error)
+	Groups(ctx context.Context, after godwit.GroupID, limit int) ([]godwit.GroupRecord, error)
+	Kick(user godwit.UserID, code godwit.CloseCode, reason string) int
+}
