@@ -12,7 +12,7 @@ import (
 // applier turns commands into state. What it holds is scratch and the effects
 // of the batch so far; no field outlives a Flush as state.
 type applier struct {
-	key, value, meta []byte // scratch: Tx copies what it keeps
+	key, value, meta []byte   // scratch: Tx copies what it keeps
 	settings         settings // of the group, of this command
 	effects          effects
 }
@@ -104,7 +104,7 @@ func parseCommand(command []byte) (p parsed, ok bool) {
 	case kindGenesis:
 		ok = p.genesis.parse(&r)
 	case kindSend:
-		ok = p.send.parse(&r)
+		ok = p.send.parse(&r, p.header.version)
 	case kindForward:
 		ok = p.forward.parse(&r)
 	case kindAck:

@@ -45,6 +45,10 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 		return outcome{refusal: godwit.ErrConversations}
 	}
 
+	if conv.number == 0 && !c.granted && st.level >= 2 && st.policy.whoMayStart != startAll && string(from) != string(to) {
+		return outcome{refusal: godwit.ErrNotMember}
+	}
+
 	a.allot(tx, lane.src, &u)
 	u.open(&conv)
 	u.sends++
@@ -79,10 +83,14 @@ func (a *applier) send(tx Tx, st *settings, c *sendCommand) outcome {
 }
 
 // receive appends a message to its recipient's log. Its time is the sender's,
-// raised where the recipient's log is ahead.
+// raised where the recipient's log is ahead. What a blocked sender writes is
+// dropped, and nobody is told.
 func (a *applier) receive(tx Tx, st *settings, p godwit.Partition, b *block, it *laneItem) {
 	from, to := b.from[2:], b.to[2:]
 	u := a.user(tx, p, to)
+	if a.blocks(tx, st, p, &u, to, from) {
+		return
+	}
 	conv := a.conversation(tx, p, to, from)
 	a.allot(tx, p, &u)
 	u.open(&conv)

@@ -53,13 +53,17 @@ func newBody(k kind) body {
 	switch k {
 	case kindPolicy:
 		return new(policyCommand)
+	case kindPeople:
+		return new(peopleCommand)
 	}
 	return nil
 }
 
 const (
 	commandVersion = 1
-	headerBytes    = 6
+	// sendVersion is that of a send with flags behind its header, from level 2 on.
+	sendVersion = 2
+	headerBytes = 6
 
 	forwardItemsMax = 1024
 	ackLanesMax     = 1024
@@ -86,6 +90,8 @@ func parseHeader(r *reader) header {
 // level returns the feature level a command needs, 0 if this code doesn't know it.
 func (h *header) level() uint32 {
 	switch {
+	case h.tenant == 0 && h.version == sendVersion && h.kind == kindSend:
+		return 2
 	case h.version != commandVersion || h.tenant != 0:
 	case h.kind >= kindGenesis && h.kind <= kindPolicy:
 		return 1
@@ -151,6 +157,9 @@ func (c *restoreCommand) parse(r *reader) bool {
 
 // sendCommand stores one message in its sender's log.
 type sendCommand struct {
+	// granted: the leader found, or the operator said, that the sender may start
+	// this conversation.
+	granted    bool
 	clientTime int64 // ms, of the client's first attempt; 0: not given
 	block      block
 }
@@ -159,7 +168,27 @@ func appendSendHead(dst []byte, home godwit.Partition, clientTime int64) []byte 
 	return binary.AppendUvarint(appendHeader(dst, kindSend, home), uint64(clientTime))
 }
 
-func (c *sendCommand) parse(r *reader) (ok bool) {
+// appendCheckedSend is appendSendHead for a send that was looked at before.
+func appendCheckedSend(dst []byte, home godwit.Partition, clientTime int64, granted bool) []byte {
+	start := len(dst)
+	dst = appendHeader(dst, kindSend, home)
+	dst[start+1] = sendVersion
+	flags := byte(0)
+	if granted {
+		flags = sendGranted
+	}
+	return binary.AppendUvarint(append(dst, flags), uint64(clientTime))
+}
+
+const sendGranted = 1 << 0
+
+func (c *sendCommand) parse(r *reader, version uint8) (ok bool) {
+	if version == sendVersion {
+		flags := r.u8()
+		if c.granted = flags&sendGranted != 0; flags&^sendGranted != 0 {
+			return false
+		}
+	}
 	c.clientTime = r.millis()
 	if r.bad {
 		return false

@@ -79,6 +79,7 @@ func reads(command, key []byte, add func(key []byte)) {
 		put(appendKey(key, lane.dst, rowCounter))
 		put(appendUserKey(key, lane.dst, to))
 		put(appendConversationKey(key, lane.dst, to, from))
+		put(appendPeerKey(key, lane.dst, rowBlock, to, from))
 		put(appendLaneOutKey(key, lane))
 	case kindForward:
 		put(appendKey(key, p.forward.lane.dst, rowCounter))
@@ -88,6 +89,7 @@ func reads(command, key []byte, add func(key []byte)) {
 			b, _ := p.forward.next(&items, &it)
 			put(appendUserKey(key, p.forward.lane.dst, b.to[2:]))
 			put(appendConversationKey(key, p.forward.lane.dst, b.to[2:], b.from[2:]))
+			put(appendPeerKey(key, p.forward.lane.dst, rowBlock, b.to[2:], b.from[2:]))
 		}
 	case kindAck:
 		for lanes := p.ack.lanes; !lanes.done(); {

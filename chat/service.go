@@ -184,6 +184,10 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.conversations(session, user, frame.ID, &frame.Conversations)
 	case godwit.KindPresence:
 		s.presence(session, frame.ID, &frame.Presence)
+	case godwit.KindBlock:
+		s.people(session, user, frame.ID, &frame.Block, listBlocked)
+	case godwit.KindContact:
+		s.people(session, user, frame.ID, &frame.Contact, listContacts)
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}
