@@ -16,8 +16,7 @@ type digest = [sha256.Size]byte
 
 // cached is what a verified token said, and which generation of keys believed it.
 type cached struct {
-	user       godwit.UserID
-	expires    int64 // exp, ms since the Unix epoch
+	who        godwit.Identity // Expires is exp, without leeway
 	generation uint64
 }
 
@@ -45,7 +44,7 @@ func newCache(size int) *cache {
 }
 
 // get returns what the token said if keys of this generation believed it.
-func (c *cache) get(d digest, generation uint64) (user godwit.UserID, expires int64, ok bool) {
+func (c *cache) get(d digest, generation uint64) (who godwit.Identity, ok bool) {
 	s := &c.shards[d[0]%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,14 +54,14 @@ func (c *cache) get(d digest, generation uint64) (user godwit.UserID, expires in
 			s.put(d, entry, c.shareMax)
 		}
 	}
-	return entry.user, entry.expires, ok && entry.generation == generation
+	return entry.who, ok && entry.generation == generation
 }
 
-func (c *cache) put(d digest, generation uint64, user godwit.UserID, expires int64) {
+func (c *cache) put(d digest, generation uint64, who godwit.Identity) {
 	s := &c.shards[d[0]%cacheShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(d, cached{user, expires, generation}, c.shareMax)
+	s.put(d, cached{who, generation}, c.shareMax)
 }
 
 func (s *cacheShard) put(d digest, entry cached, shareMax int) {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"testing"
 	"time"
+
+	"github.com/godwit-im/godwit"
 )
 
 func name(i int) digest {
@@ -22,8 +24,8 @@ func TestCacheRemembersTheLastAndIsBounded(t *testing.T) {
 	const size = 1 << 10
 	c := newCache(size)
 	for i := range 20 * size {
-		c.put(name(i), 7, "alice", int64(i))
-		if _, _, ok := c.get(name(0), 7); !ok {
+		c.put(name(i), 7, godwit.Identity{User: "alice", Expires: int64(i)})
+		if _, ok := c.get(name(0), 7); !ok {
 			t.Fatalf("what is used all the time is forgotten after %d others", i)
 		}
 		if n := c.size(); i%100 == 0 && n > 2*size+2*cacheShards {
@@ -32,29 +34,29 @@ func TestCacheRemembersTheLastAndIsBounded(t *testing.T) {
 	}
 	known := 0
 	for i := 20*size - size/2; i < 20*size; i++ {
-		if user, expires, ok := c.get(name(i), 7); ok && user == "alice" && expires == int64(i) {
+		if who, ok := c.get(name(i), 7); ok && who == (godwit.Identity{User: "alice", Expires: int64(i)}) {
 			known++
 		}
 	}
 	if known != size/2 {
 		t.Errorf("of the last %d tokens %d are known", size/2, known)
 	}
-	if _, _, ok := c.get(name(1), 7); ok {
+	if _, ok := c.get(name(1), 7); ok {
 		t.Error("a token of long ago is known")
 	}
 }
 
 func TestCacheForgetsWithTheKeys(t *testing.T) {
 	c := newCache(64)
-	c.put(name(1), 1, "alice", 5)
-	if _, _, ok := c.get(name(1), 2); ok {
+	c.put(name(1), 1, godwit.Identity{User: "alice", Expires: 5})
+	if _, ok := c.get(name(1), 2); ok {
 		t.Error("believed by keys that are gone")
 	}
-	c.put(name(1), 2, "alice", 5)
-	if _, _, ok := c.get(name(1), 2); !ok {
+	c.put(name(1), 2, godwit.Identity{User: "alice", Expires: 5})
+	if _, ok := c.get(name(1), 2); !ok {
 		t.Error("not known after it was verified anew")
 	}
-	if _, _, ok := c.get(name(1), 1); ok {
+	if _, ok := c.get(name(1), 1); ok {
 		t.Error("a newer verdict counts for older keys")
 	}
 }
@@ -70,7 +72,8 @@ func TestCachedTokenEndsInTime(t *testing.T) {
 	f := func(at time.Duration, want time.Time) {
 		t.Helper()
 		now = start.Add(at)
-		user, expires, err := k.Verify(token)
+		who, err := k.Verify(token)
+		user, expires := who.User, who.Expires
 		if want.IsZero() != (err != nil) || err == nil && (user != "alice" || expires != want.UnixMilli()) {
 			t.Errorf("after %s: %q, %d, %v; want until %s", at, user, expires, err, want)
 		}
@@ -89,7 +92,7 @@ func TestCachedTokenEndsInTime(t *testing.T) {
 	bad := append([]byte(nil), token...)
 	bad[len(bad)-5] ^= 1
 	for range 2 {
-		if _, _, err := k.Verify(bad); err == nil {
+		if _, err := k.Verify(bad); err == nil {
 			t.Error("a forged token is believed")
 		}
 	}

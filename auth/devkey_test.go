@@ -30,8 +30,9 @@ func TestDevSignerMintsWhatItsKeyringBelieves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, expires, err := k.Verify([]byte(token))
-	if err != nil || user != "alice" || expires != start.Add(24*time.Hour).UnixMilli() {
+	who, err := k.Verify([]byte(token))
+	user, expires := who.User, who.Expires
+	if err != nil || who.Issued != start.UnixMilli() || user != "alice" || expires != start.Add(24*time.Hour).UnixMilli() {
 		t.Errorf("got %q, %d, %v", user, expires, err)
 	}
 	if _, err := s.Mint("not a user", time.Hour); err == nil {
@@ -86,5 +87,5 @@ func TestDevSignerRefuses(t *testing.T) {
 }
 
 var _ interface {
-	Verify(token []byte) (godwit.UserID, int64, error)
+	Verify(token []byte) (godwit.Identity, error)
 } = (*Keyring)(nil) // what the edge asks for

@@ -107,22 +107,23 @@ var (
 
 func believed(t *testing.T, k *Keyring, token []byte) {
 	t.Helper()
-	if user, _, err := k.Verify(token); err != nil || user != "alice" {
-		t.Errorf("got %q, %v", user, err)
+	if who, err := k.Verify(token); err != nil || who.User != "alice" {
+		t.Errorf("got %q, %v", who.User, err)
 	}
 }
 
 func refused(t *testing.T, k *Keyring, token []byte) {
 	t.Helper()
-	if user, _, err := k.Verify(token); !errors.Is(err, ErrTokenKey) || !errors.Is(err, godwit.ErrUnauthorized) {
-		t.Errorf("got %q, %v; want %v", user, err, ErrTokenKey)
+	if who, err := k.Verify(token); !errors.Is(err, ErrTokenKey) || !errors.Is(err, godwit.ErrUnauthorized) {
+		t.Errorf("got %q, %v; want %v", who.User, err, ErrTokenKey)
 	}
 }
 
 // pending expects to be told to try again, which is no refusal.
 func pending(t *testing.T, k *Keyring, token []byte) {
 	t.Helper()
-	user, _, err := k.Verify(token)
+	who, err := k.Verify(token)
+	user := who.User
 	var temporary *godwit.Error
 	if !errors.As(err, &temporary) || !temporary.Temporary || errors.Is(err, godwit.ErrUnauthorized) {
 		t.Errorf("got %q, %v; want %v", user, err, ErrKeysPending)

@@ -191,44 +191,44 @@ func (k *Keyring) replace(keys []Key) (changed bool, notes []string) {
 	return true, notes
 }
 
-// Verify returns the user a token speaks for and the moment (ms since the Unix
-// epoch) when this server stops to believe it. A token of an unknown kid may
+// Verify returns the user a token speaks for, when it was issued, and when this
+// server stops to believe it. A token of an unknown kid may
 // wait up to 2 s for the keys to be read anew; nothing else blocks. If that takes
 // longer, or others wait already, the error is ErrKeysPending.
-func (k *Keyring) Verify(token []byte) (user godwit.UserID, expires int64, err error) {
+func (k *Keyring) Verify(token []byte) (who godwit.Identity, err error) {
 	if len(token) == 0 || len(token) > TokenBytesMax {
-		return "", 0, ErrTokenSize
+		return godwit.Identity{}, ErrTokenSize
 	}
 	if k.cache == nil {
-		user, expires, _, err = k.verify(token)
-		return user, k.until(expires), err
+		who, _, err = k.verify(token)
+		return k.until(who), err
 	}
 	digest := sha256.Sum256(token)
-	user, expires, ok := k.cache.get(digest, k.set.Load().generation)
-	if ok && k.clock().UnixMilli() < expires+Leeway.Milliseconds() {
+	who, ok := k.cache.get(digest, k.set.Load().generation)
+	if ok && k.clock().UnixMilli() < who.Expires+Leeway.Milliseconds() {
 		k.remembered.Add(1)
-		return user, k.until(expires), nil
+		return k.until(who), nil
 	}
-	user, expires, generation, err := k.verify(token)
+	who, generation, err := k.verify(token)
 	if err == nil {
-		k.cache.put(digest, generation, user, expires)
+		k.cache.put(digest, generation, who)
 	}
-	return user, k.until(expires), err
+	return k.until(who), err
 }
 
 // until is when the session of an accepted token ends: a token accepted late,
 // within the leeway, must not end its session at once.
-func (k *Keyring) until(expires int64) int64 {
-	if expires > 0 && expires <= k.clock().UnixMilli() {
-		expires += Leeway.Milliseconds()
+func (k *Keyring) until(who godwit.Identity) godwit.Identity {
+	if who.Expires > 0 && who.Expires <= k.clock().UnixMilli() {
+		who.Expires += Leeway.Milliseconds()
 	}
-	return expires
+	return who
 }
 
 // verify returns what the token says and which generation of keys believed it.
-func (k *Keyring) verify(token []byte) (user godwit.UserID, expires int64, generation uint64, err error) {
+func (k *Keyring) verify(token []byte) (who godwit.Identity, generation uint64, err error) {
 	if bytes.ContainsAny(token, "\r\n") {
-		return "", 0, 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
+		return godwit.Identity{}, 0, ErrTokenForm // Go's decoder skips them: one token would have many spellings
 	}
 	k.verified.Add(1)
 	var claims jwt.RegisteredClaims
@@ -238,19 +238,23 @@ func (k *Keyring) verify(token []byte) (user godwit.UserID, expires int64, gener
 		return key.material(), err
 	})
 	if errors.Is(err, ErrKeysPending) {
-		return "", 0, 0, ErrKeysPending
+		return godwit.Identity{}, 0, ErrKeysPending
 	}
 	if err != nil {
-		return "", 0, 0, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)
+		return godwit.Identity{}, 0, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)
 	}
-	if user, err = godwit.ParseUserID(claims.Subject); err != nil {
-		return "", 0, 0, ErrTokenSubject
+	if who.User, err = godwit.ParseUserID(claims.Subject); err != nil {
+		return godwit.Identity{}, 0, ErrTokenSubject
 	}
 	// exp is a float on the wire: beyond the clients' integers it means nothing.
 	if s := claims.ExpiresAt.Unix(); s <= 0 || s > int64(godwit.SeqMax)/1000 {
-		return "", 0, 0, ErrTokenExpiry
+		return godwit.Identity{}, 0, ErrTokenExpiry
 	}
-	return user, claims.ExpiresAt.UnixMilli(), generation, nil
+	who.Expires = claims.ExpiresAt.UnixMilli()
+	if iat := claims.IssuedAt; iat != nil && iat.Unix() > 0 && iat.Unix() <= int64(godwit.SeqMax)/1000 {
+		who.Issued = iat.UnixMilli()
+	}
+	return who, generation, nil
 }
 
 // key picks the key a parsed, not yet verified token asks for. The algorithm

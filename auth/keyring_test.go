@@ -120,7 +120,8 @@ func TestVerifyAcceptsEveryAlgorithm(t *testing.T) {
 	both, one := keyring(t, eddsaKey, secretKey, ecdsaKey, rsaKey), keyring(t, eddsaKey)
 	f := func(k *Keyring, token string) {
 		t.Helper()
-		user, expires, err := k.Verify([]byte(token))
+		who, err := k.Verify([]byte(token))
+		user, expires := who.User, who.Expires
 		if err != nil || user != "alice" || expires != start.Add(time.Hour).UnixMilli() {
 			t.Errorf("got %q, %d, %v", user, expires, err)
 		}
@@ -140,7 +141,8 @@ func TestVerifyRefuses(t *testing.T) {
 	_, otherPrivate, _ := ed25519.GenerateKey(nil)
 	f := func(name string, k *Keyring, token string, want error) {
 		t.Helper()
-		user, _, err := k.Verify([]byte(token))
+		who, err := k.Verify([]byte(token))
+		user := who.User
 		if err == nil || user != "" || !errors.Is(err, godwit.ErrUnauthorized) || !errors.Is(err, want) {
 			t.Errorf("%s: got %q, %v; want %v", name, user, err, want)
 		}
@@ -212,8 +214,8 @@ func TestVerifyPinsEveryKeyToItsAlgorithm(t *testing.T) {
 					if kid == nil {
 						k = keyring(t, alone)
 					}
-					if user, _, err := k.Verify([]byte(token)); err == nil {
-						t.Errorf("%s key, token of %s, kid %v, forger %d: accepted as %s", key.Algorithm, alg, kid, i, user)
+					if who, err := k.Verify([]byte(token)); err == nil {
+						t.Errorf("%s key, token of %s, kid %v, forger %d: accepted as %s", key.Algorithm, alg, kid, i, who.User)
 					}
 					tried++
 				}
@@ -231,8 +233,8 @@ func TestVerifyRefusesOtherFormsOfSignatures(t *testing.T) {
 		t.Helper()
 		text, encoded, _ := cutLast(token)
 		signature := must(base64.RawURLEncoding.DecodeString(encoded))
-		if user, _, err := k.Verify([]byte(text + "." + base64.RawURLEncoding.EncodeToString(change(signature)))); err == nil {
-			t.Errorf("%s: accepted as %s", name, user)
+		if who, err := k.Verify([]byte(text + "." + base64.RawURLEncoding.EncodeToString(change(signature)))); err == nil {
+			t.Errorf("%s: accepted as %s", name, who.User)
 		}
 	}
 	es, rs := sign(t, head("ES256", "es"), claims(), curveKey), sign(t, head("RS256", "rs"), claims(), modulusKey)
@@ -268,15 +270,15 @@ func TestVerifyRefusesEveryFlippedBit(t *testing.T) {
 		sign(t, head("EdDSA", "ed"), claims(), private), sign(t, head("HS256", "hs"), claims(), secret),
 		sign(t, head("ES256", "es"), claims(), curveKey), sign(t, head("RS256", "rs"), claims(), modulusKey),
 	} {
-		if _, _, err := k.Verify([]byte(token)); err != nil {
+		if _, err := k.Verify([]byte(token)); err != nil {
 			t.Fatal(err)
 		}
 		bad := []byte(token)
 		for i := range bad {
 			for bit := range 8 {
 				bad[i] ^= 1 << bit
-				if user, _, err := k.Verify(bad); err == nil {
-					t.Fatalf("byte %d, bit %d flipped: %s accepted as %s", i, bit, bad, user)
+				if who, err := k.Verify(bad); err == nil {
+					t.Fatalf("byte %d, bit %d flipped: %s accepted as %s", i, bit, bad, who.User)
 				}
 				bad[i] ^= 1 << bit
 			}
@@ -285,7 +287,8 @@ func TestVerifyRefusesEveryFlippedBit(t *testing.T) {
 }
 
 func TestVerifyGivesLateTokensTheirLeeway(t *testing.T) {
-	user, expires, err := keyring(t, eddsaKey).Verify([]byte(sign(t, head("EdDSA", "ed"), claims("exp", start.Add(-10*time.Second).Unix()), private)))
+	who, err := keyring(t, eddsaKey).Verify([]byte(sign(t, head("EdDSA", "ed"), claims("exp", start.Add(-10*time.Second).Unix()), private)))
+	user, expires := who.User, who.Expires
 	if want := start.Add(20 * time.Second).UnixMilli(); err != nil || user != "alice" || expires != want {
 		t.Errorf("got %q, %d, %v; want alice until %d", user, expires, err, want)
 	}
@@ -363,7 +366,8 @@ func FuzzVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, token []byte) {
 		// Nothing but the tokens signed here can be valid: a forgery is a find.
-		user, _, err := k.Verify(token)
+		who, err := k.Verify(token)
+		user := who.User
 		if err == nil && (user != "alice" || !slices.Contains(good, string(token))) {
 			t.Fatalf("accepted %q as %q", token, user)
 		}
@@ -386,7 +390,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := k.Verify(token); err != nil {
+				if _, err := k.Verify(token); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -55,8 +55,7 @@ type ticketID [16]byte
 // ticket was issued and not yet used or swept.
 type ticket struct {
 	id           ticketID
-	user         godwit.UserID
-	tokenExpires int64 // ms since the Unix epoch
+	who          godwit.Identity // as the token said
 	end          time.Time
 	older, newer *ticket
 }
@@ -71,8 +70,8 @@ func NewTickets(clock func() time.Time) *Tickets {
 
 // Issue makes a ticket for a user whose token was verified, and says for how
 // many seconds it is good. The session opened with it ends when that token
-// does: tokenExpires, ms since the Unix epoch.
-func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (text string, seconds int, err error) {
+// does.
+func (t *Tickets) Issue(who godwit.Identity) (text string, seconds int, err error) {
 	var id ticketID
 	_, _ = rand.Read(id[:]) // it never fails
 	t.mu.Lock()
@@ -81,10 +80,10 @@ func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (text string, se
 	for t.oldest != nil && !now.Before(t.oldest.end) {
 		t.removeLocked(t.oldest)
 	}
-	if len(t.waiting) >= ticketsMax || t.users[user] >= ticketsUserMax {
+	if len(t.waiting) >= ticketsMax || t.users[who.User] >= ticketsUserMax {
 		return "", 0, ErrTicketsFull
 	}
-	issued := &ticket{id: id, user: user, tokenExpires: tokenExpires, end: now.Add(TicketTTL), older: t.newest}
+	issued := &ticket{id: id, who: who, end: now.Add(TicketTTL), older: t.newest}
 	if t.newest == nil {
 		t.oldest = issued
 	} else {
@@ -92,28 +91,28 @@ func (t *Tickets) Issue(user godwit.UserID, tokenExpires int64) (text string, se
 	}
 	t.newest = issued
 	t.waiting[id] = issued
-	t.users[user]++
-	left := min(TicketTTL, time.Duration(max(0, tokenExpires-now.UnixMilli()))*time.Millisecond)
+	t.users[who.User]++
+	left := min(TicketTTL, time.Duration(max(0, who.Expires-now.UnixMilli()))*time.Millisecond)
 	return TicketPrefix + base64.RawURLEncoding.EncodeToString(id[:]), int(left / time.Second), nil
 }
 
 // Redeem returns whom a ticket speaks for, once.
-func (t *Tickets) Redeem(text string) (user godwit.UserID, tokenExpires int64, err error) {
+func (t *Tickets) Redeem(text string) (who godwit.Identity, err error) {
 	id, ok := parseTicket(text)
 	if !ok {
-		return "", 0, ErrTicket
+		return godwit.Identity{}, ErrTicket
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	issued := t.waiting[id]
 	if issued == nil {
-		return "", 0, ErrTicket
+		return godwit.Identity{}, ErrTicket
 	}
 	t.removeLocked(issued)
-	if now := t.clock(); !now.Before(issued.end) || now.UnixMilli() >= issued.tokenExpires {
-		return "", 0, ErrTicket
+	if now := t.clock(); !now.Before(issued.end) || now.UnixMilli() >= issued.who.Expires {
+		return godwit.Identity{}, ErrTicket
 	}
-	return issued.user, issued.tokenExpires, nil
+	return issued.who, nil
 }
 
 // Waiting returns how many tickets were issued and neither used nor swept.
@@ -145,7 +144,7 @@ func (t *Tickets) removeLocked(out *ticket) {
 		out.newer.older = out.older
 	}
 	delete(t.waiting, out.id)
-	if t.users[out.user]--; t.users[out.user] == 0 {
-		delete(t.users, out.user)
+	if t.users[out.who.User]--; t.users[out.who.User] == 0 {
+		delete(t.users, out.who.User)
 	}
 }

@@ -18,15 +18,16 @@ func TestTicketIsGoodOnce(t *testing.T) {
 	now := start
 	tickets := NewTickets(func() time.Time { return now })
 	expires := start.Add(time.Hour).UnixMilli()
-	text, seconds, err := tickets.Issue("alice", expires)
+	alice := godwit.Identity{User: "alice", Expires: expires, Issued: start.Add(-time.Minute).UnixMilli()}
+	text, seconds, err := tickets.Issue(alice)
 	if err != nil || seconds != 30 || !regexp.MustCompile(`^tk_[A-Za-z0-9_-]{22}$`).MatchString(text) {
 		t.Fatalf("got %q for %d s, %v", text, seconds, err)
 	}
-	if user, until, err := tickets.Redeem(text); err != nil || user != "alice" || until != expires {
-		t.Errorf("got %q, %d, %v", user, until, err)
+	if who, err := tickets.Redeem(text); err != nil || who != alice {
+		t.Errorf("got %+v, %v", who, err)
 	}
-	if user, _, err := tickets.Redeem(text); !errors.Is(err, ErrTicket) || !errors.Is(err, godwit.ErrUnauthorized) || user != "" {
-		t.Errorf("a second time: %q, %v", user, err)
+	if who, err := tickets.Redeem(text); !errors.Is(err, ErrTicket) || !errors.Is(err, godwit.ErrUnauthorized) || who.User != "" {
+		t.Errorf("a second time: %q, %v", who.User, err)
 	}
 }
 
@@ -35,16 +36,16 @@ func TestTicketEndsInTime(t *testing.T) {
 		t.Helper()
 		now := start
 		tickets := NewTickets(func() time.Time { return now })
-		text, seconds, err := tickets.Issue("alice", start.Add(token).UnixMilli())
+		text, seconds, err := tickets.Issue(godwit.Identity{User: "alice", Expires: start.Add(token).UnixMilli()})
 		if err != nil || seconds != int(min(token, TicketTTL)/time.Second) {
 			t.Fatal(seconds, err)
 		}
 		now = start.Add(after)
-		if _, _, err := tickets.Redeem(text); (err == nil) != good {
+		if _, err := tickets.Redeem(text); (err == nil) != good {
 			t.Errorf("after %s with a token of %s: %v", after, token, err)
 		}
 		now = start
-		if _, _, err := tickets.Redeem(text); err == nil {
+		if _, err := tickets.Redeem(text); err == nil {
 			t.Errorf("after %s: tried and still good", after)
 		}
 	}
@@ -56,7 +57,7 @@ func TestTicketEndsInTime(t *testing.T) {
 
 func TestTicketIsRefused(t *testing.T) {
 	tickets := NewTickets(nil)
-	good, _, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
+	good, _, err := tickets.Issue(godwit.Identity{User: "alice", Expires: time.Now().Add(time.Hour).UnixMilli()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +71,12 @@ func TestTicketIsRefused(t *testing.T) {
 		good[:24] + string(last+1), // the same 128 bits in another spelling
 		"tk_" + base64.RawURLEncoding.EncodeToString(append([]byte{raw[0] ^ 1}, raw[1:]...)),
 	} {
-		if user, _, err := tickets.Redeem(bad); !errors.Is(err, godwit.ErrUnauthorized) {
-			t.Errorf("%q: %q, %v", bad, user, err)
+		if who, err := tickets.Redeem(bad); !errors.Is(err, godwit.ErrUnauthorized) {
+			t.Errorf("%q: %q, %v", bad, who.User, err)
 		}
 	}
-	if user, _, err := tickets.Redeem(good); err != nil || user != "alice" {
-		t.Errorf("the good one: %q, %v", user, err)
+	if who, err := tickets.Redeem(good); err != nil || who.User != "alice" {
+		t.Errorf("the good one: %q, %v", who.User, err)
 	}
 }
 
@@ -85,7 +86,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	expires := start.Add(time.Hour).UnixMilli()
 	issue := func(user godwit.UserID, want error) (text string) {
 		t.Helper()
-		text, _, err := tickets.Issue(user, expires)
+		text, _, err := tickets.Issue(godwit.Identity{User: user, Expires: expires})
 		if !errors.Is(err, want) {
 			t.Fatalf("%s after %d: %v, want %v", user, tickets.Waiting(), err, want)
 		}
@@ -98,7 +99,7 @@ func TestTicketsAreBounded(t *testing.T) {
 		}
 	}
 	issue("alice", ErrTicketsFull)
-	if _, _, err := tickets.Redeem(first); err != nil {
+	if _, err := tickets.Redeem(first); err != nil {
 		t.Error(err)
 	}
 	issue("alice", nil) // the used one made room
@@ -108,7 +109,7 @@ func TestTicketsAreBounded(t *testing.T) {
 	}
 	issue("bob", ErrTicketsFull)
 	var full *godwit.Error
-	if _, _, err := tickets.Issue("bob", expires); !errors.As(err, &full) || !full.Temporary {
+	if _, _, err := tickets.Issue(godwit.Identity{User: "bob", Expires: expires}); !errors.As(err, &full) || !full.Temporary {
 		t.Errorf("not temporary: %v", err)
 	}
 	now = start.Add(TicketTTL)
@@ -155,7 +156,7 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 						mine++
 					}
 				}
-				text, _, err := tickets.Issue(user, start.Add(time.Hour).UnixMilli())
+				text, _, err := tickets.Issue(godwit.Identity{User: user, Expires: start.Add(time.Hour).UnixMilli()})
 				if (err == nil) != (mine < ticketsUserMax) {
 					t.Fatalf("with %d waiting: %v", mine, err)
 				}
@@ -171,7 +172,8 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 				e := live[i]
 				live = append(live[:i], live[i+1:]...)
 				dead = append(dead, e)
-				user, _, err := tickets.Redeem(e.text)
+				who, err := tickets.Redeem(e.text)
+				user := who.User
 				if (err == nil) != now.Before(e.end) || err == nil && user != e.user {
 					t.Fatalf("%v: %q, %v", e, user, err)
 				}
@@ -180,7 +182,7 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 				if len(dead) == 0 {
 					t.Skip()
 				}
-				if _, _, err := tickets.Redeem(rapid.SampledFrom(dead).Draw(t, "which").text); err == nil {
+				if _, err := tickets.Redeem(rapid.SampledFrom(dead).Draw(t, "which").text); err == nil {
 					t.Fatal("good a second time")
 				}
 			},
@@ -192,7 +194,7 @@ func TestTicketsActLikeTheirModel(t *testing.T) {
 func TestTicketIsGoodOnceForManyAtOnce(t *testing.T) {
 	tickets := NewTickets(nil)
 	for range 200 {
-		text, _, err := tickets.Issue("alice", time.Now().Add(time.Hour).UnixMilli())
+		text, _, err := tickets.Issue(godwit.Identity{User: "alice", Expires: time.Now().Add(time.Hour).UnixMilli()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +202,7 @@ func TestTicketIsGoodOnceForManyAtOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
-				if _, _, err := tickets.Redeem(text); err == nil {
+				if _, err := tickets.Redeem(text); err == nil {
 					good.Add(1)
 				}
 			})
@@ -215,30 +217,30 @@ func TestTicketIsGoodOnceForManyAtOnce(t *testing.T) {
 func TestVerifierTellsTicketsFromTokens(t *testing.T) {
 	tickets := NewTickets(func() time.Time { return start })
 	v := &Verifier{Keyring: keyring(t, eddsaKey), Tickets: tickets}
-	ticket, _, err := tickets.Issue("bob", start.Add(time.Minute).UnixMilli())
+	ticket, _, err := tickets.Issue(godwit.Identity{User: "bob", Expires: start.Add(time.Minute).UnixMilli()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if user, expires, err := v.Verify([]byte(ticket)); err != nil || user != "bob" || expires != start.Add(time.Minute).UnixMilli() {
-		t.Errorf("ticket: %q, %d, %v", user, expires, err)
+	if who, err := v.Verify([]byte(ticket)); err != nil || who.User != "bob" || who.Expires != start.Add(time.Minute).UnixMilli() {
+		t.Errorf("ticket: %q, %d, %v", who.User, who.Expires, err)
 	}
-	if _, _, err := v.Verify([]byte(ticket)); !errors.Is(err, ErrTicket) {
+	if _, err := v.Verify([]byte(ticket)); !errors.Is(err, ErrTicket) {
 		t.Errorf("ticket again: %v", err)
 	}
-	if user, _, err := v.Verify([]byte(sign(t, head("EdDSA", "ed"), claims(), private))); err != nil || user != "alice" {
-		t.Errorf("token: %q, %v", user, err)
+	if who, err := v.Verify([]byte(sign(t, head("EdDSA", "ed"), claims(), private))); err != nil || who.User != "alice" {
+		t.Errorf("token: %q, %v", who.User, err)
 	}
-	if _, _, err := v.Verify(nil); !errors.Is(err, ErrTokenSize) {
+	if _, err := v.Verify(nil); !errors.Is(err, ErrTokenSize) {
 		t.Errorf("nothing: %v", err)
 	}
-	if _, _, err := (&Verifier{Keyring: v.Keyring}).Verify([]byte(ticket)); !errors.Is(err, ErrTicket) {
+	if _, err := (&Verifier{Keyring: v.Keyring}).Verify([]byte(ticket)); !errors.Is(err, ErrTicket) {
 		t.Errorf("ticket without tickets: %v", err)
 	}
 }
 
 func FuzzTicket(f *testing.F) {
 	tickets := NewTickets(nil)
-	good, _, err := tickets.Issue("alice", 1<<53)
+	good, _, err := tickets.Issue(godwit.Identity{User: "alice", Expires: 1<<53})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -249,8 +251,8 @@ func FuzzTicket(f *testing.F) {
 		if ok && text != TicketPrefix+base64.RawURLEncoding.EncodeToString(id[:]) {
 			t.Fatalf("%q is another spelling", text)
 		}
-		if user, _, err := tickets.Redeem(text); err == nil && text != good {
-			t.Fatalf("%q speaks for %s", text, user)
+		if who, err := tickets.Redeem(text); err == nil && text != good {
+			t.Fatalf("%q speaks for %s", text, who.User)
 		}
 	})
 }

@@ -64,7 +64,7 @@ func (l *loop) verified(s *session, v verdict) {
 	case stateVerifying:
 		l.bearerVerified(s, v)
 	case stateToken:
-		if v.err == nil && s.bearer && v.user != s.user {
+		if v.err == nil && s.bearer && v.who.User != s.user {
 			v.err = godwit.ErrUnauthorized
 		}
 		if v.err != nil {
@@ -77,7 +77,7 @@ func (l *loop) verified(s *session, v verdict) {
 			l.closeSession(s, closeTokenInvalid)
 			return
 		}
-		s.user, s.expires = v.user, v.expires
+		s.setIdentity(v.who)
 		l.forgetSource(s)
 		l.open(s)
 	case stateLive:
@@ -95,7 +95,7 @@ func (l *loop) open(s *session) {
 		s.opening = new(opening)
 	}
 	hello := &s.opening.hello
-	hello.User = s.user
+	hello.User, hello.Issued = s.user, s.issued
 	if hello.Device == "" {
 		hello.Device = "d" + sessionName(l.id(s))
 	}

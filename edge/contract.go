@@ -24,12 +24,12 @@ type Hello = godwit.Hello
 // Tickets changes a token for a short-lived, single-use ticket, which the
 // Verifier then takes in the token's place; it begins with "tk_". Called from goroutines of the edge.
 type Tickets interface {
-	Issue(user godwit.UserID, expires int64) (ticket string, seconds int, err error)
+	Issue(who godwit.Identity) (ticket string, seconds int, err error)
 }
 
 // Verifier checks tokens. Called from the edge's verifying goroutines, never on
 // an event loop. The error's text is for the log, not for the client; one that
 // wraps a temporary godwit.Error says that the same token may be good in a moment.
 type Verifier interface {
-	Verify(token []byte) (user godwit.UserID, expires int64, err error) // expires: ms since the Unix epoch
+	Verify(token []byte) (who godwit.Identity, err error)
 }

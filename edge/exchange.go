@@ -109,8 +109,8 @@ func (l *loop) respondError(s *session, e *godwit.Error, retryAfterMS uint32) {
 // answer still under way must not reach it.
 func (l *loop) nextRequest(s *session) {
 	l.part(s)
-	s.exchange, s.user, s.device = nil, "", ""
-	s.expires, s.bearer, s.flow = 0, false, delivery{}
+	s.setIdentity(godwit.Identity{})
+	s.exchange, s.device, s.bearer, s.flow = nil, "", false, delivery{}
 	s.encoding, s.inFlight, s.need = godwit.EncodingJSON, 0, 0
 	s.gen++
 	s.state = stateHead

@@ -92,25 +92,28 @@ func (f *fakeChat) open() int {
 	return len(f.hellos)
 }
 
-// fakeVerifier takes "user:NAME[:expires]" for a token of NAME.
+// fakeVerifier takes "user:NAME[:expires[:issued]]" for a token of NAME.
 type fakeVerifier struct{ hold chan struct{} }
 
-func (v fakeVerifier) Verify(token []byte) (godwit.UserID, int64, error) {
+func (v fakeVerifier) Verify(token []byte) (godwit.Identity, error) {
 	if v.hold != nil {
 		<-v.hold
 	}
 	fields := strings.Split(strings.TrimPrefix(string(token), ticketPrefix), ":")
 	if fields[0] == "later" {
-		return "", 0, fmt.Errorf("%w: the keys are being read", godwit.ErrUnavailable)
+		return godwit.Identity{}, fmt.Errorf("%w: the keys are being read", godwit.ErrUnavailable)
 	}
 	if len(fields) < 2 || fields[0] != "user" {
-		return "", 0, errors.New("not a token")
+		return godwit.Identity{}, errors.New("not a token")
 	}
-	var expires int64
+	who := godwit.Identity{User: godwit.UserID(fields[1])}
 	if len(fields) > 2 {
-		_, _ = fmt.Sscan(fields[2], &expires)
+		_, _ = fmt.Sscan(fields[2], &who.Expires)
 	}
-	return godwit.UserID(fields[1]), expires, nil
+	if len(fields) > 3 {
+		_, _ = fmt.Sscan(fields[3], &who.Issued)
+	}
+	return who, nil
 }
 
 // newEdge starts an edge on a free loopback port and stops it with the test.

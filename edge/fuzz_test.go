@@ -172,8 +172,8 @@ func (h *harness) settle() {
 		}
 		select {
 		case job := <-h.edge.verify.jobs:
-			user, expires, err := fakeVerifier{}.Verify(job.token)
-			h.edge.boxOf(job.session).note(item{kind: itemVerified, session: job.session}, verdict{user: user, expires: expires, err: err})
+			who, err := fakeVerifier{}.Verify(job.token)
+			h.edge.boxOf(job.session).note(item{kind: itemVerified, session: job.session}, verdict{who: who, err: err})
 			busy = true
 		case l := <-h.edge.yielded:
 			l.box.rewake()

@@ -99,7 +99,8 @@ func (l *loop) bearerVerified(s *session, v verdict) {
 		return
 	}
 	l.forgetSource(s)
-	s.user, s.expires, s.bearer = v.user, v.expires, true
+	s.setIdentity(v.who)
+	s.bearer = true
 	s.state = stateHead
 	l.read(s)
 }

@@ -33,8 +33,7 @@ const (
 type webJob struct {
 	session godwit.SessionID
 	raw     []byte
-	user    godwit.UserID // of the token, where the path demands one
-	expires int64
+	who     godwit.Identity // of the token, where the path demands one
 	keep    bool
 }
 
@@ -82,7 +81,7 @@ func (l *loop) web(s *session, window []byte, headBytes int) {
 		}
 	}
 	size := headBytes + len(body)
-	job := webJob{session: l.id(s), raw: bytes.Clone(window[:size]), user: s.user, expires: s.expires}
+	job := webJob{session: l.id(s), raw: bytes.Clone(window[:size]), who: s.identity()}
 	s.exchange = l.newExchange()
 	job.keep = s.exchange.keep && s.gen < genMax
 	l.discard(s, size)
@@ -199,7 +198,7 @@ func (w *webServer) ticket(ctx *fasthttp.RequestCtx, job *webJob) {
 		w.fail(ctx, 404, "This server gives no tickets.")
 		return
 	}
-	ticket, seconds, err := tickets.Issue(job.user, job.expires)
+	ticket, seconds, err := tickets.Issue(job.who)
 	if err != nil {
 		w.edge.cfg.Logger.Debug("ticket not issued", "error", err)
 		w.fail(ctx, 503, "No ticket can be given now; try again.")

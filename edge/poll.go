@@ -72,7 +72,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	s.exchange, s.encoding = x, enc
 	s.flow.cursor = q.hello.ResumeSeq
 	l.discard(s, headBytes)
-	q.hello.User = s.user
+	q.hello.User, q.hello.Issued = s.user, s.issued
 	s.device = q.hello.Device
 	s.state = statePollOpening
 	s.deadline = l.now + l.edge.ticks.answer

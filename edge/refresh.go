@@ -28,11 +28,11 @@ func (l *loop) renewed(s *session, v verdict) {
 	case v.err != nil:
 		l.edge.cfg.Logger.Debug("token refused at a refresh", "error", v.err)
 		l.refuseFrame(s, v.request, godwit.ErrUnauthorized, 0)
-	case v.user != s.user:
+	case v.who.User != s.user:
 		l.refuseFrame(s, v.request, godwit.ErrUnauthorized, 0)
 		l.closeSession(s, closeTokenInvalid)
 	default:
-		s.expires = v.expires
+		s.expires = v.who.Expires
 		l.arm(s)
 		reply := godwit.ServerFrame{ID: v.request, Kind: godwit.KindRefresh, Refresh: godwit.RefreshReply{TTL: l.ttl(s)}}
 		l.emitFrame(s, &reply)

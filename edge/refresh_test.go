@@ -67,11 +67,11 @@ func TestTokenThatCantBeCheckedNowIsNotRefused(t *testing.T) {
 // fakeTickets gives ticket "tk_user:NAME", which fakeVerifier takes.
 type fakeTickets struct{}
 
-func (fakeTickets) Issue(user godwit.UserID, _ int64) (string, int, error) {
-	if user == "full" {
+func (fakeTickets) Issue(who godwit.Identity) (string, int, error) {
+	if who.User == "full" {
 		return "", 0, errors.New("too many tickets")
 	}
-	return ticketPrefix + "user:" + string(user), 30, nil
+	return ticketPrefix + "user:" + string(who.User), 30, nil
 }
 
 func TestTicketStandsForTheTokenAtTheUpgrade(t *testing.T) {

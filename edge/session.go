@@ -40,6 +40,7 @@ type session struct {
 	lent     *ws.Buffer // a message in the middle of its fragments, else nil
 	source   source     // where it is counted as not yet authenticated
 	expires  int64      // token's end, ms since the Unix epoch; 0: never
+	issued   int64      // when the token was issued, likewise; 0: it does not say
 	reader   ws.Reader
 	slot     uint32
 	gen      uint32
@@ -78,6 +79,15 @@ type opening struct {
 	hello Hello
 	id    uint64 // of the connect frame; its reply carries it
 	ahead []byte // what followed the connect frame in its message, or stood in its place
+}
+
+// setIdentity notes whom a verified token speaks for.
+func (s *session) setIdentity(who godwit.Identity) {
+	s.user, s.expires, s.issued = who.User, who.Expires, who.Issued
+}
+
+func (s *session) identity() godwit.Identity {
+	return godwit.Identity{User: s.user, Expires: s.expires, Issued: s.issued}
 }
 
 // form is how a session's frames look, so that one that was made for a session

@@ -9,8 +9,7 @@ import (
 
 // verdict is a Verifier's answer for one session.
 type verdict struct {
-	user    godwit.UserID
-	expires int64
+	who     godwit.Identity
 	err     error
 	request uint64 // id of the refresh frame, if one asked
 }
@@ -41,8 +40,8 @@ func (v *verifiers) start(workers int, check Verifier, answer func(godwit.Sessio
 	for range workers {
 		v.done.Go(func() {
 			for job := range v.jobs {
-				user, expires, err := check.Verify(job.token)
-				answer(job.session, verdict{user: user, expires: expires, err: err, request: job.request})
+				who, err := check.Verify(job.token)
+				answer(job.session, verdict{who: who, err: err, request: job.request})
 			}
 		})
 	}

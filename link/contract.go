@@ -35,8 +35,8 @@ type Router interface {
 // Tickets are the engine process's: one that was issued at one edge is redeemed
 // at any, once.
 type Tickets interface {
-	Issue(user godwit.UserID, tokenExpires int64) (ticket string, seconds int, err error)
-	Redeem(ticket string) (user godwit.UserID, tokenExpires int64, err error)
+	Issue(who godwit.Identity) (ticket string, seconds int, err error)
+	Redeem(ticket string) (who godwit.Identity, err error)
 }
 
 const sessionMask = 1<<godwit.SessionEdgeShift - 1

@@ -111,45 +111,46 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 }
 
 // fakeTickets has one ticket, T, of alice.
-type fakeTickets struct{ issued string }
+type fakeTickets struct{ issued godwit.Identity }
 
-func (f *fakeTickets) Issue(user godwit.UserID, tokenExpires int64) (string, int, error) {
-	if user == "full" {
+func (f *fakeTickets) Issue(who godwit.Identity) (string, int, error) {
+	if who.User == "full" {
 		return "", 0, errors.New("full")
 	}
-	f.issued = string(user)
-	return "tk_1", int(tokenExpires), nil
+	f.issued = who
+	return "tk_1", int(who.Expires), nil
 }
 
-func (f *fakeTickets) Redeem(ticket string) (godwit.UserID, int64, error) {
+func (f *fakeTickets) Redeem(ticket string) (godwit.Identity, error) {
 	if ticket != "T" {
-		return "", 0, errors.New("unknown ticket")
+		return godwit.Identity{}, errors.New("unknown ticket")
 	}
-	return "alice", 1 << 52, nil
+	return godwit.Identity{User: "alice", Expires: 1 << 52, Issued: 7}, nil
 }
 
 func TestTicketsAreTheEngines(t *testing.T) {
 	tickets := &fakeTickets{}
 	w := newWorld(t, func(c *HubConfig) { c.Tickets, c.Secret = tickets, []byte("0123456789abcdef") })
 	p := w.attach("edge-1", func(_ *process, c *ClientConfig) { c.Secret = []byte("0123456789abcdef") })
-	if ticket, seconds, err := p.Issue("bob", 30); ticket != "tk_1" || seconds != 30 || err != nil || tickets.issued != "bob" {
+	bob := godwit.Identity{User: "bob", Expires: 30, Issued: 1 << 52}
+	if ticket, seconds, err := p.Issue(bob); ticket != "tk_1" || seconds != 30 || err != nil || tickets.issued != bob {
 		t.Errorf("%q, %d, %v", ticket, seconds, err)
 	}
-	if user, expires, err := p.Redeem("T"); user != "alice" || expires != 1<<52 || err != nil {
-		t.Errorf("%q, %d, %v", user, expires, err)
+	if who, err := p.Redeem("T"); who != (godwit.Identity{User: "alice", Expires: 1 << 52, Issued: 7}) || err != nil {
+		t.Errorf("%+v, %v", who, err)
 	}
-	if _, _, err := p.Redeem("U"); !errors.Is(err, godwit.ErrUnauthorized) {
+	if _, err := p.Redeem("U"); !errors.Is(err, godwit.ErrUnauthorized) {
 		t.Errorf("a wrong ticket: %v", err)
 	}
-	if _, _, err := p.Issue("full", 30); !errors.Is(err, godwit.ErrRateLimited) {
+	if _, _, err := p.Issue(godwit.Identity{User: "full", Expires: 30}); !errors.Is(err, godwit.ErrRateLimited) {
 		t.Errorf("no more tickets: %v", err)
 	}
 	p.cfg.Secret = nil
-	if _, _, err := p.Redeem("T"); !errors.Is(err, godwit.ErrUnavailable) {
+	if _, err := p.Redeem("T"); !errors.Is(err, godwit.ErrUnavailable) {
 		t.Errorf("without the secret: %v", err)
 	}
 	w.hub.Stop()
-	if _, _, err := p.Redeem("T"); !errors.Is(err, godwit.ErrUnavailable) {
+	if _, err := p.Redeem("T"); !errors.Is(err, godwit.ErrUnavailable) {
 		t.Errorf("without an engine process: %v", err)
 	}
 }

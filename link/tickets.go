@@ -11,19 +11,19 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// Ticket calls: issue is (user, expires) → (seconds, ticket); redeem is ticket → (user,
-// expires). A ticket that is not valid is refused with PermissionDenied.
+// Ticket calls: issue is (user, expires, issued) → (seconds, ticket); redeem is ticket
+// → (user, expires, issued). A ticket that is not valid is refused with PermissionDenied.
 
 func (h *Hub) issueTicket(ctx context.Context, request []byte) ([]byte, error) {
 	if err := h.ticketsFor(ctx); err != nil {
 		return nil, err
 	}
 	f := fields{rest: request}
-	user, expires := godwit.UserID(f.text()), int64(f.uint())
-	if f.bad || !godwit.ValidID(user) {
+	who, ok := f.identity()
+	if !ok {
 		return nil, status.Error(codes.InvalidArgument, errItem.Error())
 	}
-	ticket, seconds, err := h.cfg.Tickets.Issue(user, expires)
+	ticket, seconds, err := h.cfg.Tickets.Issue(who)
 	if err != nil {
 		return nil, status.Error(codes.ResourceExhausted, err.Error())
 	}
@@ -34,11 +34,11 @@ func (h *Hub) redeemTicket(ctx context.Context, request []byte) ([]byte, error) 
 	if err := h.ticketsFor(ctx); err != nil {
 		return nil, err
 	}
-	user, expires, err := h.cfg.Tickets.Redeem(string(request))
+	who, err := h.cfg.Tickets.Redeem(string(request))
 	if err != nil {
 		return nil, status.Error(codes.PermissionDenied, err.Error())
 	}
-	return binary.AppendUvarint(appendText(nil, user), uint64(expires)), nil
+	return appendIdentity(nil, who), nil
 }
 
 func (h *Hub) ticketsFor(ctx context.Context) error {
@@ -49,8 +49,8 @@ func (h *Hub) ticketsFor(ctx context.Context) error {
 }
 
 // Issue has the engine process issue a ticket. It waits for the answer.
-func (c *Client) Issue(user godwit.UserID, tokenExpires int64) (ticket string, seconds int, err error) {
-	answer, err := c.call(issueMethod, binary.AppendUvarint(appendText(nil, user), uint64(tokenExpires)))
+func (c *Client) Issue(who godwit.Identity) (ticket string, seconds int, err error) {
+	answer, err := c.call(issueMethod, appendIdentity(nil, who))
 	if err != nil {
 		return "", 0, err
 	}
@@ -63,17 +63,27 @@ func (c *Client) Issue(user godwit.UserID, tokenExpires int64) (ticket string, s
 
 // Redeem has the engine process redeem a ticket, which it does once. It waits for
 // the answer.
-func (c *Client) Redeem(ticket string) (user godwit.UserID, tokenExpires int64, err error) {
+func (c *Client) Redeem(ticket string) (who godwit.Identity, err error) {
 	answer, err := c.call(redeemMethod, []byte(ticket))
 	if err != nil {
-		return "", 0, err
+		return godwit.Identity{}, err
 	}
 	f := fields{rest: answer}
-	user, tokenExpires = godwit.UserID(f.text()), int64(f.uint())
-	if f.bad || !godwit.ValidID(user) {
-		return "", 0, errItem
+	who, ok := f.identity()
+	if !ok {
+		return godwit.Identity{}, errItem
 	}
-	return user, tokenExpires, nil
+	return who, nil
+}
+
+func appendIdentity(dst []byte, who godwit.Identity) []byte {
+	dst = binary.AppendUvarint(appendText(dst, who.User), uint64(who.Expires))
+	return binary.AppendUvarint(dst, uint64(who.Issued))
+}
+
+func (f *fields) identity() (who godwit.Identity, ok bool) {
+	who = godwit.Identity{User: godwit.UserID(f.text()), Expires: int64(f.uint()), Issued: int64(f.uint())}
+	return who, !f.bad && godwit.ValidID(who.User)
 }
 
 // call makes one unary call; it fails at once while the engine process is away.

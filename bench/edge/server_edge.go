@@ -185,10 +185,10 @@ func (c *edgeChat) Fetch(s godwit.SessionID, _ godwit.UserID, after godwit.Seq, 
 // edgeVerifier takes the token's own word for who it is.
 type edgeVerifier struct{}
 
-func (edgeVerifier) Verify(token []byte) (godwit.UserID, int64, error) {
+func (edgeVerifier) Verify(token []byte) (godwit.Identity, error) {
 	user, ok := strings.CutPrefix(string(token), tokenPrefix)
 	if !ok {
-		return "", 0, errors.New("no token of this benchmark")
+		return godwit.Identity{}, errors.New("no token of this benchmark")
 	}
-	return godwit.UserID(user), time.Now().Add(time.Hour).UnixMilli(), nil
+	return godwit.Identity{User: godwit.UserID(user), Expires: time.Now().Add(time.Hour).UnixMilli()}, nil
 }

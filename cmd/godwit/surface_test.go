@@ -38,7 +38,8 @@ func TestMintWorksBesideARunningServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"bob", "alice", "bob"} {
-		user, expires, err := keyring.Verify([]byte(tokens[i]))
+		who, err := keyring.Verify([]byte(tokens[i]))
+		user, expires := who.User, who.Expires
 		least, most := from.Add(24*time.Hour-time.Second).UnixMilli(), time.Now().Add(24*time.Hour).UnixMilli()
 		if err != nil || string(user) != want || expires < least || expires > most {
 			t.Errorf("token %d is %s's until %d (%v), want %s's until %d to %d", i, user, expires, err, want, least, most)

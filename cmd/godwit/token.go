@@ -111,14 +111,14 @@ func (a *app) tokenVerify(ctx context.Context, cfg *node.Config, token []byte) e
 	if err := keyring.Start(ctx); err != nil {
 		return err
 	}
-	user, expires, err := keyring.Verify(token)
+	who, err := keyring.Verify(token)
 	if err != nil {
 		return err
 	}
-	end := time.UnixMilli(expires).UTC().Format(time.RFC3339)
+	end := time.UnixMilli(who.Expires).UTC().Format(time.RFC3339)
 	if a.json {
-		return a.printJSON(map[string]any{"user": user, "expires": end})
+		return a.printJSON(map[string]any{"user": who.User, "expires": end})
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s until %s\n", user, end)
+	_, err = fmt.Fprintf(a.stdout, "%s until %s\n", who.User, end)
 	return err
 }

@@ -37,7 +37,7 @@ func (nobody) Connect(godwit.SessionID, edge.Hello)                         {}
 func (nobody) Disconnect(godwit.SessionID, godwit.UserID, string)           {}
 func (nobody) Request(godwit.SessionID, godwit.UserID, *godwit.ClientFrame) {}
 func (nobody) Fetch(godwit.SessionID, godwit.UserID, godwit.Seq, int, int)  {}
-func (nobody) Verify([]byte) (godwit.UserID, int64, error)                  { return "", 0, errors.New("nobody") }
+func (nobody) Verify([]byte) (godwit.Identity, error)                       { return godwit.Identity{}, errors.New("nobody") }
 
 // startEcho returns the address of an edge in this process, or of a server that
 // runs already, built with -tags conformance.
