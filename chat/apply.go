@@ -44,6 +44,8 @@ type effects struct {
 	forwards []forwardEffect
 	trims    [][]byte // users whose dedup rows are due for a look
 	groups   []groupEffect
+	// groupTrims are members whose dedup rows in a group are: group, user.
+	groupTrims [][2][]byte
 }
 
 // groupEffect says that a group's log has a new entry: members' logs need
@@ -245,9 +247,13 @@ func (a *applier) putConversation(tx Tx, p godwit.Partition, st *settings, id, p
 
 // allot gives a user without a log the partition's next one.
 func (a *applier) allot(tx Tx, p godwit.Partition, u *userRow) {
-	if u.log != 0 {
-		return
+	if u.log == 0 {
+		u.log = a.allotLog(tx, p)
 	}
+}
+
+// allotLog returns the partition's next log.
+func (a *applier) allotLog(tx Tx, p godwit.Partition) uint64 {
 	var last uint64
 	if row, ok := tx.Get(a.keyOf(appendKey(a.key[:0], p, rowCounter))); ok {
 		r := reader{b: row}
@@ -255,9 +261,9 @@ func (a *applier) allot(tx Tx, p godwit.Partition, u *userRow) {
 			panic("BUG: counter row does not parse")
 		}
 	}
-	u.log = last + 1
-	a.value = binary.AppendUvarint(a.value[:0], u.log)
+	a.value = binary.AppendUvarint(a.value[:0], last+1)
 	tx.Put(a.key, a.value)
+	return last + 1
 }
 
 // open numbers a conversation that is new to its user.

@@ -9,7 +9,8 @@ import (
 
 // A block is one message laid out once: the records of both logs alias it, and
 // so does everything that is read from them. The order of the fields makes the
-// two hashes of the dedup row sums over contiguous bytes:
+// two hashes of the dedup row sums over contiguous bytes. A message to a group has
+// "g:" and its id as to.
 //
 //	len "u:"from | len "u:"to | len cid | flags | len type | type | body…
 //	             ^ identity ------------^ content ----------------------^
@@ -33,7 +34,17 @@ const (
 func appendBlock(dst []byte, from, to, cid, typ, body []byte, text bool) []byte {
 	dst = append(append(dst, byte(2+len(from)), 'u', ':'), from...)
 	dst = append(append(dst, byte(2+len(to)), 'u', ':'), to...)
-	dst = appendShort(dst, cid)
+	return appendBlockContent(appendShort(dst, cid), typ, body, text)
+}
+
+// appendGroupBlock is appendBlock of a message to a group.
+func appendGroupBlock(dst []byte, from, group, cid, typ, body []byte, text bool) []byte {
+	dst = append(append(dst, byte(2+len(from)), 'u', ':'), from...)
+	dst = append(append(dst, byte(2+len(group)), 'g', ':'), group...)
+	return appendBlockContent(appendShort(dst, cid), typ, body, text)
+}
+
+func appendBlockContent(dst, typ, body []byte, text bool) []byte {
 	flags := byte(0)
 	if text {
 		flags |= blockText
@@ -56,10 +67,11 @@ func parseBlock(src []byte) (b block, ok bool) {
 	b.text = flags&blockText != 0
 	b.typ = r.short()
 	b.body = r.b
-	return b, !r.bad && flags&^blockFlags == 0 && isDirect(b.from) && isDirect(b.to)
+	return b, !r.bad && flags&^blockFlags == 0 && isDirect(b.from) && (isDirect(b.to) || isGroup(b.to))
 }
 
 func isDirect(conv []byte) bool { return len(conv) > 2 && conv[0] == 'u' && conv[1] == ':' }
+func isGroup(conv []byte) bool  { return len(conv) > 2 && conv[0] == 'g' && conv[1] == ':' }
 
 // valid reports whether every field may stand in a stored message.
 func (b *block) valid() bool {

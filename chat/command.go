@@ -28,6 +28,7 @@ const (
 	kindFanout      kind = 13 // pointers to entries of a group's log into members' logs
 	kindFanned      kind = 14 // members' logs have a group's entries up to here
 	kindGroupRevise kind = 15 // an edit or recall in a group's log
+	kindGroupTrim   kind = 16 // expired dedup rows of one member leave
 
 	kindMark     kind = 20 // a user's own marks
 	kindSettings kind = 21 // what a user alone sees of a conversation
@@ -55,6 +56,16 @@ func newBody(k kind) body {
 		return new(policyCommand)
 	case kindPeople:
 		return new(peopleCommand)
+	case kindGroupCreate:
+		return new(groupCreateCommand)
+	case kindGroupChange:
+		return new(groupChangeCommand)
+	case kindGroupSend:
+		return new(groupSendCommand)
+	case kindGroupRevise:
+		return new(groupReviseCommand)
+	case kindGroupTrim:
+		return new(groupTrimCommand)
 	}
 	return nil
 }
@@ -194,7 +205,7 @@ func (c *sendCommand) parse(r *reader, version uint8) (ok bool) {
 		return false
 	}
 	c.block, ok = parseBlock(r.b)
-	return ok && c.block.valid()
+	return ok && isDirect(c.block.to) && c.block.valid()
 }
 
 // laneID names the ordered queue from one partition to another.
@@ -245,7 +256,7 @@ func (c *forwardCommand) parse(r *reader) bool {
 	for range c.count {
 		var it laneItem
 		b, ok := c.next(&items, &it)
-		if !ok || !b.valid() || b.recipient().Partition() != c.lane.dst || b.sender().Partition() != c.lane.src {
+		if !ok || !isDirect(b.to) || !b.valid() || b.recipient().Partition() != c.lane.dst || b.sender().Partition() != c.lane.src {
 			return false
 		}
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	PageBytesMax  int // stored bytes of one page, encoding comes on top; 512 KiB
 	PresenceMax   int // users of one presence request; 100
 	UserSendPerS  int // sustained sends a second of one user, with 2 s of them saved up; 0: not limited
+	GroupSendPerS int // the same to one group, by all its members; 0: not limited
 	ResumeMax     int // entries a resume may replay before it is too far; 5000
 	ReadWorkers   int // goroutines that read; 4
 	ReadQueueMax  int // reads waiting or running; more are refused as unavailable; 4096
@@ -117,6 +118,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("chat: BodyBytesMax is %d, at most %d", c.BodyBytesMax, bodyBytesCap)
 	case c.UserSendPerS < 0 || c.UserSendPerS > senderUserPerSMax:
 		return fmt.Errorf("chat: UserSendPerS is %d, it must be 0 to %d", c.UserSendPerS, senderUserPerSMax)
+	case c.GroupSendPerS < 0 || c.GroupSendPerS > senderUserPerSMax:
+		return fmt.Errorf("chat: GroupSendPerS is %d, it must be 0 to %d", c.GroupSendPerS, senderUserPerSMax)
 	case len(c.Machine.groups) != c.Store.Groups():
 		return fmt.Errorf("chat: machine of %d groups on a store of %d", len(c.Machine.groups), c.Store.Groups())
 	}

@@ -14,7 +14,7 @@ type Tx interface {
 	Rows
 	Group() int
 	Stamp() int64                                        // the leader's clock for the batch, ms
-	Append(log godwit.LogID, r godwit.Record) godwit.Seq // Seq is assigned; Meta copied; Body aliases the command
+	Append(log godwit.LogID, r godwit.Record) godwit.Seq // Seq is assigned; Meta and Body are copied
 	// What is erased is gone for readers at once. Its sequences are not used again.
 	Erase(log godwit.LogID, upTo godwit.Seq)
 	EraseConversation(log godwit.LogID, conv uint32, upTo godwit.Seq)

@@ -12,6 +12,7 @@ type request struct {
 	session godwit.SessionID
 	id      uint64
 	what    requestKind
+	gone    chan struct{} // if not nil, closed when the deadline has answered
 
 	due        uint64 // tick
 	linked     bool   // waiting for an answer; guarded by the shard, as are the next two

@@ -30,6 +30,9 @@ func (m *Machine) Flush(group int, live bool) {
 		for _, user := range e.trims {
 			s.startTrim(user)
 		}
+		for _, t := range e.groupTrims {
+			s.startGroupTrim(t[0], t[1])
+		}
 	}
 	g.reset()
 }
@@ -43,6 +46,8 @@ func (g *machineGroup) reset() {
 	clear(e.forwards)
 	clear(e.trims)
 	clear(e.groups)
+	clear(e.groupTrims)
+	e.groupTrims = e.groupTrims[:0]
 	e.hints, e.forwards, e.trims, e.groups = e.hints[:0], e.forwards[:0], e.trims[:0], e.groups[:0]
 }
 

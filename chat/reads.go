@@ -57,8 +57,11 @@ func (w *readWorker) refuse(e *godwit.Error) answer {
 	return answerRefused
 }
 
-// startRead accepts a read or answers at once that it can't.
-func (s *Service) startRead(r *read) {
+// startRead accepts a read of the user's group or answers at once that it can't.
+func (s *Service) startRead(r *read) { s.startReadAt(r, r.user.Partition()) }
+
+// startReadAt is startRead of the group that owns a partition.
+func (s *Service) startReadAt(r *read, p godwit.Partition) {
 	if s.reading.Add(1) > int64(s.cfg.ReadQueueMax) {
 		s.reading.Add(-1)
 		s.fail(&r.request, godwit.ErrUnavailable)
@@ -69,7 +72,7 @@ func (s *Service) startRead(r *read) {
 		s.fail(&r.request, godwit.ErrUnavailable)
 		return
 	}
-	r.group = s.cfg.Store.Group(r.user.Partition())
+	r.group = s.cfg.Store.Group(p)
 	s.cfg.Store.ReadIndex(r.group, func(err error) {
 		if err != nil {
 			s.reading.Add(-1)

@@ -114,7 +114,7 @@ func (m messageIDs) entry(e *godwit.Entry, log godwit.LogID, r *godwit.Record) b
 // message fills all of m but its id.
 func (b *block) message(m *godwit.Message, incoming bool, time int64) {
 	m.Conv = b.to
-	if incoming {
+	if incoming && isDirect(b.to) {
 		m.Conv = b.from
 	}
 	m.From, m.CID, m.Time = b.from[2:], b.cid, time

@@ -48,29 +48,32 @@ type groupRow struct {
 	created  int64
 	name     []byte // aliases the row
 	creator  []byte
+	owner    []byte // empty: the operator removed him
+	overlays uint64 // messages of it that were edited or recalled
 }
 
 const (
 	groupOpen       = 1 << 0 // who knows the id may join
 	groupHistoryAll = 1 << 1 // members see what came before they joined
 	groupDissolved  = 1 << 2 // its last member left: nobody may do anything
+	groupFlags      = groupOpen | groupHistoryAll | groupDissolved
 )
 
 func (g *groupRow) append(dst []byte) []byte {
-	dst = appendShort(appendShort(dst, g.creator), nil)
+	dst = appendShort(appendShort(dst, g.creator), g.owner)
 	dst = append(append(dst, byte(len(g.name)>>8), byte(len(g.name))), g.name...)
 	return appendFields(dst, 12, g.log, uint64(g.time), uint64(g.head), g.messages, g.members, g.buckets, g.room,
-		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created))
+		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created), g.overlays)
 }
 
 func (g *groupRow) parse(src []byte) bool {
 	r := reader{b: src}
-	g.creator = r.short()
-	r.short() // tenant's use
+	g.creator, g.owner = r.short(), r.short()
 	g.name = r.take(int(r.u16()))
 	g.log, g.time, g.head, g.messages, g.members = r.uvarint(), r.millis(), r.seq(), r.uvarint(), r.uvarint()
 	g.buckets, g.room, g.version, g.fanned, g.boundary = r.uvarint(), r.uvarint(), r.uvarint(), r.seq(), r.seq()
 	g.flags, g.created = r.uvarint(), r.millis()
+	r.rest(&g.overlays)
 	return r.done() && g.log > 0 && g.fanned <= g.head && g.boundary <= g.head
 }
 
@@ -136,6 +139,7 @@ type memberRow struct {
 	left      godwit.Seq // 0: he is a member
 	delivered godwit.Seq // marks, in sequences of the group's log
 	read      godwit.Seq
+	sends     uint64 // messages of his in the group; the number of the last one
 	// spans are earlier memberships, newest first, as pairs since, left; the oldest
 	// are forgotten: what came in them is then no longer readable from the group.
 	spans [memberSpansMax][2]godwit.Seq
@@ -144,8 +148,8 @@ type memberRow struct {
 const memberSpansMax = 8
 
 func (m *memberRow) append(dst []byte) []byte {
-	fields := make([]uint64, 0, 6+2*memberSpansMax)
-	fields = append(fields, m.bucket, uint64(m.role), uint64(m.since), uint64(m.left), uint64(m.delivered), uint64(m.read))
+	fields := make([]uint64, 0, 7+2*memberSpansMax)
+	fields = append(fields, m.bucket, uint64(m.role), uint64(m.since), uint64(m.left), uint64(m.delivered), uint64(m.read), m.sends)
 	for _, s := range m.spans {
 		fields = append(fields, uint64(s[0]), uint64(s[1]))
 	}
@@ -156,7 +160,7 @@ func (m *memberRow) parse(src []byte) bool {
 	r := reader{b: src}
 	m.bucket = r.uvarint()
 	m.role, m.since, m.left = role(r.uvarint()), r.seq(), r.seq()
-	r.rest((*uint64)(&m.delivered), (*uint64)(&m.read))
+	r.rest((*uint64)(&m.delivered), (*uint64)(&m.read), &m.sends)
 	for i := range m.spans {
 		r.rest((*uint64)(&m.spans[i][0]), (*uint64)(&m.spans[i][1]))
 	}

@@ -19,9 +19,13 @@ type sendRequest struct {
 // send checks one message and proposes it. The answer comes from applied, Fail
 // or the deadline.
 func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, f *godwit.Send) {
-	to, refusal := s.checkSend(f)
+	to, group, refusal := s.checkSend(f)
 	if refusal != nil {
 		s.refuse(session, id, refusal)
+		return
+	}
+	if group {
+		s.sendGroup(session, user, id, to, f)
 		return
 	}
 	if wait := s.senders.take(user); wait > 0 && !isOperator(session) {
@@ -29,64 +33,61 @@ func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, 
 		return
 	}
 	src, dst := user.Partition(), userOf(to).Partition()
-	group := s.cfg.Store.Group(src)
-	if group != s.cfg.Store.Group(dst) && !s.forwarder.hasRoom(laneID{src, dst}) {
+	at := s.cfg.Store.Group(src)
+	if at != s.cfg.Store.Group(dst) && !s.forwarder.hasRoom(laneID{src, dst}) {
 		s.refuse(session, id, godwit.ErrUnavailable)
 		return
 	}
-	body := f.Data
-	if f.HasText {
-		body = f.Text
-	}
 	r := s.sends.Get().(*sendRequest)
 	r.request = request{session: session, id: id, what: requestSend}
-	r.buf = appendSendHead(r.buf[:0], homeOf(group, s.cfg.Store.Groups()), f.Time)
-	r.buf = appendBlock(r.buf, bytesOf(user), to, f.CID, f.Type, body, f.HasText)
+	r.buf = appendSendHead(r.buf[:0], homeOf(at, s.cfg.Store.Groups()), f.Time)
+	r.buf = appendBlock(r.buf, bytesOf(user), to, f.CID, f.Type, bodyOf(f), f.HasText)
 	if !s.deadlines.add(&r.request) {
 		s.sends.Put(r)
 		s.refuse(session, id, godwit.ErrUnavailable)
 		return
 	}
-	if err := s.cfg.Store.Propose(group, r.buf, r); err != nil {
+	if err := s.cfg.Store.Propose(at, r.buf, r); err != nil {
 		r.Fail(err)
 	}
 }
 
-// checkSend checks every field and returns the recipient, which aliases f.
-func (s *Service) checkSend(f *godwit.Send) (to []byte, refusal *godwit.Error) {
+func bodyOf(f *godwit.Send) []byte {
+	if f.HasText {
+		return f.Text
+	}
+	return f.Data
+}
+
+// checkSend checks every field and returns the recipient, a user or a group,
+// which aliases f.
+func (s *Service) checkSend(f *godwit.Send) (to []byte, group bool, refusal *godwit.Error) {
 	switch {
 	case (len(f.To) == 0) == (len(f.Group) == 0):
-		return nil, godwit.ErrFrameInvalid
+		return nil, false, godwit.ErrFrameInvalid
 	case len(f.Group) > 0:
-		return nil, groupRefusal(bytes.TrimPrefix(f.Group, groupPrefix))
+		to, group = bytes.TrimPrefix(f.Group, groupPrefix), true
 	case bytes.HasPrefix(f.To, groupPrefix):
-		return nil, groupRefusal(f.To[len(groupPrefix):])
+		to, group = f.To[len(groupPrefix):], true
+	default:
+		to = bytes.TrimPrefix(f.To, directPrefix)
 	}
-	to = bytes.TrimPrefix(f.To, directPrefix)
 	switch {
 	case !godwit.ValidID(to):
-		return nil, godwit.ErrBadConv
+		return nil, false, godwit.ErrBadConv
 	case !godwit.ValidID(f.CID):
-		return nil, godwit.ErrBadCID
+		return nil, false, godwit.ErrBadCID
 	case f.HasText == f.HasData || len(f.Type) > godwit.TypeBytesMax:
-		return nil, godwit.ErrBadBody
+		return nil, false, godwit.ErrBadBody
 	case len(f.Text) > s.cfg.BodyBytesMax || len(f.Data) > s.cfg.BodyBytesMax:
-		return nil, godwit.ErrTooLarge
+		return nil, false, godwit.ErrTooLarge
 	case f.Time < 0 || f.Time > 1<<62:
-		return nil, godwit.ErrFrameInvalid
+		return nil, false, godwit.ErrFrameInvalid
 	}
-	return to, nil
+	return to, group, nil
 }
 
 var directPrefix, groupPrefix = []byte("u:"), []byte("g:")
-
-// groupRefusal: there are no groups yet, so nobody is a member of one.
-func groupRefusal(id []byte) *godwit.Error {
-	if !godwit.ValidID(id) {
-		return godwit.ErrBadConv
-	}
-	return godwit.ErrNotMember
-}
 
 func (r *sendRequest) applied(o *outcome, scratch *flushScratch) {
 	s := r.service

@@ -20,11 +20,14 @@ type Service struct {
 	cfg       Config
 	deadlines *deadlines
 	senders   senders
+	groupRate senders // keyed by group
 	forwarder *forwarder
 	fanouts   fanouts
 	calls     *calls // also cfg.Edge
 	counters  counters
 	sends     sync.Pool // *sendRequest
+	gsends    sync.Pool // *groupSendRequest
+	tasks     tasks     // requests about groups
 	frames    sync.Pool // *godwit.ServerFrame, for refusals
 
 	// Set by Start before ready, read only after.
@@ -55,8 +58,9 @@ func NewService(cfg Config) (*Service, error) {
 	}
 	s.calls = newCalls(cfg.Edge)
 	s.cfg.Edge = s.calls
-	s.senders.perS = uint32(cfg.UserSendPerS)
+	s.senders.perS, s.groupRate.perS = uint32(cfg.UserSendPerS), uint32(cfg.GroupSendPerS)
 	s.sends.New = func() any { return &sendRequest{service: s} }
+	s.gsends.New = func() any { return &groupSendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
 	cfg.Machine.service = s
@@ -100,6 +104,7 @@ func (s *Service) Close() {
 		close(s.stop)
 		s.forwarder.close()
 	})
+	s.tasks.close()
 	s.running.Wait()
 }
 
@@ -122,6 +127,7 @@ func (s *Service) tickLoop() {
 		s.counters.late.Add(uint64(len(due)))
 		s.expire(due)
 		s.senders.tick()
+		s.groupRate.tick()
 		s.forwarder.tick()
 	}
 }
@@ -136,6 +142,9 @@ func (s *Service) expire(due []request) {
 // fail answers a claimed request with an error. A send in doubt is unknown; a
 // read has no effect and is merely not answered.
 func (s *Service) fail(r *request, e *godwit.Error) {
+	if r.gone != nil {
+		close(r.gone)
+	}
 	switch r.what {
 	case requestSend:
 		s.refuse(r.session, r.id, godwit.ErrUnknown)
@@ -162,7 +171,7 @@ func (s *Service) refuseFor(session godwit.SessionID, id uint64, e *godwit.Error
 	s.frames.Put(f)
 }
 
-// Request serves send, sync, history, conversations and presence; the answer
+// Request serves what a client asks; the answer
 // comes by Edge.Reply, once. frame may be reused when it returns.
 func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *godwit.ClientFrame) {
 	switch {
@@ -188,6 +197,8 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.people(session, user, frame.ID, &frame.Block, listBlocked)
 	case godwit.KindContact:
 		s.people(session, user, frame.ID, &frame.Contact, listContacts)
+	case godwit.KindGroup:
+		s.group(session, user, frame.ID, &frame.Group)
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}
