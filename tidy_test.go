@@ -41,7 +41,7 @@ var importTable = map[string][]string{
 	"harness/scenario":  {},
 	"chat":              {""},
 	"client":            {""},
-	"cmd/godwit":        {"", "auth", "harness/capacity", "harness/load", "harness/record", "harness/report", "harness/result", "harness/scenario", "client", "node", "web"},
+	"cmd/godwit":        {"", "admin", "auth", "harness/capacity", "harness/load", "harness/record", "harness/report", "harness/result", "harness/scenario", "client", "node", "web"},
 	"e2e":               {"", "client"},
 	"edge":              {"", "edge/http1", "edge/ws"},
 	"edge/conformance":  {},
@@ -54,7 +54,7 @@ var importTable = map[string][]string{
 	"engine/wal":        {},
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
 	"link":              {""},
-	"node":              {"", "auth", "chat", "edge", "engine", "link", "router/local", "web"},
+	"node":              {"", "admin", "auth", "chat", "edge", "engine", "link", "router/local", "web"},
 	"router/local":      {""},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
 	"tools/powerloss":   {"", "engine"},

@@ -70,8 +70,12 @@ func (p *Policy) validate() error {
 		field    *int
 		standard int
 	}{
-		{&p.ChannelAbove, 500}, {&p.MembersMax, 200000}, {&p.GroupsMax, 1000}, {&p.ChannelsMax, 200},
-		{&p.PeopleMax, 10000}, {&p.ReceiptMembers, 20},
+		{&p.ChannelAbove, 500},
+		{&p.MembersMax, 200000},
+		{&p.GroupsMax, 1000},
+		{&p.ChannelsMax, 200},
+		{&p.PeopleMax, 10000},
+		{&p.ReceiptMembers, 20},
 	} {
 		if *d.field == 0 {
 			*d.field = d.standard

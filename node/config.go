@@ -26,6 +26,7 @@ type Config struct {
 
 	Log    LogConfig    `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
 	Auth   AuthConfig   `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
+	Admin  AdminConfig  `yaml:"admin" envPrefix:"ADMIN_" doc:"The operators' API, /v1/admin on the ops address."`
 	TLS    TLSConfig    `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
 	Edge   EdgeConfig   `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
 	Limits LimitsConfig `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/admin"
 	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
@@ -48,6 +49,7 @@ type Node struct {
 	cert    *certificate // nil: no TLS, or it is the edge processes' business
 	keyring *auth.Keyring
 	tickets *auth.Tickets
+	admin   atomic.Pointer[admin.Server]
 	tiers   atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
 
 	budget  int64 // bytes of memory; 0: not known
@@ -157,6 +159,9 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err := n.chat.Start(ctx); err != nil {
 		return err
 	}
+	if err := n.startAdmin(); err != nil {
+		return err
+	}
 	if err := n.serveEdges(ctx); err != nil {
 		return err
 	}
@@ -173,6 +178,7 @@ func (n *Node) startOps(list ...[]series) (err error) {
 	if n.cfg.Role != RoleEdge {
 		routes["POST "+BackupPath] = http.HandlerFunc(n.serveBackup)
 		routes["GET "+EdgesPath] = http.HandlerFunc(n.serveEdgeList)
+		routes[admin.Prefix] = http.HandlerFunc(n.serveAdmin)
 	}
 	maps.Copy(routes, n.cfg.OpsRoutes)
 	registry := newRegistry(n.snapshot, slices.Concat(list...))
