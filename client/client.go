@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,8 +72,9 @@ type Item struct {
 	// first: keep it together with what the item changed.
 	At Position
 
-	generation uint64 // see feed.generation
-	ordinal    uint64 // rises with every item of this client
+	left       godwit.ConversationID // of an entry by which the user left a group
+	generation uint64                // see feed.generation
+	ordinal    uint64                // rises with every item of this client
 }
 
 // Discontinuity says that the log could not be continued: entries after From
@@ -80,6 +83,9 @@ type Item struct {
 type Discontinuity struct {
 	Reason   string // "epoch": another incarnation of the log; "too_far"; "ahead": the log is shorter than From
 	From, To Position
+	// Conv is set when it is a channel that could not be continued: From.Seq and
+	// To.Seq are the channel's then, and History by Range.Group has what lies between.
+	Conv godwit.ConversationID
 }
 
 // Client is one session of one device. All methods may be called concurrently.
@@ -96,11 +102,12 @@ type Client struct {
 
 	mu        sync.Mutex
 	state     State
-	stateTurn chan struct{} // closed and replaced at each change of state
-	position  Position      // At of the last item received
-	received  uint64        // its ordinal
-	head      godwit.Seq    // newest sequence known to exist
-	connected bool          // a connect reply has come
+	stateTurn chan struct{}                        // closed and replaced at each change of state
+	position  Position                             // At of the last item received
+	received  uint64                               // its ordinal
+	places    map[godwit.ConversationID]godwit.Seq // of channels, by the items received
+	head      godwit.Seq                           // newest sequence known to exist
+	connected bool                                 // a connect reply has come
 }
 
 // New starts a client and returns at once; it connects in the background and
@@ -119,6 +126,10 @@ func New(cfg Config) (*Client, error) {
 		drained:   make(chan struct{}),
 		done:      make(chan struct{}),
 		stateTurn: make(chan struct{}),
+		places:    map[godwit.ConversationID]godwit.Seq{},
+	}
+	for _, p := range cfg.Channels {
+		c.places[p.Conv] = p.GSeq
 	}
 	switch {
 	case cfg.Resume != nil:
@@ -178,6 +189,7 @@ func (c *Client) Receive(ctx context.Context) (Item, error) {
 		c.mu.Lock()
 		if item.ordinal > c.received {
 			c.received, c.position = item.ordinal, item.At
+			c.moveChannelLocked(&item)
 		}
 		c.mu.Unlock()
 		return item, nil
@@ -216,6 +228,41 @@ func (c *Client) Position() Position {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.position
+}
+
+// Channels returns the places in channels that belong to Position: keep them with
+// it and pass both to a later client.
+func (c *Client) Channels() []ChannelPlace {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]ChannelPlace, 0, len(c.places))
+	for conv, gseq := range c.places {
+		list = append(list, ChannelPlace{conv, gseq})
+	}
+	slices.SortFunc(list, func(a, b ChannelPlace) int { return strings.Compare(string(a.Conv), string(b.Conv)) })
+	return list
+}
+
+func (c *Client) moveChannelLocked(item *Item) {
+	switch e := &item.Entry; {
+	case item.Gap != nil && item.Gap.Conv != "":
+		c.places[item.Gap.Conv] = item.Gap.To.Seq
+	case item.Gap != nil && item.Gap.Reason == "epoch":
+		clear(c.places)
+	case item.left != "":
+		delete(c.places, item.left)
+	case item.Gap == nil && e.Seq == 0:
+		c.places[convOf(e)] = e.GSeq
+	}
+}
+
+// beginChannel notes where a channel begins of which nothing was received yet.
+func (c *Client) beginChannel(conv godwit.ConversationID, place godwit.Seq) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, known := c.places[conv]; !known {
+		c.places[conv] = place
+	}
 }
 
 // Head returns the newest sequence of the log that the client knows of.

@@ -39,6 +39,9 @@ type Config struct {
 	// by reading pages while live entries wait. At most one of Resume and Since.
 	// With neither the client starts at the head: only what is new arrives.
 	Since *godwit.Seq
+	// Channels are the places of an earlier client in its channels, see
+	// Client.Channels. Only with Resume.
+	Channels []ChannelPlace
 	// CatchUp says what to do when the server finds a resume too far behind.
 	CatchUp CatchUp
 
@@ -72,6 +75,13 @@ type Config struct {
 	// OnState is called in order from the client's own goroutine: it must return
 	// soon and may call no method of the client but State, Position and Head.
 	OnState func(State)
+	// NoDelivered keeps the client from marking what the application receives as
+	// delivered, which it does at most once a second and conversation.
+	NoDelivered bool
+	// OnTyping and OnPresence get what is never stored: who writes, and who of those
+	// watched came or went. Rules as for OnState.
+	OnTyping   func(godwit.TypingNotice)
+	OnPresence func(godwit.PresenceItem)
 	// Logger gets connection events at Debug, never bodies or tokens. Default: none.
 	Logger *slog.Logger
 
@@ -135,6 +145,8 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("%w: give at most one of Resume and Since", ErrConfig)
 	case cfg.Resume != nil && (cfg.Resume.Epoch == "" || cfg.Resume.Seq > godwit.SeqMax):
 		return fmt.Errorf("%w: Resume needs an epoch and a sequence below 2^53", ErrConfig)
+	case len(cfg.Channels) > 0 && cfg.Resume == nil:
+		return fmt.Errorf("%w: Channels need a Resume", ErrConfig)
 	case cfg.Since != nil && *cfg.Since > godwit.SeqMax:
 		return fmt.Errorf("%w: Since must be below 2^53", ErrConfig)
 	case min(cfg.BackoffFirst, cfg.BackoffMax, cfg.StableAfter, cfg.OpenTimeout, cfg.FallbackAfter, cfg.ProbeEvery, cfg.PollWait) < 0 || min(cfg.SendsInFlight, cfg.QueueMax) < 0:

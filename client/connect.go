@@ -85,7 +85,7 @@ func (l *loop) ask(t *track) {
 	f := godwit.ClientFrame{ID: l.queue.nextID(), Kind: godwit.KindConnect}
 	f.Connect.Token, f.Connect.Device = []byte(t.token), []byte(l.cfg.Device)
 	if l.feed.epoch != "" {
-		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(l.feed.epoch), Seq: l.feed.cursor}
+		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(l.feed.epoch), Seq: l.feed.cursor, Channels: l.channels.places()}
 	}
 	l.write(t.opening, &f)
 }
@@ -176,12 +176,14 @@ func (l *loop) welcome(t *track, r *godwit.ConnectReply) {
 	l.state.Welcome = *r
 	l.heard()
 	l.show(l.replayPhase(), time.Time{}, nil)
+	l.watchAgain()
 	l.flush()
 }
 
 // align moves the feed to where the server goes on.
 func (l *loop) align(r *godwit.ConnectReply) {
 	f, head := &l.feed, Position{r.Epoch, r.Seq}
+	f.self = r.User
 	l.pushed = r.Seq
 	switch {
 	case f.epoch == "" && l.cfg.Since == nil: // first connection, from the head
@@ -202,6 +204,9 @@ func (l *loop) align(r *godwit.ConnectReply) {
 			reason = "epoch"
 		}
 		f.jump(reason, head)
+		if reason == "epoch" { // the groups' logs are others, too
+			l.channels.init(f, nil)
+		}
 		l.taken, l.bytes = 0, 0
 	}
 	l.acked, l.ackAt = l.pushed, time.Time{}

@@ -18,6 +18,7 @@ const (
 // feed puts the entries of one log into sequence order. It is pure: no clock,
 // no network. Entries given to it must be owned copies.
 type feed struct {
+	self       godwit.UserID  // whose log it is; empty before the first connect reply
 	epoch      string         // incarnation of the log
 	cursor     godwit.Seq     // everything up to here went into ready, once and in order
 	owed       godwit.Seq     // entries up to here exist and must be fetched if they don't come
@@ -50,7 +51,7 @@ func (f *feed) offer(e godwit.Entry) {
 
 // accept appends the entry that follows the cursor; false when ready is full.
 func (f *feed) accept(e godwit.Entry) bool {
-	if len(f.ready) >= readyMax || f.readyBytes >= readyBytesMax {
+	if f.full() {
 		return false
 	}
 	if e.IsSkip() {
@@ -58,9 +59,23 @@ func (f *feed) accept(e godwit.Entry) bool {
 	}
 	f.cursor = end(&e)
 	f.readyBytes += len(e.Msg.Body)
-	f.push(Item{Entry: e})
+	f.push(Item{Entry: e, left: f.left(&e)})
 	return true
 }
+
+// left returns the group that an entry says the user is no longer in.
+func (f *feed) left(e *godwit.Entry) godwit.ConversationID {
+	if e.Kind != godwit.EntryGroup || e.IsSkip() {
+		return ""
+	}
+	g := e.Group
+	if g.Do == godwit.GroupLeave && g.By == f.self || g.Do == godwit.GroupRemove && slices.Contains(g.Users, f.self) {
+		return g.Conv
+	}
+	return ""
+}
+
+func (f *feed) full() bool { return len(f.ready) >= readyMax || f.readyBytes >= readyBytesMax }
 
 func (f *feed) push(item Item) {
 	f.ordinal++
@@ -124,11 +139,17 @@ func (f *feed) take() {
 // jumps with nothing between them become one.
 func (f *feed) jump(reason string, to Position) {
 	gap := &Discontinuity{Reason: reason, From: Position{f.epoch, f.cursor}, To: to}
-	if n := len(f.ready); n > 0 && f.ready[n-1].Gap != nil {
+	if n := len(f.ready); n > 0 && f.ready[n-1].Gap != nil && f.ready[n-1].Gap.Conv == "" {
 		gap.From = f.ready[n-1].Gap.From
 		f.ready = f.ready[:n-1]
 	}
 	f.generation++
 	f.epoch, f.cursor, f.owed, f.ahead = to.Epoch, to.Seq, to.Seq, nil
 	f.push(Item{Gap: gap})
+}
+
+// jumpChannel says in order that entries of a channel between two of its sequences
+// were not and will not be delivered.
+func (f *feed) jumpChannel(conv godwit.ConversationID, from, to godwit.Seq) {
+	f.push(Item{Gap: &Discontinuity{Reason: "too_far", Conv: conv, From: Position{Seq: from}, To: Position{Seq: to}}})
 }

@@ -107,7 +107,7 @@ func TestJumpsWithNothingBetweenBecomeOne(t *testing.T) {
 	f.jump("too_far", Position{"e2", 9000})
 	f.take()
 	item, _ := f.next()
-	if len(f.ready) != 1 || *item.Gap != (Discontinuity{"too_far", Position{"e1", 6}, Position{"e2", 9000}}) {
+	if len(f.ready) != 1 || *item.Gap != (Discontinuity{Reason: "too_far", From: Position{"e1", 6}, To: Position{"e2", 9000}}) {
 		t.Fatalf("%d items, gap %+v", len(f.ready), item.Gap)
 	}
 }

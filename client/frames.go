@@ -82,13 +82,17 @@ func (l *loop) frame(f *godwit.ServerFrame) {
 	case godwit.KindPing:
 		l.write(l.current, &godwit.ClientFrame{Kind: godwit.KindPing})
 	case godwit.KindEvent:
-		l.pushed = max(l.pushed, end(&f.Event))
-		l.feed.offer(f.Event)
+		l.event(f.Event)
 	case godwit.KindSkip:
 		l.pushed = max(l.pushed, f.Skip.To)
 		l.feed.offer(godwit.Entry{Seq: f.Skip.From, SkipTo: f.Skip.To})
 	case godwit.KindResumed:
 		l.feed.owed = max(l.feed.owed, f.Resumed.Seq) // whatever the replay left out
+	case godwit.KindChannel:
+		l.channels.start(&f.Channel, l.cfg.CatchUp == Snapshot && l.cfg.Since == nil)
+		l.c.beginChannel(godwit.ConversationID(f.Channel.Conv), f.Channel.GSeq)
+	case godwit.KindEphemeral:
+		l.ephemeral(&f.Ephemeral)
 	case godwit.KindGoaway:
 		l.move(&f.Goaway)
 	case godwit.KindError:
@@ -105,7 +109,7 @@ func (l *loop) answered(f *godwit.ServerFrame) {
 		return
 	}
 	if r := l.queue.answer(f.ID); r != nil {
-		if r.frame.Kind != f.Kind {
+		if r.wants != f.Kind {
 			r.maybe = true
 			l.lost(l.current, fmt.Errorf("request %d answered by kind %d: %w", f.ID, f.Kind, godwit.ErrFrameInvalid))
 			return
@@ -161,6 +165,7 @@ func (l *loop) flush() {
 			return
 		}
 	}
+	l.fetchChannels()
 	for r := l.queue.next(now); r != nil; r = l.queue.next(now) {
 		l.queue.launch(r)
 		switch err := l.current.write(&r.frame); err {

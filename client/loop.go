@@ -16,8 +16,12 @@ type loop struct {
 	c   *Client
 	cfg *Config
 
-	feed  feed
-	queue queue
+	feed     feed
+	channels channels
+	queue    queue
+
+	delivered delivered
+	watched   [][]byte // the list of the newest Watch
 
 	current     connection              // its connect reply has come
 	ws, poll    track                   // the ways to the next one
@@ -68,7 +72,9 @@ func newLoop(c *Client) *loop {
 		l.prefer = LongPoll
 	}
 	l.feed.epoch, l.feed.cursor = c.position.Epoch, c.position.Seq
+	l.channels.init(&l.feed, c.cfg.Channels)
 	l.queue.init(&c.cfg)
+	l.delivered.init(&c.cfg)
 	return l
 }
 
@@ -92,7 +98,7 @@ func (l *loop) run() {
 		case items <- item:
 			l.itemTaken(&item)
 		case r := <-requests:
-			l.queue.push(r)
+			l.request(r)
 			l.flush()
 		case r := <-l.c.withdraw:
 			l.queue.withdraw(r)
@@ -125,6 +131,7 @@ func (l *loop) itemTaken(item *Item) {
 		l.bytes += len(item.Entry.Msg.Body)
 		l.ackSoon()
 	}
+	l.received(item)
 	l.flush() // room in the feed may let a fetch go out
 }
 
@@ -175,7 +182,7 @@ func (l *loop) write(c connection, f *godwit.ClientFrame) bool {
 func (l *loop) setAlarm() {
 	var next time.Time
 	for _, at := range []time.Time{
-		l.retryAt, l.silentAt, l.moveAt, l.ackAt, l.fallbackAt, l.probeAt, l.ws.openBy, l.poll.openBy, l.queue.wake,
+		l.retryAt, l.silentAt, l.moveAt, l.ackAt, l.fallbackAt, l.probeAt, l.ws.openBy, l.poll.openBy, l.queue.wake, l.deliverAt(),
 	} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
@@ -232,6 +239,7 @@ func (l *loop) tick(now time.Time) {
 	if due(&l.ackAt, now) {
 		l.ack()
 	}
+	l.markDelivered(now)
 	if due(&l.queue.wake, now) {
 		l.queue.woken(now)
 	}

@@ -347,7 +347,7 @@ func (m *model) commandLocked(f *godwit.ClientFrame) godwit.ServerFrame {
 // config is a client of the model under synctest's clock.
 func (m *model) config(transport Transport) Config {
 	return Config{
-		URL: "ws://godwit.test/v1/ws", Transport: transport, Token: "t", Device: "d", Dial: m.network.dial,
+		URL: "ws://godwit.test/v1/ws", Transport: transport, Token: "t", Device: "d", Dial: m.network.dial, NoDelivered: true,
 	}
 }
 

@@ -131,7 +131,7 @@ func TestSincePagesWhileLiveEntriesWait(t *testing.T) {
 
 func wantGap(t *testing.T, item Item, reason string, from, to Position) {
 	t.Helper()
-	if item.Gap == nil || *item.Gap != (Discontinuity{reason, from, to}) || item.At != to {
+	if item.Gap == nil || *item.Gap != (Discontinuity{Reason: reason, From: from, To: to}) || item.At != to {
 		t.Fatalf("got %+v (gap %+v), want %s %v..%v", item, item.Gap, reason, from, to)
 	}
 }

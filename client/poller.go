@@ -335,7 +335,9 @@ func (p *poller) poll(ctx context.Context, q url.Values, wait time.Duration) (a 
 		case godwit.KindPoll:
 			a.cursor = f.Poll.Cursor
 		case godwit.KindEvent:
-			p.pushed = max(p.pushed, end(&f.Event))
+			if f.Event.Seq != 0 { // else it is of a channel
+				p.pushed = max(p.pushed, end(&f.Event))
+			}
 		case godwit.KindSkip:
 			p.pushed = max(p.pushed, f.Skip.To)
 		case godwit.KindGoaway:

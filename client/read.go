@@ -17,6 +17,9 @@ type Range struct {
 	After   godwit.Seq
 	// Limit bounds the number of entries; 0: to the end.
 	Limit int
+	// Group counts in the group's own sequences (Entry.GSeq), which also name what
+	// came before the user joined. In a channel it makes no difference.
+	Group bool
 	// Page is the number of entries asked for at once; 0: the server's limit.
 	Page int
 }
@@ -48,6 +51,9 @@ func (c *Client) History(ctx context.Context, conv string, r Range) iter.Seq2[go
 					return
 				}
 				r.Before, r.After = e.Seq, end(&e)
+				if e.Seq == 0 || r.Group {
+					r.Before, r.After = e.GSeq, e.GSeq
+				}
 				if left--; left == 0 {
 					return
 				}
@@ -64,9 +70,14 @@ func (c *Client) historyPage(ctx context.Context, id godwit.ConversationID, r Ra
 	if left > 0 && (h.Limit == 0 || left < int(h.Limit)) {
 		h.Limit = uint32(min(left, pageDefault))
 	}
-	if r.Forward {
+	switch {
+	case r.Group && r.Forward:
+		h.GAfter, h.HasGAfter = r.After, true
+	case r.Group:
+		h.GBefore = r.Before
+	case r.Forward:
 		h.After, h.HasAfter = r.After, true
-	} else {
+	default:
 		h.Before = r.Before
 	}
 	reply, err := c.ask(ctx, q)
@@ -78,37 +89,37 @@ func (c *Client) historyPage(ctx context.Context, id godwit.ConversationID, r Ra
 
 // Conversations yields the user's conversations, the most recent first.
 func (c *Client) Conversations(ctx context.Context) iter.Seq2[godwit.ConversationItem, error] {
-	return func(yield func(godwit.ConversationItem, error) bool) {
-		for next := ""; ; {
-			q := newRequest(godwit.KindConversations)
-			q.frame.Conversations.Next = []byte(next)
-			reply, err := c.ask(ctx, q)
-			if err != nil {
-				yield(godwit.ConversationItem{}, fmt.Errorf("conversations: %w", err))
-				return
-			}
-			for _, item := range reply.Conversations.Items {
-				if !yield(item, nil) {
-					return
-				}
-			}
-			if next = reply.Conversations.Next; next == "" {
-				return
-			}
-		}
+	return pages(func(next string) ([]godwit.ConversationItem, string, error) {
+		reply, err := c.conversationsPage(ctx, next)
+		return reply.Items, reply.Next, err
+	})
+}
+
+func (c *Client) conversationsPage(ctx context.Context, next string) (godwit.ConversationsReply, error) {
+	q := newRequest(godwit.KindConversations)
+	q.frame.Conversations.Next = []byte(next)
+	reply, err := c.ask(ctx, q)
+	if err != nil {
+		return godwit.ConversationsReply{}, fmt.Errorf("conversations: %w", err)
 	}
+	return reply.Conversations, nil
 }
 
 // Sync reads one page of the user's log after a sequence and returns the log's
 // head with it. limit 0 is the server's. It does not touch what Receive returns.
 func (c *Client) Sync(ctx context.Context, since godwit.Seq, limit int) (entries []godwit.Entry, head godwit.Seq, err error) {
+	reply, err := c.syncPage(ctx, since, limit)
+	return reply.Entries, reply.Head, err
+}
+
+func (c *Client) syncPage(ctx context.Context, since godwit.Seq, limit int) (godwit.SyncReply, error) {
 	q := newRequest(godwit.KindSync)
 	q.frame.Sync.Since, q.frame.Sync.Limit = since, uint32(max(limit, 0))
 	reply, err := c.ask(ctx, q)
 	if err != nil {
-		return nil, 0, fmt.Errorf("sync since %d: %w", since, err)
+		return godwit.SyncReply{}, fmt.Errorf("sync since %d: %w", since, err)
 	}
-	return reply.Sync.Entries, reply.Sync.Head, nil
+	return reply.Sync, nil
 }
 
 // Presence asks whether users are online; the answer is in the order asked.

@@ -115,22 +115,11 @@ func retryAfterSeconds(h http.Header) closeReason {
 	return closeReason{RetryAfterMS: uint32(s) * 1000}
 }
 
-// refusals are the errors of the protocol that errors.Is can tell by name.
-var refusals = []*godwit.Error{
-	godwit.ErrFrameMalformed, godwit.ErrFrameUnknown, godwit.ErrFrameInvalid, godwit.ErrBadUser,
-	godwit.ErrBadConv, godwit.ErrBadCID, godwit.ErrBadCursor, godwit.ErrBadBody,
-	godwit.ErrUnauthorized, godwit.ErrNotMember, godwit.ErrConflict, godwit.ErrTooLarge,
-	godwit.ErrTooOld, godwit.ErrRateLimited, godwit.ErrInternal, godwit.ErrUnsupported,
-	godwit.ErrUnavailable, godwit.ErrUnknown,
-}
-
 // refusal turns an error frame into the sentinel of its code, or into an error
 // of its own for a code that is newer than this client.
 func refusal(r *godwit.ErrorReply) *godwit.Error {
-	for _, e := range refusals {
-		if e.Code == r.Code {
-			return e
-		}
+	if e := godwit.ErrorOf(r.Code); e != nil {
+		return e
 	}
 	return &godwit.Error{Code: r.Code, Num: r.Num, Temporary: r.Temporary, Message: r.Message}
 }

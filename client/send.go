@@ -28,7 +28,8 @@ type Message struct {
 type Sent struct {
 	CID  string
 	MID  godwit.MessageID
-	Seq  godwit.Seq // in the sender's own log
+	Seq  godwit.Seq // in the sender's own log; 0: it has no place there (a channel) or not yet
+	GSeq godwit.Seq // in the group's log; 0: not a group
 	Conv godwit.ConversationID
 	Time int64 // server's clock, ms since the Unix epoch
 	Dup  bool  // an earlier attempt had stored it
@@ -112,14 +113,16 @@ func (t *Ticket) Wait(ctx context.Context) (Sent, error) {
 		return Sent{}, fmt.Errorf("send %s: %w", t.cid, err)
 	}
 	r := &reply.Send
-	return Sent{CID: t.cid, MID: r.MID, Seq: r.Seq, Conv: r.Conv, Time: r.Time, Dup: r.Dup}, nil
+	return Sent{CID: t.cid, MID: r.MID, Seq: r.Seq, GSeq: r.GSeq, Conv: r.Conv, Time: r.Time, Dup: r.Dup}, nil
 }
 
 // request is one frame that wants an answer. The caller owns it until submit
 // and after done is closed; between them only the loop may touch it.
 type request struct {
 	frame godwit.ClientFrame // owns its slices; its ID is set for each attempt
+	wants godwit.FrameKind   // of the answer
 	done  chan struct{}      // closed when reply or err is set
+	then  func(r *request)   // the loop's own requests: called by it after done
 
 	reply *godwit.ServerFrame
 	err   error
@@ -130,20 +133,39 @@ type request struct {
 }
 
 func newRequest(kind godwit.FrameKind) *request {
-	return &request{frame: godwit.ClientFrame{Kind: kind}, done: make(chan struct{})}
+	return &request{frame: godwit.ClientFrame{Kind: kind}, wants: kind, done: make(chan struct{})}
 }
 
 // finish sets the outcome and wakes the caller.
 func (r *request) finish(reply *godwit.ServerFrame, err error) {
 	r.reply, r.err = reply, err
 	close(r.done)
+	if r.then != nil {
+		r.then(r)
+	}
+}
+
+// changes reports whether the request may have an effect: all but reads do.
+func (r *request) changes() bool {
+	switch r.frame.Kind {
+	case godwit.KindSync, godwit.KindHistory, godwit.KindConversations, godwit.KindPresence, godwit.KindTyping:
+		return false
+	case godwit.KindGroup:
+		switch string(r.frame.Group.Do) {
+		case godwit.GroupInfo, godwit.GroupMembers, godwit.GroupList, godwit.GroupReceipts:
+			return false
+		}
+	case godwit.KindDevice:
+		return string(r.frame.Device.Do) != godwit.DeviceList
+	}
+	return true
 }
 
 // abandon finishes a request without an answer: unknown if it may have had an
 // effect, else not sent. Reads have none.
 func (r *request) abandon(why error) {
 	outcome := ErrNotSent
-	if (r.flying || r.maybe) && r.frame.Kind == godwit.KindSend {
+	if (r.flying || r.maybe) && r.changes() {
 		outcome = ErrUnknown
 	}
 	r.finish(nil, fmt.Errorf("%w: %w", outcome, why))

@@ -60,7 +60,7 @@ func benchmarkDurableSends(b *testing.B, sessions int) {
 	var received sync.WaitGroup
 	share := (b.N + sessions - 1) / sessions
 	for _, user := range users {
-		c, err := client.Dial(ctx, client.Config{URL: s.url(), Token: tokens[user]})
+		c, err := client.Dial(ctx, client.Config{URL: s.url(), Token: tokens[user], NoDelivered: true})
 		if err != nil {
 			b.Fatal(err)
 		}

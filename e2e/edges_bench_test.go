@@ -46,7 +46,7 @@ func benchmarkEdgeProcesses(b *testing.B, edges, window int) {
 	ctx, share := b.Context(), (b.N+sessions-1)/sessions
 	var clients []*client.Client
 	for _, user := range users {
-		c, err := client.Dial(ctx, client.Config{URL: s.url(), Token: tokens[user]})
+		c, err := client.Dial(ctx, client.Config{URL: s.url(), Token: tokens[user], NoDelivered: true})
 		if err != nil {
 			b.Fatal(err)
 		}

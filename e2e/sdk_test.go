@@ -28,7 +28,7 @@ type sdkUser struct {
 
 // sdkConfig reconnects soon: in these tests a server is never down for long.
 func sdkConfig(url, token string, encoding client.Encoding) client.Config {
-	return client.Config{URL: url, Token: token, Encoding: encoding, BackoffFirst: 10 * time.Millisecond, BackoffMax: 200 * time.Millisecond}
+	return client.Config{URL: url, Token: token, Encoding: encoding, NoDelivered: true, BackoffFirst: 10 * time.Millisecond, BackoffMax: 200 * time.Millisecond}
 }
 
 func dialSDK(ctx context.Context, t testing.TB, cfg client.Config) *client.Client {

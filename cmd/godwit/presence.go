@@ -20,35 +20,40 @@ type presenceLine struct {
 
 func (a *app) presenceCommand() *cobra.Command {
 	var session sessionFlags
+	var watch bool
 	c := &cobra.Command{
 		Use:   "presence USER…",
 		Short: "Say which users are online",
 		Long: `Say which users are online, a line each in the order given. With --json:
 {"user":"bob","online":true,"last_seen":1795417297200}, the time in milliseconds
-since 1970, 0 when it is not known.`,
+since 1970, 0 when it is not known. With --watch go on, and print a line whenever
+one of them comes or goes, until ctrl-C.`,
 		Example: `  godwit presence --token "$TOKEN" bob carol
-  godwit presence --token "$TOKEN" bob --json`,
+  godwit presence --token "$TOKEN" bob --json
+  godwit presence --token "$TOKEN" --watch bob carol`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := session.config(a.environ)
 			if err != nil {
 				return err
 			}
-			return work(func(c *cobra.Command, users []string) error { return a.presence(c.Context(), &session, cfg, users) })(c, args)
+			return work(func(c *cobra.Command, users []string) error {
+				if watch {
+					return a.watch(c.Context(), &session, cfg, users)
+				}
+				return a.presence(c.Context(), &session, cfg, users)
+			})(c, args)
 		},
 	}
 	session.register(c)
+	c.Flags().BoolVar(&watch, "watch", false, "go on and print changes")
 	return c
 }
 
 func (a *app) presence(ctx context.Context, session *sessionFlags, cfg client.Config, names []string) error {
-	var users []godwit.UserID
-	for _, name := range names {
-		user, err := godwit.ParseUserID(name)
-		if err != nil {
-			return fmt.Errorf("user %q: %w", name, godwit.ErrBadUser)
-		}
-		users = append(users, user)
+	users, err := parseUsers(names)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, session.timeout)
 	defer cancel()
@@ -67,6 +72,59 @@ func (a *app) presence(ctx context.Context, session *sessionFlags, cfg client.Co
 		}
 	}
 	return nil
+}
+
+func parseUsers(names []string) (users []godwit.UserID, err error) {
+	for _, name := range names {
+		user, err := godwit.ParseUserID(name)
+		if err != nil {
+			return nil, fmt.Errorf("user %q: %w", name, godwit.ErrBadUser)
+		}
+		users = append(users, user)
+	}
+	return users, nil
+}
+
+// watch prints what is so now and every change, until it is told to end.
+func (a *app) watch(ctx context.Context, session *sessionFlags, cfg client.Config, names []string) error {
+	users, err := parseUsers(names)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	whenUnread(a.stdout, cancel)
+	changes := make(chan godwit.PresenceItem, 1024) // full: the change is not shown
+	cfg.OnPresence = func(item godwit.PresenceItem) {
+		select {
+		case changes <- item:
+		default:
+		}
+	}
+	c, err := session.dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	now, err := c.Watch(ctx, users...)
+	if err != nil {
+		return err
+	}
+	for _, item := range now {
+		if err := a.printPresence(item); err != nil {
+			return err
+		}
+	}
+	for {
+		select {
+		case item := <-changes:
+			if err := a.printPresence(item); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return nil // ctrl-C is how watching ends
+		}
+	}
 }
 
 func (a *app) printPresence(item godwit.PresenceItem) (err error) {

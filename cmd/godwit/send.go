@@ -20,6 +20,7 @@ type sentLine struct {
 	Seq  uint64 `json:"seq"`
 	Conv string `json:"conv"`
 	Dup  bool   `json:"dup"`
+	GSeq uint64 `json:"gseq,omitempty"`
 }
 
 func (a *app) sendCommand() *cobra.Command {
@@ -31,7 +32,8 @@ func (a *app) sendCommand() *cobra.Command {
 		Long: `Send one message and wait until it is stored durably. TO is a user (bob or
 u:bob) or a group (g:ID). TEXT - reads standard input to its end, as it is.
 
-Prints one line: {"mid":"…","seq":7,"conv":"u:bob","dup":false}. dup says that a
+Prints one line: {"mid":"…","seq":7,"conv":"u:bob","dup":false}, to a group also its
+gseq, the place in the group's log; seq is 0 in a channel. dup says that a
 message of this --cid was stored before: a send that ended with the error
 "unknown" can be repeated with the same --cid until it is known.`,
 		Example: `  godwit send --token "$TOKEN" bob 'see you at eight'
@@ -77,5 +79,6 @@ func (a *app) send(ctx context.Context, session *sessionFlags, cfg client.Config
 		Seq:  uint64(sent.Seq),
 		Conv: string(sent.Conv),
 		Dup:  sent.Dup,
+		GSeq: uint64(sent.GSeq),
 	})
 }

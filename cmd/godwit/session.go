@@ -24,14 +24,15 @@ var errUnreachable = errors.New("no session with the server")
 
 // sessionFlags say which server to talk to, and as whom.
 type sessionFlags struct {
-	url, token, transport string
-	timeout               time.Duration
+	url, token, transport, device string
+	timeout                       time.Duration
 }
 
 func (f *sessionFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.url, "url", "", "`URL` of the server (default $"+envURL+", else ws://127.0.0.1:8080/v1/ws)")
 	c.Flags().StringVar(&f.token, "token", "", "`JWT` of the user (default $"+envToken+")")
 	c.Flags().StringVar(&f.transport, "transport", string(client.Auto), "`KIND` of connection: auto, websocket or longpoll")
+	c.Flags().StringVar(&f.device, "device", "", "`NAME` of this device; two sessions of one name replace each other (default random)")
 	c.Flags().DurationVar(&f.timeout, "timeout", 30*time.Second, "give up when the server can't be reached for so long")
 }
 
@@ -56,7 +57,7 @@ func (f *sessionFlags) config(environ []string) (client.Config, error) {
 	}
 	switch t := client.Transport(f.transport); t {
 	case client.Auto, client.WebSocket, client.LongPoll:
-		return client.Config{URL: f.url, Token: f.token, Transport: t}, nil
+		return client.Config{URL: f.url, Token: f.token, Transport: t, Device: f.device, NoDelivered: true}, nil
 	}
 	return client.Config{}, fmt.Errorf("--transport is auto, websocket or longpoll, not %q", f.transport)
 }
@@ -79,6 +80,36 @@ func (f *sessionFlags) explain(c *client.Client, err error) error {
 		return fmt.Errorf("%w; no answer from %s within %s: %w", err, f.url, f.timeout, why)
 	}
 	return err
+}
+
+// sessionCommand completes a subcommand that opens a session, asks one thing and
+// prints the answer: flags registers what it has beside the session's flags.
+func (a *app) sessionCommand(c *cobra.Command, flags func(*cobra.Command), run func(ctx context.Context, c *client.Client, args []string) error) *cobra.Command {
+	var session sessionFlags
+	session.register(c)
+	if flags != nil {
+		flags(c)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		cfg, err := session.config(a.environ)
+		if err != nil {
+			return err
+		}
+		return work(func(c *cobra.Command, args []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), session.timeout)
+			defer cancel()
+			k, err := client.New(cfg)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = k.Close() }()
+			if err := run(ctx, k, args); err != nil {
+				return session.explain(k, err)
+			}
+			return nil
+		})(c, args)
+	}
+	return c
 }
 
 // lookup returns the last value of a variable, as a shell would see it.

@@ -78,7 +78,7 @@ func (g *sdkGroup) add(address, name, partner, token string) error {
 	s := &sdkSession{user: g.first + uint32(len(g.sessions)), name: name, partner: partner}
 	var dialer net.Dialer
 	c, err := client.New(client.Config{
-		URL: address, Transport: g.transport, Token: token, Device: deviceName, BackoffMax: 2 * time.Second,
+		URL: address, Transport: g.transport, Token: token, Device: deviceName, NoDelivered: true, BackoffMax: 2 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			conn, err := dialer.DialContext(ctx, network, address)
 			if err == nil {

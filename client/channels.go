@@ -1,0 +1,224 @@
+package client
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/godwit-im/godwit"
+)
+
+// ChannelPlace says that everything of a channel up to GSeq, a sequence of the
+// channel, was received.
+type ChannelPlace struct {
+	Conv godwit.ConversationID
+	GSeq godwit.Seq
+}
+
+const (
+	channelAheadMax  = 256 // entries of one channel beyond a hole; what is dropped is fetched later
+	channelPlacesMax = 200 // in one resume; the server starts the others at their heads
+)
+
+// channel is what the client knows of one channel's log. Its entries share ready
+// with the user's log, so that the application takes both in the order they came.
+type channel struct {
+	place    godwit.Seq     // everything up to here went into ready, once and in order
+	owed     godwit.Seq     // entries up to here exist and must be fetched if they don't come
+	ahead    []godwit.Entry // beyond a hole: sorted by GSeq, each above place+1
+	fetching bool
+}
+
+// channels puts the entries of channels into order. It is pure, as feed is.
+type channels struct {
+	feed   *feed
+	by     map[godwit.ConversationID]*channel
+	behind map[godwit.ConversationID]bool // those that owe something
+}
+
+func (c *channels) init(f *feed, places []ChannelPlace) {
+	c.feed, c.by, c.behind = f, map[godwit.ConversationID]*channel{}, map[godwit.ConversationID]bool{}
+	for _, p := range places {
+		c.by[p.Conv] = &channel{place: p.GSeq, owed: p.GSeq}
+	}
+}
+
+// places are where a resume begins, at most as many as one can name.
+func (c *channels) places() []godwit.ChannelPlace {
+	convs := make([]godwit.ConversationID, 0, len(c.by))
+	for conv := range c.by {
+		convs = append(convs, conv)
+	}
+	slices.Sort(convs)
+	list := make([]godwit.ChannelPlace, 0, min(len(convs), channelPlacesMax))
+	for _, conv := range convs[:min(len(convs), channelPlacesMax)] {
+		list = append(list, godwit.ChannelPlace{Conv: []byte(conv), GSeq: c.by[conv].place})
+	}
+	return list
+}
+
+// convOf is the conversation an entry belongs to; empty of a skip.
+func convOf(e *godwit.Entry) godwit.ConversationID {
+	switch {
+	case e.Group != nil:
+		return e.Group.Conv
+	case e.Receipt != nil:
+		return e.Receipt.Conv
+	case e.Settings != nil:
+		return e.Settings.Conv
+	}
+	return godwit.ConversationID(e.Msg.Conv)
+}
+
+// start heeds the server's word that every entry after s.GSeq will come. What lies
+// between the client's own place and that is fetched, or given up and said so.
+func (c *channels) start(s *godwit.ChannelStart, snapshot bool) {
+	conv := godwit.ConversationID(s.Conv)
+	ch := c.by[conv]
+	switch {
+	case ch == nil:
+		ch = &channel{place: s.GSeq, owed: s.GSeq}
+		c.by[conv] = ch
+		if s.Reset {
+			c.feed.jumpChannel(conv, 0, s.GSeq)
+		}
+	case s.GSeq <= ch.place: // what is repeated is dropped
+	case s.Reset && snapshot:
+		c.feed.jumpChannel(conv, ch.place, s.GSeq)
+		ch.place, ch.ahead = s.GSeq, nil
+		ch.owed = ch.place
+		delete(c.behind, conv)
+	default:
+		c.owe(conv, ch, s.GSeq)
+	}
+}
+
+func (c *channels) owe(conv godwit.ConversationID, ch *channel, upTo godwit.Seq) {
+	if ch.owed = max(ch.owed, upTo); ch.owed > ch.place {
+		c.behind[conv] = true
+	}
+}
+
+// offer takes an entry in any order, any number of times. A skip names no channel:
+// its position is a hole until another entry shows it, and then it is fetched.
+func (c *channels) offer(e godwit.Entry) {
+	conv := convOf(&e)
+	if conv == "" {
+		return
+	}
+	ch := c.by[conv]
+	if ch == nil {
+		ch = &channel{place: e.GSeq - 1, owed: e.GSeq - 1}
+		c.by[conv] = ch
+	}
+	switch {
+	case e.GSeq <= ch.place:
+	case e.GSeq > ch.place+1:
+		c.owe(conv, ch, e.GSeq-1)
+		c.park(conv, ch, e)
+	case !c.accept(ch, e):
+		c.owe(conv, ch, e.GSeq)
+	default:
+		c.advance(conv, ch)
+	}
+}
+
+// accept appends the next entry; false when ready is full.
+func (c *channels) accept(ch *channel, e godwit.Entry) bool {
+	if c.feed.full() {
+		return false
+	}
+	ch.place = e.GSeq
+	ch.owed = max(ch.owed, ch.place)
+	c.feed.readyBytes += len(e.Msg.Body)
+	c.feed.push(Item{Entry: e})
+	return true
+}
+
+// park keeps an entry beyond the hole; the farthest gives way, as in feed.park.
+func (c *channels) park(conv godwit.ConversationID, ch *channel, e godwit.Entry) {
+	at := sort.Search(len(ch.ahead), func(i int) bool { return ch.ahead[i].GSeq >= e.GSeq })
+	if at < len(ch.ahead) && ch.ahead[at].GSeq == e.GSeq {
+		return
+	}
+	ch.ahead = slices.Insert(ch.ahead, at, e)
+	if last := len(ch.ahead) - 1; last >= channelAheadMax {
+		c.owe(conv, ch, ch.ahead[last].GSeq)
+		ch.ahead = ch.ahead[:last]
+	}
+}
+
+// advance moves parked entries that the place has reached.
+func (c *channels) advance(conv godwit.ConversationID, ch *channel) {
+	n := 0
+	for ; n < len(ch.ahead) && ch.ahead[n].GSeq <= ch.place+1; n++ {
+		if ch.ahead[n].GSeq > ch.place && !c.accept(ch, ch.ahead[n]) {
+			break
+		}
+	}
+	if n > 0 {
+		ch.ahead = slices.Delete(ch.ahead, 0, n)
+	}
+	if ch.owed <= ch.place {
+		delete(c.behind, conv)
+	}
+}
+
+// fill takes a page of the channel's history that began after place. Between its
+// entries there is nothing, but parked ones may know better.
+func (c *channels) fill(conv godwit.ConversationID, page *godwit.HistoryReply) {
+	ch := c.by[conv]
+	if ch == nil {
+		return
+	}
+	ch.fetching = false
+	for i := range page.Entries {
+		e := page.Entries[i]
+		for len(ch.ahead) > 0 && ch.ahead[0].GSeq < e.GSeq {
+			if ch.ahead[0].GSeq > ch.place && !c.accept(ch, ch.ahead[0]) {
+				return
+			}
+			ch.ahead = slices.Delete(ch.ahead, 0, 1)
+		}
+		switch {
+		case e.GSeq <= ch.place:
+		case e.IsSkip():
+			ch.place = max(e.GSeq, e.SkipTo)
+		case !c.accept(ch, e):
+			return
+		}
+	}
+	if !page.More || len(page.Entries) == 0 {
+		c.conclude(ch)
+	}
+	c.advance(conv, ch)
+}
+
+// conclude: the channel has nothing more up to what is owed but what is parked.
+func (c *channels) conclude(ch *channel) {
+	for len(ch.ahead) > 0 && ch.ahead[0].GSeq <= ch.owed+1 {
+		if ch.ahead[0].GSeq > ch.place && !c.accept(ch, ch.ahead[0]) {
+			return
+		}
+		ch.ahead = slices.Delete(ch.ahead, 0, 1)
+	}
+	ch.place = max(ch.place, ch.owed)
+}
+
+// missing returns a channel of which a page must be fetched, if that finds room.
+func (c *channels) missing(page int) (conv godwit.ConversationID, after godwit.Seq, ok bool) {
+	if len(c.behind) == 0 || len(c.feed.ready)+page > readyMax || c.feed.readyBytes >= readyBytesMax {
+		return "", 0, false
+	}
+	for conv := range c.behind {
+		if ch := c.by[conv]; ch != nil && !ch.fetching {
+			return conv, ch.place, true
+		}
+	}
+	return "", 0, false
+}
+
+// drop forgets a channel the user is no longer in.
+func (c *channels) drop(conv godwit.ConversationID) {
+	delete(c.by, conv)
+	delete(c.behind, conv)
+}
