@@ -66,6 +66,9 @@ type hint struct {
 	other  bool
 	log    godwit.LogID
 	record godwit.Record
+	// made is the entry of an other if apply knows all of it; then log and record
+	// are not set. Marks and settings lie in rows, which a flush does not read.
+	made *godwit.Entry
 
 	user      []byte
 	seq       godwit.Seq

@@ -15,6 +15,9 @@ func (a *applier) enqueue(tx Tx, lane laneID, it *laneItem) {
 	l.last++
 	l.bytes += uint64(len(it.block))
 	o := outboxRow{log: logNumber(it.origin), seq: it.seq, bytes: l.bytes}
+	if it.kind != itemMessage {
+		o.kind, o.time, o.payload = it.kind, it.time, it.block
+	}
 	a.value = o.append(a.value[:0])
 	tx.Put(a.keyOf(appendOutboxKey(a.key[:0], lane, l.last)), a.value)
 	a.putLaneOut(tx, lane, &l)
@@ -29,25 +32,9 @@ func (a *applier) enqueue(tx Tx, lane laneID, it *laneItem) {
 // lane goes on. One that was followed by another is refused for ever, so that a
 // late forward of the time before can't come through.
 func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
-	if st.group(c.lane.dst) != tx.Group() || st.group(c.lane.src) == tx.Group() {
-		return outcome{refusal: godwit.ErrFrameInvalid}
-	}
-	var l laneInRow
-	if row, ok := tx.Get(a.keyOf(appendLaneInKey(a.key[:0], c.lane))); ok && !l.parse(row) {
-		panic("BUG: lane-in row does not parse")
-	}
-	if l.isPast(c.epoch) || st.isPast(c.epoch) {
-		return outcome{last: l.last, stale: true}
-	}
-	if l.epoch != c.epoch {
-		last := l.last
-		l.begin(c.epoch) // kept only if the next item is taken below
-		if c.epoch == st.epoch {
-			l.last = last
-		}
-	}
-	if c.first > l.last+1 {
-		return outcome{last: l.last}
+	l, o, ok := a.openLane(tx, st, c)
+	if !ok {
+		return o
 	}
 	items := c.items
 	for n := c.first; n < c.first+c.count; n++ {
@@ -59,8 +46,34 @@ func (a *applier) forward(tx Tx, st *settings, c *forwardCommand) outcome {
 		a.receive(tx, st, c.lane.dst, &b, &it)
 		l.last = max(l.last, n)
 	}
+	return a.putLaneIn(tx, c.lane, &l)
+}
+
+// openLane reads the destination's side of a lane; ok is false if none of the
+// command's items may be taken, and then the outcome says why.
+func (a *applier) openLane(tx Tx, st *settings, c *forwardCommand) (l laneInRow, o outcome, ok bool) {
+	if st.group(c.lane.dst) != tx.Group() || st.group(c.lane.src) == tx.Group() {
+		return l, outcome{refusal: godwit.ErrFrameInvalid}, false
+	}
+	if row, ok := tx.Get(a.keyOf(appendLaneInKey(a.key[:0], c.lane))); ok && !l.parse(row) {
+		panic("BUG: lane-in row does not parse")
+	}
+	if l.isPast(c.epoch) || st.isPast(c.epoch) {
+		return l, outcome{last: l.last, stale: true}, false
+	}
+	if l.epoch != c.epoch {
+		last := l.last
+		l.begin(c.epoch) // kept only if the next item is taken
+		if c.epoch == st.epoch {
+			l.last = last
+		}
+	}
+	return l, outcome{last: l.last}, c.first <= l.last+1
+}
+
+func (a *applier) putLaneIn(tx Tx, lane laneID, l *laneInRow) outcome {
 	a.value = l.append(a.value[:0])
-	tx.Put(a.keyOf(appendLaneInKey(a.key[:0], c.lane)), a.value)
+	tx.Put(a.keyOf(appendLaneInKey(a.key[:0], lane)), a.value)
 	return outcome{last: l.last}
 }
 

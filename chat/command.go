@@ -66,6 +66,10 @@ func newBody(k kind) body {
 		return new(groupReviseCommand)
 	case kindGroupTrim:
 		return new(groupTrimCommand)
+	case kindMark:
+		return new(markCommand)
+	case kindCarry:
+		return new(carryCommand)
 	}
 	return nil
 }
@@ -220,16 +224,21 @@ type forwardCommand struct {
 	items reader // count items, not yet parsed
 }
 
-// laneItem is one message on its way to a recipient in another group.
+// laneItem is one message, or another thing, on its way to another group.
 type laneItem struct {
+	kind   itemKind
 	origin godwit.LogID // the sender's log and the sequence there
 	seq    godwit.Seq
 	time   int64
-	block  []byte
+	block  []byte // of a message; of other kinds what command_carry.go says
 }
 
 func appendForwardHead(dst []byte, home godwit.Partition, lane laneID, epoch, first uint64, count int) []byte {
-	dst = appendPartition(appendPartition(appendHeader(dst, kindForward, home), lane.src), lane.dst)
+	return appendLaneHead(dst, kindForward, home, lane, epoch, first, count)
+}
+
+func appendLaneHead(dst []byte, k kind, home godwit.Partition, lane laneID, epoch, first uint64, count int) []byte {
+	dst = appendPartition(appendPartition(appendHeader(dst, k, home), lane.src), lane.dst)
 	dst = binary.BigEndian.AppendUint64(dst, epoch)
 	return binary.AppendUvarint(binary.AppendUvarint(dst, first), uint64(count))
 }
@@ -244,37 +253,47 @@ func appendForwardItem(dst []byte, it *laneItem) []byte {
 
 // parse checks every item once, so that apply either takes all of them or none.
 func (c *forwardCommand) parse(r *reader) bool {
-	c.lane = laneID{r.partition(), r.partition()}
-	c.epoch = r.u64()
-	c.first = r.uvarint()
-	c.count = r.uvarint()
-	c.items = *r
-	if r.bad || c.epoch == 0 || c.first == 0 || c.first > 1<<62 || c.count == 0 || c.count > forwardItemsMax {
+	if !c.parseHead(r) {
 		return false
 	}
 	items := c.items
 	for range c.count {
 		var it laneItem
-		b, ok := c.next(&items, &it)
-		if !ok || !isDirect(b.to) || !b.valid() || b.recipient().Partition() != c.lane.dst || b.sender().Partition() != c.lane.src {
+		if b, ok := c.next(&items, &it); !ok || !b.isForLane(c.lane) {
 			return false
 		}
 	}
 	return items.done()
 }
 
+func (c *forwardCommand) parseHead(r *reader) bool {
+	c.lane = laneID{r.partition(), r.partition()}
+	c.epoch = r.u64()
+	c.first = r.uvarint()
+	c.count = r.uvarint()
+	c.items = *r
+	return !r.bad && c.epoch != 0 && c.first != 0 && c.first <= 1<<62 && c.count != 0 && c.count <= forwardItemsMax
+}
+
 // next takes one item off r.
 func (c *forwardCommand) next(r *reader, it *laneItem) (b block, ok bool) {
+	if !takeLaneItem(r, c.lane, it) {
+		return b, false
+	}
+	return parseBlock(it.block)
+}
+
+func takeLaneItem(r *reader, lane laneID, it *laneItem) bool {
 	number := r.uvarint()
-	it.origin = godwit.NewLogID(c.lane.src, number)
+	it.origin = godwit.NewLogID(lane.src, number)
 	it.seq = r.seq()
 	it.time = r.millis()
 	size := r.uvarint()
 	if r.bad || number == 0 || number >= 1<<48 || it.seq == 0 || size > uint64(len(r.b)) {
-		return b, false
+		return false
 	}
 	it.block = r.take(int(size))
-	return parseBlock(it.block)
+	return true
 }
 
 // ackCommand removes delivered items of several lanes of one source group.

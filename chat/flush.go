@@ -60,6 +60,10 @@ func (s *Service) deliver(h *hint, scratch *flushScratch) {
 		return
 	}
 	e := &scratch.entry
+	if h.made != nil {
+		s.cfg.Edge.Deliver(scratch.sessions, h.made)
+		return
+	}
 	if h.other {
 		if !ids.entry(e, h.log, &h.record) {
 			s.cfg.Edge.Hint(scratch.sessions, h.seq)

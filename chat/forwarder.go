@@ -3,6 +3,7 @@ package chat
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/godwit-im/godwit"
@@ -273,15 +274,27 @@ func (f *forwarder) forwardNext() bool {
 		}
 	}
 	group := f.store.Group(l.id.dst)
-	f.command = appendForwardHead(f.command[:0], homeOf(group, f.store.Groups()), l.id,
-		f.epochs[f.store.Group(l.id.src)], first, len(items))
-	for i := range items {
-		f.command = appendForwardItem(f.command, &items[i])
-	}
+	f.command = appendLaneItems(f.command[:0], homeOf(group, f.store.Groups()), l.id, f.epochs[f.store.Group(l.id.src)], first, items)
 	if err := f.store.Propose(group, f.command, l); err != nil {
 		l.Fail(err)
 	}
 	return true
+}
+
+// appendLaneItems is a forward if all items are messages, else a carry.
+func appendLaneItems(dst []byte, home godwit.Partition, lane laneID, epoch, first uint64, items []laneItem) []byte {
+	if !slices.ContainsFunc(items, func(it laneItem) bool { return it.kind != itemMessage }) {
+		dst = appendForwardHead(dst, home, lane, epoch, first, len(items))
+		for i := range items {
+			dst = appendForwardItem(dst, &items[i])
+		}
+		return dst
+	}
+	dst = appendLaneHead(dst, kindCarry, home, lane, epoch, first, len(items))
+	for i := range items {
+		dst = appendCarryItem(dst, &items[i])
+	}
+	return dst
 }
 
 // backoff is the pause in ticks after so many failures in a row: 1, 2, 4 …
@@ -346,6 +359,7 @@ func (f *forwarder) reloadLocked(l *lane) error {
 	v.Scan(appendOutboxPrefix(nil, l.id), func(_, value []byte) bool {
 		var o outboxRow
 		if o.parse(value) {
+			o.payload = slices.Clone(o.payload)
 			rows = append(rows, o)
 		}
 		return true
@@ -359,6 +373,10 @@ func (f *forwarder) reloadLocked(l *lane) error {
 	items := make([]laneItem, 0, len(rows))
 	for _, o := range rows {
 		log := godwit.NewLogID(l.id.src, o.log)
+		if o.kind != itemMessage {
+			items = append(items, laneItem{kind: o.kind, origin: log, seq: o.seq, time: o.time, block: o.payload})
+			continue
+		}
 		r, ok := v.Entry(log, o.seq)
 		if err := v.Err(); err != nil {
 			return fmt.Errorf("chat: read lane %d→%d: %w", l.id.src, l.id.dst, err)

@@ -249,7 +249,7 @@ func (g *memGroup) Append(log godwit.LogID, r godwit.Record) godwit.Seq {
 		panic("BUG: time goes back within a log")
 	}
 	prev := godwit.Seq(0)
-	for i := len(records) - 1; i >= 0 && prev == 0; i-- {
+	for i := len(records) - 1; i >= 0 && prev == 0 && r.Conv != 0; i-- {
 		if records[i].Conv == r.Conv {
 			prev = records[i].Seq
 		}

@@ -44,6 +44,11 @@ func (m *meta) hasOrigin() bool {
 	return m.incoming || m.kind == recordEdit || m.kind == recordRecall || m.kind == recordPointer
 }
 
+// isCounted tells whether the record raised its conversation's ordinal.
+func (m *meta) isCounted() bool {
+	return m.incoming && (m.kind == recordMessage || m.kind == recordPointer)
+}
+
 func (m *meta) append(dst []byte) []byte {
 	flags := byte(m.kind) << metaKind
 	if m.incoming {
@@ -94,7 +99,14 @@ func (m messageIDs) make(id *godwit.MessageID, log godwit.LogID, seq godwit.Seq)
 // false if the record is not one that apply wrote.
 func (m messageIDs) entry(e *godwit.Entry, log godwit.LogID, r *godwit.Record) bool {
 	var md meta
-	if !md.parse(r.Meta) || md.kind != recordMessage {
+	if !md.parse(r.Meta) {
+		return false
+	}
+	if md.kind == recordMark || md.kind == recordSettings {
+		*e = godwit.Entry{Seq: r.Seq, SkipTo: r.Seq}
+		return true
+	}
+	if md.kind != recordMessage {
 		return false
 	}
 	b, ok := parseBlock(r.Body)

@@ -146,6 +146,8 @@ type conversationRow struct {
 	flags     uint64     // conv…
 	deleted   godwit.Seq // entries up to here are gone for the owner
 	overlays  uint64     // messages of it that were edited or recalled
+	// settingsSeq is where mute, flags and deleted stand in the log; older ones are skips.
+	settingsSeq godwit.Seq
 
 	// of a group
 	groupLog    godwit.LogID
@@ -169,7 +171,7 @@ const (
 func (c *conversationRow) append(dst []byte) []byte {
 	return appendFields(dst, 5, c.number, uint64(c.last), c.incoming, uint64(c.read), c.readIncoming,
 		uint64(c.time), uint64(c.delivered), uint64(c.markSeq), uint64(c.mute), c.flags, uint64(c.deleted), c.overlays,
-		uint64(c.groupLog), c.groupEpoch, uint64(c.gseq), uint64(c.since), uint64(c.left), uint64(c.channelFrom), uint64(c.channelSeq))
+		uint64(c.settingsSeq), uint64(c.groupLog), c.groupEpoch, uint64(c.gseq), uint64(c.since), uint64(c.left), uint64(c.channelFrom), uint64(c.channelSeq))
 }
 
 func (c *conversationRow) parse(src []byte) bool {
@@ -177,7 +179,7 @@ func (c *conversationRow) parse(src []byte) bool {
 	c.number, c.last, c.incoming, c.read, c.readIncoming = r.uvarint(), r.seq(), r.uvarint(), r.seq(), r.uvarint()
 	var time, mute uint64
 	r.rest(&time, (*uint64)(&c.delivered), (*uint64)(&c.markSeq), &mute, &c.flags, (*uint64)(&c.deleted), &c.overlays,
-		(*uint64)(&c.groupLog), &c.groupEpoch, (*uint64)(&c.gseq), (*uint64)(&c.since), (*uint64)(&c.left),
+		(*uint64)(&c.settingsSeq), (*uint64)(&c.groupLog), &c.groupEpoch, (*uint64)(&c.gseq), (*uint64)(&c.since), (*uint64)(&c.left),
 		(*uint64)(&c.channelFrom), (*uint64)(&c.channelSeq))
 	c.time, c.mute = int64(time), int64(mute)
 	return r.done() && c.number > 0 && c.number < 1<<32 && (c.isChannel() || c.readIncoming <= c.incoming)
@@ -185,9 +187,9 @@ func (c *conversationRow) parse(src []byte) bool {
 
 // digest is what a conversation counts for in its owner's digest: XXH64 of its id
 // as clients see it, unread and read mark. Channels, whose count lies elsewhere,
-// count nothing.
+// and what the owner has deleted count nothing.
 func (c *conversationRow) digest(peer []byte) uint64 {
-	if c.isChannel() {
+	if c.isChannel() || c.isHidden() {
 		return 0
 	}
 	var buf [2 + godwit.IDBytesMax + 16]byte
@@ -198,6 +200,9 @@ func (c *conversationRow) digest(peer []byte) uint64 {
 	b = binary.BigEndian.AppendUint64(append(b, peer...), c.unread(0))
 	return xxhash.Sum64(binary.BigEndian.AppendUint64(b, uint64(c.read)))
 }
+
+// isHidden: the owner has deleted all of it; it is back with its next entry.
+func (c *conversationRow) isHidden() bool { return c.deleted != 0 && c.last <= c.deleted }
 
 // isMember: the owner is in the group now.
 func (c *conversationRow) isMember() bool { return c.groupLog != 0 && c.left == 0 }
@@ -262,22 +267,37 @@ func (l *laneOutRow) parse(src []byte) bool {
 	return r.done() && l.acked <= l.last && l.bytesAcked <= l.bytes
 }
 
-// outboxRow names the entry an item is rebuilt from.
+// outboxRow names the entry an item is rebuilt from. An item that is not a message
+// stands in the row itself.
 type outboxRow struct {
-	log   uint64 // number in the source partition
-	seq   godwit.Seq
-	bytes uint64 // the lane's total through this item
+	log     uint64 // number in the source partition
+	seq     godwit.Seq
+	bytes   uint64 // the lane's total through this item
+	kind    itemKind
+	time    int64  // of other kinds than messages, as is payload
+	payload []byte // aliases the row
 }
 
 func (o *outboxRow) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, o.log)
 	dst = binary.AppendUvarint(dst, uint64(o.seq))
-	return binary.AppendUvarint(dst, o.bytes)
+	dst = binary.AppendUvarint(dst, o.bytes)
+	if o.kind == itemMessage {
+		return dst
+	}
+	return append(binary.AppendUvarint(append(dst, byte(o.kind)), uint64(o.time)), o.payload...)
 }
 
 func (o *outboxRow) parse(src []byte) bool {
 	r := reader{b: src}
 	o.log, o.seq, o.bytes = r.uvarint(), r.seq(), r.uvarint()
+	if len(r.b) > 0 {
+		o.kind, o.time = itemKind(r.u8()), r.millis()
+		o.payload = r.take(len(r.b))
+		if o.kind == itemMessage || len(o.payload) == 0 {
+			return false
+		}
+	}
 	return r.done() && o.log > 0 && o.seq > 0
 }
 

@@ -23,6 +23,8 @@ type Service struct {
 	groupRate senders // keyed by group
 	forwarder *forwarder
 	fanouts   fanouts
+	changes   *changes
+	marks     marks
 	calls     *calls // also cfg.Edge
 	counters  counters
 	sends     sync.Pool // *sendRequest
@@ -63,6 +65,8 @@ func NewService(cfg Config) (*Service, error) {
 	s.gsends.New = func() any { return &groupSendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
+	s.changes = newChanges(s)
+	s.marks.service = s
 	cfg.Machine.service = s
 	return s, nil
 }
@@ -87,6 +91,9 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	for range s.cfg.ReadWorkers {
 		s.running.Go(s.readLoop)
+	}
+	for range changeWorkers {
+		s.running.Go(s.changes.run)
 	}
 	s.running.Go(s.warmLoop)
 	s.running.Go(s.forwarder.run)
@@ -129,6 +136,7 @@ func (s *Service) tickLoop() {
 		s.senders.tick()
 		s.groupRate.tick()
 		s.forwarder.tick()
+		s.marks.tick()
 	}
 }
 
@@ -199,6 +207,8 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.people(session, user, frame.ID, &frame.Contact, listContacts)
 	case godwit.KindGroup:
 		s.group(session, user, frame.ID, &frame.Group)
+	case godwit.KindMark:
+		s.mark(session, user, frame.ID, &frame.Mark)
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}

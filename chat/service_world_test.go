@@ -107,6 +107,10 @@ func (e *memEdge) Close(s godwit.SessionID, code godwit.CloseCode, _ string) {
 }
 
 func line(e *godwit.Entry) string {
+	if e.Kind != godwit.EntryMessage || e.IsSkip() {
+		f := godwit.ServerFrame{Kind: godwit.KindEvent, Event: *e}
+		return string(f.AppendTo(nil, godwit.EncodingJSON))
+	}
 	return fmt.Sprintf("%d %s %s %s", e.Seq, e.Msg.From, e.Msg.Conv, e.Msg.Body)
 }
 

@@ -1,0 +1,195 @@
+package chat
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/godwit-im/godwit"
+)
+
+// transcript is a running service that a file of testdata tells what to do. The
+// same file must come out the same with one raft group and with eight.
+type transcript struct {
+	*served
+	sessions map[string]godwit.SessionID // by user
+	seen     map[uint64]bool             // requests whose answer was printed
+	asked    uint64
+	mids     map[string]godwit.MessageID // of sends, by client id
+	commands uint64                      // proposed when they were last counted
+}
+
+func runTranscripts(t *testing.T, pattern string, change func(*Config)) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/" + pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files of %s (%v)", len(files), pattern, err)
+	}
+	for _, file := range files {
+		for _, groups := range []int{1, 8} {
+			t.Run(fmt.Sprint(filepath.Base(file), " in ", groups), func(t *testing.T) {
+				bubble(t, groups, change, func(s *served) {
+					x := &transcript{
+						served: s, sessions: map[string]godwit.SessionID{}, seen: map[uint64]bool{},
+						mids: map[string]godwit.MessageID{},
+					}
+					datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string { return x.step(d) })
+				})
+			})
+		}
+	}
+}
+
+func arg(d *datadriven.TestData, key string) string {
+	for _, a := range d.CmdArgs {
+		if a.Key == key && len(a.Vals) > 0 {
+			return a.Vals[0]
+		}
+	}
+	return ""
+}
+
+func number(d *datadriven.TestData, key string) (n uint64) {
+	fmt.Sscan(arg(d, key), &n)
+	return n
+}
+
+// step runs one directive and returns what it shows.
+func (x *transcript) step(d *datadriven.TestData) string {
+	if len(d.CmdArgs) == 0 {
+		x.t.Fatalf("%s: %s names nobody", d.Pos, d.Cmd)
+	}
+	user := godwit.UserID(d.CmdArgs[0].Key)
+	switch d.Cmd {
+	case "send":
+		f := sendFrame(arg(d, "to"), arg(d, "cid"), strings.TrimSpace(d.Input))
+		reply := x.ask(user, f)
+		x.seen[f.ID] = true
+		x.mids[arg(d, "cid")] = reply.Send.MID
+		reply.Send.MID, reply.Send.Time, reply.ID = godwit.MessageID{}, 0, 0
+		if reply.Kind == godwit.KindError {
+			return reply.Error.Code
+		}
+		return fmt.Sprint("stored ", reply.Send.Seq)
+	case "mark":
+		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindMark, Mark: godwit.Mark{
+			Conv: []byte(arg(d, "conv")), Delivered: godwit.Seq(number(d, "delivered")), Read: godwit.Seq(number(d, "read")),
+		}})
+	case "tick":
+		n := 0
+		fmt.Sscan(d.CmdArgs[0].Key, &n)
+		x.tick(n)
+		return x.answers()
+	case "connect":
+		session := godwit.SessionID(len(x.sessions) + 1)
+		x.sessions[string(user)] = session
+		x.service.Connect(session, godwit.Hello{User: user, Device: "d"})
+		x.settle()
+		return ""
+	case "live":
+		return x.live(user)
+	case "row":
+		return x.row(user, godwit.UserID(d.CmdArgs[1].Key))
+	case "entries":
+		return fmt.Sprint(x.entries(user))
+	case "commands":
+		n := x.store.count - x.commands
+		x.commands = x.store.count
+		if user == "reset" {
+			return ""
+		}
+		return fmt.Sprint(n)
+	}
+	x.t.Fatalf("%s: unknown directive %s", d.Pos, d.Cmd)
+	return ""
+}
+
+// request makes a request and returns its answer, or that it waits.
+func (x *transcript) request(user godwit.UserID, f *godwit.ClientFrame) string {
+	x.asked++
+	f.ID = 1000 + x.asked
+	x.service.Request(1, user, f)
+	x.settle()
+	return x.answers()
+}
+
+// answers prints what was answered since, in order of the requests.
+func (x *transcript) answers() string {
+	x.edge.mu.Lock()
+	defer x.edge.mu.Unlock()
+	var out strings.Builder
+	var ids []uint64
+	for id := range x.edge.replies {
+		if id > 1000 && !x.seen[id] {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		x.seen[id] = true
+		for _, f := range x.edge.replies[id] {
+			if f.Kind == godwit.KindError {
+				fmt.Fprintf(&out, "%d: %s\n", id-1000, f.Error.Code)
+				continue
+			}
+			f.ID = 0
+			fmt.Fprintf(&out, "%d: %s\n", id-1000, f.AppendTo(nil, godwit.EncodingJSON))
+		}
+	}
+	if out.Len() == 0 {
+		return "waits"
+	}
+	return out.String()
+}
+
+// live prints what a user's session was sent since it was last printed.
+func (x *transcript) live(user godwit.UserID) string {
+	x.edge.mu.Lock()
+	defer x.edge.mu.Unlock()
+	session := x.sessions[string(user)]
+	out := strings.Join(x.edge.hints[session], "\n")
+	x.edge.hints[session] = nil
+	if out == "" {
+		return "nothing"
+	}
+	return out
+}
+
+// row prints a conversation as its owner's rows have it.
+func (x *transcript) row(user, peer godwit.UserID) string {
+	v := x.store.View(x.store.Group(user.Partition()))
+	defer v.Close()
+	u, _ := userOfView(v, user)
+	var c conversationRow
+	value, ok := v.Get(appendConversationKey(nil, user.Partition(), []byte(user), []byte(peer)))
+	if !ok {
+		return "none"
+	}
+	if !c.parse(value) {
+		x.t.Fatal("conversation row does not parse")
+	}
+	out := fmt.Sprintf("last %d, unread %d of %d, delivered %d, read %d, mark at %d",
+		c.last, c.unread(0), c.incoming, c.delivered, c.read, c.markSeq)
+	var m peerMarkRow
+	if value, ok := v.Get(appendMarkKey(nil, user.Partition(), []byte(user), []byte(peer))); ok {
+		if !m.parse(value) {
+			x.t.Fatal("mark row does not parse")
+		}
+		out += fmt.Sprintf("; %s delivered %d, read %d, at %d", peer, m.delivered, m.read, m.seq)
+	}
+	if digest := c.digest([]byte(peer)); u.counted == 1 && u.digest != digest {
+		out += fmt.Sprintf("; digest %x, want %x", u.digest, digest)
+	}
+	return out
+}
+
+// entries counts the entries of a user's log.
+func (x *transcript) entries(user godwit.UserID) godwit.Seq {
+	v := x.store.View(x.store.Group(user.Partition()))
+	defer v.Close()
+	u, _ := userOfView(v, user)
+	return v.Head(u.logID(user))
+}
