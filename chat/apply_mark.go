@@ -91,8 +91,8 @@ func conversationWith(peer []byte) godwit.ConversationID {
 func (a *applier) receipt(tx Tx, st *settings, p godwit.Partition, c *receiptItem, it *laneItem) {
 	u := a.user(tx, p, c.to)
 	conv := a.conversation(tx, p, c.to, c.from)
-	if u.log == 0 || conv.number == 0 {
-		return // of a conversation that is not here
+	if u.log == 0 || conv.number == 0 || a.blocks(tx, st, p, &u, c.to, c.from) {
+		return
 	}
 	var m peerMarkRow
 	if row, ok := tx.Get(a.keyOf(appendMarkKey(a.key[:0], p, c.to, c.from))); ok && !m.parse(row) {

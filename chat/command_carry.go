@@ -89,17 +89,20 @@ func (it *laneItem) reads(p godwit.Partition, put func(key []byte)) {
 		b, _ := parseBlock(it.block)
 		put(appendUserKey(nil, p, b.to[2:]))
 		put(appendConversationKey(nil, p, b.to[2:], b.from[2:]))
+		put(appendPeerKey(nil, p, rowBlock, b.to[2:], b.from[2:]))
 	case itemReceipt:
 		var c receiptItem
 		c.parse(it.block)
 		put(appendUserKey(nil, p, c.to))
 		put(appendConversationKey(nil, p, c.to, c.from))
+		put(appendPeerKey(nil, p, rowBlock, c.to, c.from))
 		put(appendMarkKey(nil, p, c.to, c.from))
 	case itemRevise:
 		var c reviseItem
 		c.parse(it.block)
 		put(appendUserKey(nil, p, c.block.to[2:]))
 		put(appendConversationKey(nil, p, c.block.to[2:], c.block.from[2:]))
+		put(appendPeerKey(nil, p, rowBlock, c.block.to[2:], c.block.from[2:]))
 		put(appendOverlayKey(nil, p, c.block.to[2:], it.origin, c.seq))
 	case itemMemberMark:
 		var c memberMarkItem
