@@ -162,7 +162,7 @@ func (t *groupTask) welcome(users func(func([]byte, uint32) bool), channel bool)
 				switch {
 				case broken != nil:
 					refusal = broken
-				case blocks(v, user, bytesOf(t.user)):
+				case isBlockedBy(v, user, bytesOf(t.user)):
 				case u.groups >= uint64(s.cfg.Policy.GroupsMax), channel && u.channels >= uint64(s.cfg.Policy.ChannelsMax):
 					refusal = godwit.ErrGroups
 				default:
@@ -176,12 +176,6 @@ func (t *groupTask) welcome(users func(func([]byte, uint32) bool), channel bool)
 	}
 	slices.SortFunc(fresh, bytes.Compare)
 	return fresh, refusal
-}
-
-// blocks tells whether a user has blocked another.
-func blocks(v View, user, other []byte) bool {
-	_, ok := v.Get(append(appendOwnedPrefix(nil, userOf(user).Partition(), rowBlock, user), other...))
-	return ok
 }
 
 // create makes a group of the first users and adds the others.

@@ -20,8 +20,12 @@ func memberOf(v View, group, user []byte) (m memberRow, ok bool) {
 // from on, those of former members whose logs may lack entries included (left is
 // set), until it returns false. The entries alias rows: they die with the View.
 func eachMember(v View, group []byte, from uint64, fn func(bucketEntry) bool) {
-	g, ok := groupRowOf(v, group)
-	for n := from; ok && n < g.buckets; n++ {
+	var g groupRow // a dissolved one, too: the logs of the last to leave may lack entries
+	row, have := v.Get(appendGroupKey(nil, group))
+	if !have || !g.parse(row) {
+		return
+	}
+	for n := from; n < g.buckets; n++ {
 		if !eachOfBucket(v, group, n, fn) {
 			return
 		}
