@@ -68,6 +68,8 @@ func newBody(k kind) body {
 		return new(groupTrimCommand)
 	case kindMark:
 		return new(markCommand)
+	case kindRevise:
+		return new(reviseCommand)
 	case kindCarry:
 		return new(carryCommand)
 	}

@@ -209,6 +209,10 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.group(session, user, frame.ID, &frame.Group)
 	case godwit.KindMark:
 		s.mark(session, user, frame.ID, &frame.Mark)
+	case godwit.KindEdit:
+		s.edit(session, user, frame.ID, &frame.Edit)
+	case godwit.KindRecall:
+		s.recall(session, user, frame.ID, &frame.Recall)
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}

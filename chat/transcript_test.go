@@ -78,6 +78,17 @@ func (x *transcript) step(d *datadriven.TestData) string {
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindMark, Mark: godwit.Mark{
 			Conv: []byte(arg(d, "conv")), Delivered: godwit.Seq(number(d, "delivered")), Read: godwit.Seq(number(d, "read")),
 		}})
+	case "edit":
+		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindEdit, Edit: godwit.Edit{
+			MID: x.mid(d), Text: []byte(strings.TrimSpace(d.Input)), HasText: true,
+		}})
+	case "recall":
+		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindRecall, Recall: godwit.Recall{MID: x.mid(d)}})
+	case "records":
+		return x.records(user)
+	case "clock":
+		x.store.clock += int64(number(d, "seconds")) * 1000
+		return ""
 	case "tick":
 		n := 0
 		fmt.Sscan(d.CmdArgs[0].Key, &n)
@@ -192,4 +203,42 @@ func (x *transcript) entries(user godwit.UserID) godwit.Seq {
 	defer v.Close()
 	u, _ := userOfView(v, user)
 	return v.Head(u.logID(user))
+}
+
+// mid is the id of a message that was sent here, or the argument itself.
+func (x *transcript) mid(d *datadriven.TestData) []byte {
+	if mid, ok := x.mids[arg(d, "cid")]; ok {
+		return []byte(mid.String())
+	}
+	return []byte(arg(d, "mid"))
+}
+
+// records draws a user's log as it is stored.
+func (x *transcript) records(user godwit.UserID) string {
+	v := x.store.View(x.store.Group(user.Partition()))
+	defer v.Close()
+	u, _ := userOfView(v, user)
+	var out strings.Builder
+	for _, r := range v.Since(u.logID(user), 0, 1<<20, 1<<30, nil) {
+		var m meta
+		if !m.parse(r.Meta) {
+			x.t.Fatalf("record %d of %s does not parse", r.Seq, user)
+		}
+		side := "own"
+		if m.incoming {
+			side = "incoming"
+		}
+		name := []string{"message", "mark", "edit", "recall", "pointer", "change", "settings"}[m.kind]
+		fmt.Fprintf(&out, "%d %s %s, ordinal %d", r.Seq, side, name, m.ordinal)
+		if m.kind == recordEdit || m.kind == recordRecall {
+			fmt.Fprintf(&out, ", of %d", m.originSeq)
+		}
+		if b, ok := parseBlock(r.Body); ok && m.kind != recordMark && m.kind != recordSettings {
+			fmt.Fprintf(&out, ", from %s to %s: %q", b.from, b.to, b.body)
+		} else {
+			fmt.Fprintf(&out, ", %s", r.Body)
+		}
+		out.WriteByte('\n')
+	}
+	return out.String()
 }
