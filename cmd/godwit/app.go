@@ -84,7 +84,10 @@ func (a *app) complain(code string, err error) {
 func code(err error) string {
 	var refused *godwit.Error
 	var closed *client.CloseError
+	var administered *adminRefusal
 	switch {
+	case errors.As(err, &administered):
+		return administered.Code
 	case errors.Is(err, client.ErrUnknown):
 		return "unknown"
 	case errors.As(err, &refused):
@@ -135,7 +138,7 @@ error is one line on standard output: {"error":{"code":"…","message":"…"}}.`
 		a.sendCommand(), a.tailCommand(), a.historyCommand(), a.conversationsCommand(), a.conversationCommand(),
 		a.markCommand(), a.editCommand(), a.recallCommand(), a.typingCommand(), a.presenceCommand(),
 		a.groupCommand(), a.blockCommand(), a.unblockCommand(), a.contactCommand(), a.devicesCommand(), a.logoutCommand(),
-		a.backupCommand(), a.restoreCommand(), a.segmentCommand(),
+		a.adminCommand(), a.backupCommand(), a.restoreCommand(), a.segmentCommand(),
 		a.benchCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
