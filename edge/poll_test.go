@@ -332,12 +332,17 @@ func TestPreflightLetsPagesOfAllowedOriginsAsk(t *testing.T) {
 }
 
 func FuzzCursor(f *testing.F) {
-	for _, seed := range []string{"e1.5", "a.b.1z", ".1", "e.", "e.01", "e.zzzzzzzzzzzzzz", "e.-1", "e.+1", "e.A"} {
+	for _, seed := range []string{"e1.5", "a.b.1z", ".1", "e.", "e.01", "e.zzzzzzzzzzzzzz", "e.-1", "e.+1", "e.A", "e.5,g1:a", "e.5,g1:a,g2:2gosa7pa2gv", "a,b.c,d:1", "e.5,", "e.5,g2:1,g1:1", "e.5,g:01", "e.5,a:b:c"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, c []byte) {
 		if epoch, seq, channels, ok := parseCursor(c); ok && string(appendCursor(nil, string(epoch), seq, channels)) != string(c) {
-			t.Fatalf("%q is another spelling of %s %d", c, epoch, seq)
+			t.Fatalf("%q is another spelling of %s %d %v", c, epoch, seq, channels)
+		}
+		for _, base := range []int{10, 36} {
+			if places, ok := parsePlaces(c, base); ok && string(appendPlaces(nil, places, base)) != string(c) {
+				t.Fatalf("%q is another spelling of %v", c, places)
+			}
 		}
 	})
 }

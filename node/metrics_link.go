@@ -52,6 +52,7 @@ func newLinkSeries() []linkSeries {
 		one(counter, "received_batches_total", "Batches received.", func(s *link.Stats) float64 { return float64(s.GotBatches) }),
 		one(counter, "received_items_total", "Items in the batches received.", func(s *link.Stats) float64 { return float64(s.GotItems) }),
 		one(counter, "hints_lost_total", "Deliveries dropped at a full queue; the sessions read the log instead.", func(s *link.Stats) float64 { return float64(s.HintsLost) }),
+		one(counter, "whispers_lost_total", "Ephemeral frames, one for each session, dropped at a full queue.", func(s *link.Stats) float64 { return float64(s.WhispersLost) }),
 		one(counter, "fetches_failed_total", "Answers to fetches that found no room; the edge asks again.", func(s *link.Stats) float64 { return float64(s.FetchesFailed) }),
 		one(counter, "overflows_total", "Sessions closed (engine process) or requests refused (edge process) at a full queue.", func(s *link.Stats) float64 { return float64(s.Overflows) }),
 	}
