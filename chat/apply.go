@@ -28,7 +28,8 @@ type outcome struct {
 	dup  bool
 	conv []byte // aliases the command
 
-	gseq godwit.Seq // of a group command: where it lies in the group's log
+	gseq    godwit.Seq // of a group command: where it lies in the group's log
+	channel bool       // its entry comes by the channel: it has no place in members' logs
 	// extra is what one kind alone answers, nil otherwise.
 	extra any
 
@@ -46,6 +47,9 @@ type effects struct {
 	groups   []groupEffect
 	// groupTrims are members whose dedup rows in a group are: group, user.
 	groupTrims [][2][]byte
+	fanouts    []fanoutEffect
+	pointers   []pointersEffect // of fanouts
+	owns       []ownEffect
 }
 
 // groupEffect says that a group's log has a new entry: members' logs need
@@ -57,6 +61,7 @@ type groupEffect struct {
 	// channel: sessions get it from here; its members' logs get nothing but what
 	// the change says of them.
 	channel bool
+	fanned  bool // the group's row says that no log lacks an entry, this one included
 }
 
 // hint says that a user's log has a new entry.

@@ -59,7 +59,7 @@ func (a *applier) enter(tx Tx, id []byte, g *groupRow, m meta, body []byte, pers
 	r := godwit.Record{Conv: groupConversation, Prev: g.head, Time: g.time, Meta: a.meta, Body: body}
 	r.Seq = tx.Append(g.logID(id), r)
 	r.Meta = slices.Clone(a.meta)
-	channel := g.isChannel() && r.Seq > g.boundary
+	channel := g.inChannel(r.Seq)
 	waits := g.fanned < g.head
 	g.head = r.Seq
 	switch {
@@ -69,7 +69,7 @@ func (a *applier) enter(tx Tx, id []byte, g *groupRow, m meta, body []byte, pers
 	default:
 		tx.Put(a.keyOf(appendPendingKey(a.key[:0], id)), nil)
 	}
-	a.effects.groups = append(a.effects.groups, groupEffect{group: id, log: g.logID(id), record: r, channel: channel})
+	a.effects.groups = append(a.effects.groups, groupEffect{group: id, log: g.logID(id), record: r, channel: channel, fanned: g.fanned == g.head})
 	return r.Seq
 }
 

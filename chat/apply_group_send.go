@@ -31,7 +31,7 @@ func (c *groupSendCommand) apply(a *applier, tx Tx, _ header, st *settings) outc
 		case d.content != content:
 			return outcome{refusal: godwit.ErrConflict}
 		default:
-			return outcome{log: g.logID(group), gseq: d.seq, time: d.time, dup: true, conv: b.to}
+			return outcome{log: g.logID(group), gseq: d.seq, time: d.time, dup: true, conv: b.to, channel: g.inChannel(d.seq)}
 		}
 	}
 	switch {
@@ -55,7 +55,7 @@ func (c *groupSendCommand) apply(a *applier, tx Tx, _ header, st *settings) outc
 	if sends%trimEvery == 0 {
 		a.effects.groupTrims = append(a.effects.groupTrims, [2][]byte{group, from})
 	}
-	return outcome{log: g.logID(group), gseq: seq, time: now, conv: b.to}
+	return outcome{log: g.logID(group), gseq: seq, time: now, conv: b.to, channel: g.inChannel(seq)}
 }
 
 // sendsIn counts what the window of a member's repeats is measured in. The operator

@@ -72,6 +72,10 @@ func newBody(k kind) body {
 		return new(reviseCommand)
 	case kindCarry:
 		return new(carryCommand)
+	case kindFanout:
+		return new(fanoutCommand)
+	case kindFanned:
+		return new(fannedCommand)
 	}
 	return nil
 }

@@ -14,8 +14,9 @@ type request struct {
 	what    requestKind
 	gone    chan struct{} // if not nil, closed when the deadline has answered
 
-	due        uint64 // tick
-	linked     bool   // waiting for an answer; guarded by the shard, as are the next two
+	stored     *storedSend // of requestStored: the whole of it
+	due        uint64      // tick
+	linked     bool        // waiting for an answer; guarded by the shard, as are the next two
 	prev, next *request
 }
 
@@ -26,7 +27,8 @@ const (
 	requestRead
 	requestConnect
 	requestFetch
-	requestTrim // nobody waits
+	requestTrim   // nobody waits
+	requestStored // a send that is done, but for the place of its pointer
 )
 
 // deadlines holds requests until they are answered. All wait equally long, so a
@@ -86,6 +88,22 @@ func (d *deadlines) claim(r *request) bool {
 func (r *request) unlink() {
 	r.prev.next, r.next.prev = r.next, r.prev
 	r.prev, r.next, r.linked = nil, nil, false
+}
+
+// replace puts by, of the same session, in r's place: its time goes on. It is
+// false if r was answered.
+func (d *deadlines) replace(r, by *request, stored *storedSend) bool {
+	s := d.shard(r.session)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !r.linked {
+		return false
+	}
+	*by = *r
+	by.what, by.stored = requestStored, stored
+	by.prev.next, by.next.prev = by, by
+	r.prev, r.next, r.linked = nil, nil, false
+	return true
 }
 
 // tick moves time on and appends copies of the requests that are due: their

@@ -18,6 +18,7 @@ func (m *Machine) Flush(group int, live bool) {
 	}
 	e := &g.applier.effects
 	if s := m.service; live && s != nil {
+		s.fanouts.arrived(e, &g.scratch)
 		for i := range e.hints {
 			s.deliver(&e.hints[i], &g.scratch)
 		}
@@ -48,6 +49,9 @@ func (g *machineGroup) reset() {
 	clear(e.groups)
 	clear(e.groupTrims)
 	e.groupTrims = e.groupTrims[:0]
+	clear(e.fanouts)
+	clear(e.pointers)
+	e.fanouts, e.pointers, e.owns = e.fanouts[:0], e.pointers[:0], e.owns[:0]
 	e.hints, e.forwards, e.trims, e.groups = e.hints[:0], e.forwards[:0], e.trims[:0], e.groups[:0]
 }
 

@@ -11,6 +11,7 @@ import (
 type groupSendRequest struct {
 	request
 	service *Service
+	user    godwit.UserID
 	buf     []byte
 }
 
@@ -26,7 +27,7 @@ func (s *Service) sendGroup(session godwit.SessionID, user godwit.UserID, id uin
 	}
 	at := s.cfg.Store.Group(groupOfID(group).Partition())
 	r := s.gsends.Get().(*groupSendRequest)
-	r.request = request{session: session, id: id, what: requestSend}
+	r.request, r.user = request{session: session, id: id, what: requestSend}, user
 	r.buf = appendGroupSendHead(r.buf[:0], homeOf(at, s.cfg.Store.Groups()), isOperator(session), f.Time)
 	r.buf = appendGroupBlock(r.buf, bytesOf(user), group, f.CID, f.Type, bodyOf(f), f.HasText)
 	if !s.deadlines.add(&r.request) {
@@ -39,11 +40,15 @@ func (s *Service) sendGroup(session godwit.SessionID, user godwit.UserID, id uin
 	}
 }
 
-// applied answers: the message is in the group's log. Its place in the sender's
-// own log follows with the fan-out.
+// applied: the message is in the group's log. Its place in the sender's own log
+// follows with the fan-out, which then answers; a channel's message has none there.
 func (r *groupSendRequest) applied(o *outcome, scratch *flushScratch) {
 	s := r.service
-	if s.deadlines.claim(&r.request) {
+	switch {
+	case o.refusal == nil && !o.channel && !isOperator(r.session):
+		s.counters.sent(o.dup)
+		s.fanouts.stored(&r.request, r.user, o)
+	case s.deadlines.claim(&r.request):
 		f := &scratch.frame
 		*f = godwit.ServerFrame{ID: r.id}
 		if o.refusal != nil {

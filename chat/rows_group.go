@@ -79,6 +79,9 @@ func (g *groupRow) parse(src []byte) bool {
 
 func (g *groupRow) isChannel() bool { return g.boundary != 0 }
 
+// inChannel: an entry is not in members' logs, unless it concerns whose log it is.
+func (g *groupRow) inChannel(gseq godwit.Seq) bool { return g.isChannel() && gseq > g.boundary }
+
 func (g *groupRow) logID(group []byte) godwit.LogID {
 	return godwit.NewLogID(groupOfID(group).Partition(), g.log)
 }

@@ -22,9 +22,9 @@ type Service struct {
 	senders   senders
 	groupRate senders // keyed by group
 	forwarder *forwarder
-	fanouts   fanouts
 	changes   *changes
 	marks     marks
+	fanouts   *fanouts
 	calls     *calls // also cfg.Edge
 	counters  counters
 	sends     sync.Pool // *sendRequest
@@ -67,6 +67,7 @@ func NewService(cfg Config) (*Service, error) {
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
 	s.changes = newChanges(s)
 	s.marks.service = s
+	s.fanouts = newFanouts(s)
 	cfg.Machine.service = s
 	return s, nil
 }
@@ -89,6 +90,12 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.forwarder.load(all); err != nil {
 		return err
 	}
+	if err := s.fanouts.load(all); err != nil {
+		return err
+	}
+	for range fanWorkers {
+		s.running.Go(s.fanouts.run)
+	}
 	for range s.cfg.ReadWorkers {
 		s.running.Go(s.readLoop)
 	}
@@ -110,6 +117,7 @@ func (s *Service) Close() {
 		s.expire(s.deadlines.close(nil))
 		close(s.stop)
 		s.forwarder.close()
+		s.fanouts.close()
 	})
 	s.tasks.close()
 	s.running.Wait()
@@ -137,6 +145,7 @@ func (s *Service) tickLoop() {
 		s.groupRate.tick()
 		s.forwarder.tick()
 		s.marks.tick()
+		s.fanouts.tick()
 	}
 }
 
@@ -162,6 +171,8 @@ func (s *Service) fail(r *request, e *godwit.Error) {
 		s.cfg.Edge.Close(r.session, godwit.CloseOverloaded, e.Code)
 	case requestFetch:
 		s.cfg.Edge.Fetched(r.session, nil, 0, e)
+	case requestStored:
+		s.fanouts.expired(r.stored)
 	case requestTrim:
 	}
 }

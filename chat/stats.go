@@ -22,7 +22,7 @@ type Stats struct {
 
 // counters are the part of Stats that is counted as it happens.
 type counters struct {
-	stored, repeated, refused, late, reads, forwarded, forwardsLost atomic.Uint64
+	stored, repeated, refused, late, reads, forwarded, forwardsLost, fanoutRounds, fanoutsLost, pointers atomic.Uint64
 }
 
 func (c *counters) sent(dup bool) {

@@ -1,0 +1,141 @@
+package chat
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+)
+
+// bubbles runs f with one raft group and with eight.
+func bubbles(t *testing.T, change func(*Config), f func(s *served)) {
+	t.Helper()
+	for _, groups := range []int{1, 8} {
+		t.Run(fmt.Sprint(groups, " groups"), func(t *testing.T) { bubble(t, groups, change, f) })
+	}
+}
+
+// fannedOut lets the fan-out write down what it has done, and checks it.
+func (s *served) fannedOut(group string) {
+	s.t.Helper()
+	s.settle()
+	s.tick(2 * fannedTicks)
+	checkFanout(s.t, s.store, group)
+	checkFanned(s.t, s.store, group)
+}
+
+func TestMembersLogsHaveThePointersOfAGroup(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		users := manyUsers(40)
+		g := s.createGroup("alice", "c1", "Friends", users...)
+		id, conv := string(g.Group), string(g.Conv)
+		for i := range 5 {
+			if r := s.send(godwit.UserID(users[i]), conv, fmt.Sprint("m", i), "hi"); r.GSeq != godwit.Seq(i+2) || r.Seq != godwit.Seq(i+2) {
+				t.Errorf("reply %+v", r)
+			}
+		}
+		s.fannedOut(id)
+		s.mustGroup(s.askGroup("alice", godwit.GroupRemove, id, withUsers(users[3], users[4])))
+		s.send("alice", conv, "m5", "they do not see this")
+		s.mustGroup(s.askGroup("alice", godwit.GroupAdd, id, withUsers("zoe", users[3])))
+		s.send("alice", conv, "m6", "zoe sees this")
+		s.mustGroup(s.askGroup(godwit.UserID(users[9]), godwit.GroupLeave, id, nil))
+		s.send("zoe", conv, "m7", "bye")
+		s.fannedOut(id)
+		checkGroupCounts(t, s.store, id)
+		pointers, row, _ := pointersOf(t, s.store, "zoe", id)
+		if len(pointers) != 4 || row.unread(0) != 1 {
+			t.Errorf("zoe has %v, %d unread", pointers, row.unread(0))
+		}
+	})
+}
+
+func TestFanoutGoesOnAfterARestart(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", manyUsers(20)...)
+		id, conv := string(g.Group), string(g.Conv)
+		for i := range 3 {
+			s.send("alice", conv, fmt.Sprint("m", i), "hi")
+			s.restart() // fanned is not yet written down
+			checkFanout(t, s.store, id)
+		}
+		s.send("alice", conv, "again", "hi")
+		s.fannedOut(id)
+	})
+}
+
+func TestSendToAGroupAnswersWithTheOwnSequence(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", "bob", "carol")
+		conv := string(g.Conv)
+		s.send("bob", "carol", "x", "something else")
+		r := s.send("bob", conv, "m1", "hi")
+		if r.Seq != 3 || r.GSeq != 2 || r.Dup {
+			t.Fatalf("reply %+v", r)
+		}
+		for i := range 250 {
+			s.send("alice", conv, fmt.Sprint("more", i), "more")
+		}
+		again := s.send("bob", conv, "m1", "hi")
+		if again.Seq != 3 || again.GSeq != 2 || !again.Dup || again.MID != r.MID {
+			t.Errorf("the same again: %+v", again)
+		}
+		s.restart()
+		if again := s.send("bob", conv, "m1", "hi"); again.Seq != 3 || !again.Dup {
+			t.Errorf("after a restart: %+v", again)
+		}
+	})
+}
+
+// The group's log has the message: it is stored, whatever keeps the pointer away.
+func TestSendToAGroupIsStoredThoughThePointerWaits(t *testing.T) {
+	bubble(t, 8, func(c *Config) { c.AnswerSeconds = 1 }, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", "bob")
+		bob := s.away(string(g.Group))
+		s.mustGroup(s.askGroup("alice", godwit.GroupAdd, string(g.Group), withUsers(string(bob))))
+		s.settle()
+		thaw := s.freeze(s.store.Group(bob.Partition()))
+		f := sendFrame(string(g.Conv), "m1", "hi")
+		f.ID = 7000
+		s.service.Request(1, bob, f)
+		s.settle()
+		if n := len(s.edge.replies[7000]); n != 0 {
+			t.Fatalf("%d answers before the pointer or the deadline", n)
+		}
+		s.tick(12)
+		if a := s.edge.replies[7000]; len(a) != 1 || a[0].Kind != godwit.KindSend || a[0].Send.Seq != 0 || a[0].Send.GSeq != 3 || a[0].Send.State != godwit.StateStored {
+			t.Fatalf("answers %+v", a)
+		}
+		thaw()
+		s.fannedOut(string(g.Group))
+		if len(s.edge.replies[7000]) != 1 || len(s.service.fanouts.waiting) != 0 {
+			t.Errorf("%d answers, %d still wait", len(s.edge.replies[7000]), len(s.service.fanouts.waiting))
+		}
+		if again := s.send(bob, string(g.Conv), "m1", "hi"); again.Seq == 0 || !again.Dup {
+			t.Errorf("the same again: %+v", again)
+		}
+	})
+}
+
+// away returns a user whose log lies in another raft group than the group's.
+func (s *served) away(group string) godwit.UserID {
+	for i := 0; ; i++ {
+		user := godwit.UserID(fmt.Sprint("far", i))
+		if s.store.Group(user.Partition()) != s.store.Group(godwit.GroupID(group).Partition()) {
+			return user
+		}
+	}
+}
+
+func TestSessionsGetGroupMessagesLive(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", "bob", "carol")
+		s.service.Connect(5, godwit.Hello{User: "bob", Device: "phone"})
+		s.settle()
+		s.send("carol", string(g.Conv), "m1", "hi")
+		want := fmt.Sprintf("2 carol %s hi", g.Conv)
+		if got := s.edge.hints[5]; len(got) != 1 || got[0] != want || s.edge.last[5].GSeq != 2 {
+			t.Errorf("bob was told %q, want %q", got, want)
+		}
+	})
+}
