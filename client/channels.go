@@ -14,10 +14,9 @@ type ChannelPlace struct {
 	GSeq godwit.Seq
 }
 
-const (
-	channelAheadMax  = 256 // entries of one channel beyond a hole; what is dropped is fetched later
-	channelPlacesMax = 200 // in one resume; the server starts the others at their heads
-)
+// channelAheadMax bounds the entries of one channel beyond a hole; what is dropped
+// is fetched later.
+const channelAheadMax = 256
 
 // channel is what the client knows of one channel's log. Its entries share ready
 // with the user's log, so that the application takes both in the order they came.
@@ -42,15 +41,17 @@ func (c *channels) init(f *feed, places []ChannelPlace) {
 	}
 }
 
-// places are where a resume begins, at most as many as one can name.
+// places are where a resume begins, at most as many as one can name: the server
+// starts the others at their heads, and what lies between is fetched.
 func (c *channels) places() []godwit.ChannelPlace {
 	convs := make([]godwit.ConversationID, 0, len(c.by))
 	for conv := range c.by {
 		convs = append(convs, conv)
 	}
 	slices.Sort(convs)
-	list := make([]godwit.ChannelPlace, 0, min(len(convs), channelPlacesMax))
-	for _, conv := range convs[:min(len(convs), channelPlacesMax)] {
+	convs = convs[:min(len(convs), godwit.ChannelPlacesMax)]
+	list := make([]godwit.ChannelPlace, 0, len(convs))
+	for _, conv := range convs {
 		list = append(list, godwit.ChannelPlace{Conv: []byte(conv), GSeq: c.by[conv].place})
 	}
 	return list

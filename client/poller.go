@@ -263,7 +263,7 @@ func (p *poller) firstPoll(ctx context.Context) (answer, error) {
 		r.Reason = "epoch"
 	case r.Seq < resume.Seq:
 		r.Reason = "ahead"
-	case r.Seq == resume.Seq:
+	case r.Seq == resume.Seq && len(resume.Channels) == 0:
 		r.Resumed = true
 	default:
 		a, err = p.resume(ctx, q, resume, a)
@@ -277,6 +277,9 @@ func (p *poller) firstPoll(ctx context.Context) (answer, error) {
 func (p *poller) resume(ctx context.Context, q url.Values, resume godwit.Resume, head answer) (answer, error) {
 	q.Set("epoch", string(resume.Epoch))
 	q.Set("seq", strconv.FormatUint(uint64(resume.Seq), 10))
+	if places := channelQuery(resume.Channels); places != "" {
+		q.Set("channels", places)
+	}
 	r := &head.frames[0].Connect
 	a, err := p.poll(ctx, q, 0)
 	if errors.Is(err, godwit.ErrPollGone) {
@@ -284,9 +287,22 @@ func (p *poller) resume(ctx context.Context, q url.Values, resume godwit.Resume,
 		return head, nil
 	}
 	r.Resumed, r.Missed = true, uint64(r.Seq-resume.Seq)
-	a.frames = append(head.frames, a.frames...)
+	a.frames = append(head.frames[:1:1], a.frames...) // where its channels begin is said anew
 	a.goaway = a.goaway || head.goaway
 	return a, err
+}
+
+// channelQuery writes places as a poll takes them: ID:GSEQ,… sorted by id.
+func channelQuery(places []godwit.ChannelPlace) string {
+	var list []byte
+	for _, p := range places {
+		if len(list) > 0 {
+			list = append(list, ',')
+		}
+		list = append(append(list, bytes.TrimPrefix(p.Conv, []byte("g:"))...), ':')
+		list = strconv.AppendUint(list, uint64(p.GSeq), 10)
+	}
+	return string(list)
 }
 
 // begin notes from where on entries are owed to the application.

@@ -1,0 +1,226 @@
+package client
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+	"pgregory.net/rapid"
+)
+
+func channelEntry(conv string, gseq godwit.Seq) godwit.Entry {
+	return godwit.Entry{GSeq: gseq, Msg: godwit.Message{
+		MID: godwit.MessageID{2, byte(gseq)}, Conv: []byte(conv), From: []byte("carol"), CID: fmt.Appendf(nil, "g%d", gseq),
+		Time: 5000 + int64(gseq), Body: fmt.Appendf(nil, "text %d", gseq), Text: true,
+	}}
+}
+
+func told(conv string, gseq godwit.Seq) godwit.ServerFrame {
+	return godwit.ServerFrame{Kind: godwit.KindEvent, Event: channelEntry(conv, gseq)}
+}
+
+func begins(conv godwit.ConversationID, gseq godwit.Seq, reset bool) godwit.ServerFrame {
+	return godwit.ServerFrame{Kind: godwit.KindChannel, Channel: godwit.ChannelStart{Conv: conv, GSeq: gseq, Reset: reset}}
+}
+
+func (f *fixture) receiveChannel(t *testing.T, conv string, from, to godwit.Seq) {
+	t.Helper()
+	for gseq := from; gseq <= to; gseq++ {
+		item := f.receive(t)
+		if e := &item.Entry; item.Gap != nil || e.Seq != 0 || e.GSeq != gseq || string(e.Msg.Conv) != conv {
+			t.Fatalf("got %+v (gap %+v), want %s %d", item, item.Gap, conv, gseq)
+		}
+	}
+}
+
+// Whatever order, repetition and loss a channel's entries come with, and whatever
+// is erased of it, the application sees each once and in order.
+func TestChannelAgainstAModelLog(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		head := godwit.Seq(rapid.IntRange(1, 60).Draw(t, "head"))
+		erased := map[godwit.Seq]bool{}
+		for range rapid.IntRange(0, 10).Draw(t, "erased") {
+			erased[godwit.Seq(rapid.IntRange(1, int(head)).Draw(t, "which"))] = true
+		}
+		f := &feed{epoch: "e"}
+		var c channels
+		c.init(f, nil)
+		c.start(&godwit.ChannelStart{Conv: "g:1", GSeq: 0}, true)
+		seen := godwit.Seq(0)
+		take := func() {
+			item, ok := f.next()
+			if !ok {
+				return
+			}
+			g := item.Entry.GSeq
+			for lost := seen + 1; lost < g; lost++ {
+				if !erased[lost] {
+					t.Fatalf("entry %d after %d", g, seen)
+				}
+			}
+			if g <= seen || erased[g] {
+				t.Fatalf("entry %d after %d", g, seen)
+			}
+			seen = g
+			f.take()
+		}
+		page := func() bool {
+			conv, after, ok := c.missing(3)
+			if !ok {
+				return false
+			}
+			c.by[conv].fetching = true
+			var reply godwit.HistoryReply
+			for g := after + 1; g <= head; g++ {
+				if len(reply.Entries) == 3 {
+					reply.More = true
+					break
+				}
+				if !erased[g] {
+					reply.Entries = append(reply.Entries, channelEntry("g:1", g))
+				}
+			}
+			c.fill(conv, &reply)
+			return true
+		}
+		for range rapid.IntRange(0, 120).Draw(t, "steps") {
+			switch rapid.IntRange(0, 4).Draw(t, "step") {
+			case 0:
+				take()
+			case 1:
+				page()
+			default:
+				if g := godwit.Seq(rapid.IntRange(1, int(head)).Draw(t, "which")); !erased[g] {
+					c.offer(channelEntry("g:1", g))
+				}
+			}
+		}
+		// The server's next start, after a reconnect, is at its head.
+		c.start(&godwit.ChannelStart{Conv: "g:1", GSeq: head}, true)
+		for page() || len(f.ready) > 0 {
+			take()
+		}
+		for g := seen + 1; g <= head; g++ {
+			if !erased[g] {
+				t.Fatalf("entry %d never came", g)
+			}
+		}
+		if ch := c.by["g:1"]; ch.place != head || len(ch.ahead) != 0 || len(c.behind) != 0 {
+			t.Fatalf("at the end: place %d of %d, %d ahead, behind %v", ch.place, head, len(ch.ahead), c.behind)
+		}
+	})
+}
+
+func TestChannelsShareTheBoundOfTheFeed(t *testing.T) {
+	f := &feed{epoch: "e"}
+	var c channels
+	c.init(f, []ChannelPlace{{"g:1", 0}})
+	for g := range godwit.Seq(readyMax + 2000) {
+		c.offer(channelEntry("g:1", g+1))
+	}
+	ch := c.by["g:1"]
+	if len(f.ready) != readyMax || ch.place != readyMax || ch.owed != readyMax+2000 || len(ch.ahead) > channelAheadMax {
+		t.Fatalf("%d ready, place %d, owed %d, %d ahead", len(f.ready), ch.place, ch.owed, len(ch.ahead))
+	}
+	if _, _, ok := c.missing(1); ok {
+		t.Fatal("asks for what has no room")
+	}
+	f.take()
+	if conv, after, ok := c.missing(1); !ok || conv != "g:1" || after != readyMax {
+		t.Fatalf("%s %d %v", conv, after, ok)
+	}
+}
+
+func TestChannelEntriesComeBesideTheLogAndKeepTheirPlace(t *testing.T) {
+	bothEncodings(t, func(t *testing.T, encoding Encoding) {
+		f, p := live(t, 10, func(cfg *Config) { cfg.Encoding = encoding })
+		p.send(begins("g:1", 5, false), begins("g:2", 0, false), told("g:1", 6), pushed(11), told("g:2", 1), told("g:1", 6), told("g:1", 7))
+		f.receiveChannel(t, "g:1", 6, 6)
+		f.receiveEntries(t, 11, 11)
+		f.receiveChannel(t, "g:2", 1, 1)
+		f.receiveChannel(t, "g:1", 7, 7)
+		if got := fmt.Sprint(f.Channels()); got != "[{g:1 7} {g:2 1}]" || f.Position() != (Position{"e1", 11}) {
+			t.Fatalf("places %s, position %v", got, f.Position())
+		}
+		p.drop()
+		p = f.again(t)
+		hello := p.welcome(t, godwit.ConnectReply{Seq: 11, Resumed: true})
+		if got := channelQuery(hello.Connect.Resume.Channels); got != "1:7,2:1" {
+			t.Fatalf("resumes from %s", got)
+		}
+		// The server begins one where it was asked to, the other too late.
+		p.send(begins("g:1", 7, false), begins("g:2", 3, false), told("g:2", 4))
+		ask := p.expect(t, godwit.KindHistory)
+		if h := &ask.History; string(h.Conv) != "g:2" || h.GAfter != 1 || !h.HasGAfter {
+			t.Fatalf("asks for %+v", h)
+		}
+		p.send(godwit.ServerFrame{ID: ask.ID, Kind: godwit.KindHistory, History: godwit.HistoryReply{
+			Entries: []godwit.Entry{channelEntry("g:2", 2), channelEntry("g:2", 3)},
+		}})
+		f.receiveChannel(t, "g:2", 2, 4)
+	})
+}
+
+func TestChannelTooFarBehindIsADiscontinuityOfItsOwn(t *testing.T) {
+	f, p := live(t, 10, nil)
+	p.send(begins("g:1", 5, false), told("g:1", 6))
+	f.receiveChannel(t, "g:1", 6, 6)
+	p.send(begins("g:1", 9000, true), told("g:1", 9001), pushed(11))
+	item := f.receive(t)
+	if item.Gap == nil || *item.Gap != (Discontinuity{Reason: "too_far", Conv: "g:1", From: Position{Seq: 6}, To: Position{Seq: 9000}}) {
+		t.Fatalf("got %+v", item)
+	}
+	f.receiveChannel(t, "g:1", 9001, 9001)
+	f.receiveEntries(t, 11, 11)
+	if got := fmt.Sprint(f.Channels()); got != "[{g:1 9001}]" {
+		t.Fatal(got)
+	}
+}
+
+func TestReplayReadsAChannelFromWhereItWas(t *testing.T) {
+	f := start(t, func(cfg *Config) {
+		cfg.CatchUp, cfg.Resume, cfg.Channels = Replay, &Position{"e1", 10}, []ChannelPlace{{"g:1", 6}}
+	})
+	p := f.accept(t)
+	hello := p.welcome(t, godwit.ConnectReply{Seq: 10, Resumed: true})
+	if c := hello.Connect.Resume.Channels; len(c) != 1 || string(c[0].Conv) != "g:1" || c[0].GSeq != 6 {
+		t.Fatalf("%+v", c)
+	}
+	p.send(begins("g:1", 9, true))
+	for after := godwit.Seq(6); after < 9; after++ {
+		ask := p.expect(t, godwit.KindHistory)
+		if ask.History.GAfter != after {
+			t.Fatalf("asks for %+v", ask.History)
+		}
+		p.send(godwit.ServerFrame{ID: ask.ID, Kind: godwit.KindHistory, History: godwit.HistoryReply{
+			Entries: []godwit.Entry{channelEntry("g:1", after+1)}, More: after < 8,
+		}})
+		f.receiveChannel(t, "g:1", after+1, after+1)
+	}
+}
+
+func TestLeavingForgetsAChannel(t *testing.T) {
+	f := start(t, nil)
+	p := f.accept(t)
+	p.welcome(t, godwit.ConnectReply{Seq: 1, User: "alice"})
+	for i, change := range []godwit.GroupChange{
+		{Conv: "g:1", By: "bob", Do: godwit.GroupRemove, Users: []godwit.UserID{"carol", "alice"}},
+		{Conv: "g:2", By: "alice", Do: godwit.GroupLeave},
+		{Conv: "g:3", By: "bob", Do: godwit.GroupLeave},
+	} {
+		p.send(begins(change.Conv, 1, false), told(string(change.Conv), 2))
+		f.receiveChannel(t, string(change.Conv), 2, 2)
+		p.send(godwit.ServerFrame{Kind: godwit.KindEvent, Event: godwit.Entry{Seq: godwit.Seq(i + 2), GSeq: 3, Kind: godwit.EntryGroup, Group: &change}})
+		if item := f.receive(t); item.Entry.Kind != godwit.EntryGroup || item.Entry.Group.Conv != change.Conv {
+			t.Fatalf("got %+v", item)
+		}
+	}
+	if got := fmt.Sprint(f.Channels()); got != "[{g:3 2}]" {
+		t.Fatal(got)
+	}
+	p.drop()
+	p = f.again(t)
+	if c := p.welcome(t, godwit.ConnectReply{Seq: 4, Resumed: true}).Connect.Resume.Channels; len(c) != 1 || string(c[0].Conv) != "g:3" {
+		t.Fatalf("resumes from %s", channelQuery(c))
+	}
+}
