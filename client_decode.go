@@ -199,6 +199,8 @@ func (d *decoder) presence(p *Presence) {
 			p.Watch, p.HasWatch = d.strings(1, p.Watch), true
 		case 3:
 			p.HasWatch = d.bool() || p.HasWatch
+		case 4:
+			p.Device = d.str()
 		}
 	}
 }

@@ -142,4 +142,5 @@ func (e *encoder) presence(p *Presence) {
 			e.bool(3, true)
 		}
 	}
+	e.bytesOpt(4, p.Device)
 }

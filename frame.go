@@ -142,6 +142,9 @@ type Presence struct {
 	Get      [][]byte
 	Watch    [][]byte
 	HasWatch bool // an empty list ends the watching
+	// Device whose session is told: a list in POST /v1/rpc, which is none, must name
+	// it. Empty: the session that asks.
+	Device []byte
 }
 
 // Mark moves the reader's marks of a conversation forward. Sequences are those of

@@ -26,6 +26,7 @@ func messengerFrames() []*ClientFrame {
 		{ID: 6, Kind: KindPresence, Presence: Presence{HasWatch: true}},
 		{ID: 6, Kind: KindPresence, Presence: Presence{Get: listOf("bob"), Watch: listOf("bob", "carol"), HasWatch: true}},
 		{ID: 6, Kind: KindPresence, Presence: Presence{Get: listOf("bob"), HasWatch: true}},
+		{ID: 6, Kind: KindPresence, Presence: Presence{Watch: listOf("bob"), HasWatch: true, Device: []byte("web-1")}},
 		{Kind: KindMark},
 		{ID: 9, Kind: KindMark, Mark: Mark{Conv: conv, Delivered: 918292, Read: 918291}},
 		{Kind: KindTyping, Typing: Typing{Conv: conv}},

@@ -122,6 +122,7 @@ var presenceFields = fields{
 	1: {"get", aList},
 	2: {"watch", aList},
 	3: {"watching", aNumber},
+	4: {"device", aString},
 }
 
 var refreshFields = fields{1: {"token", aString}}

@@ -54,7 +54,8 @@ var importTable = map[string][]string{
 	"engine/wal":        {},
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
 	"link":              {""},
-	"node":              {"", "admin", "auth", "chat", "edge", "engine", "link", "router/local", "web"},
+	"node":              {"", "admin", "auth", "chat", "edge", "engine", "link", "presence", "router/local", "web"},
+	"presence":          {""},
 	"router/local":      {""},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
 	"tools/powerloss":   {"", "engine"},

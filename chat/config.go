@@ -15,11 +15,16 @@ type Config struct {
 	Store   Store
 	Edge    Edge
 	Router  Router
+	// Presence is package presence's hub; nil: the router alone, and no watching.
+	Presence Presence
+	// PresenceOfAll shows everybody's presence to all but those he blocks.
+	PresenceOfAll bool
 
 	BodyBytesMax  int // of one message body; 16384
 	PageMax       int // entries of one page, and the page when none is asked for; 100
 	PageBytesMax  int // stored bytes of one page, encoding comes on top; 512 KiB
 	PresenceMax   int // users of one presence request; 100
+	WatchMax      int // users a device may watch; 0: nobody may watch
 	UserSendPerS  int // sustained sends a second of one user, with 2 s of them saved up; 0: not limited
 	GroupSendPerS int // the same to one group, by all its members; 0: not limited
 	ResumeMax     int // entries a resume may replay before it is too far; 5000
@@ -160,6 +165,9 @@ func (c *Config) validate() error {
 	}
 	if c.Genesis.DedupWindow < time.Millisecond {
 		return errors.New("chat: Genesis.DedupWindow is below a millisecond")
+	}
+	if c.Presence == nil {
+		c.Presence, c.WatchMax = noPresence{c.Router}, 0
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader

@@ -18,6 +18,7 @@ func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
 	if gone, why := s.cfg.Router.Register(user, h.Device, session); why != 0 && gone != session {
 		s.cfg.Edge.Close(gone, why, giveWayReason(why))
 	}
+	s.cfg.Presence.Attach(user, h.Device, session)
 	s.startRead(&read{
 		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
 		resume: h.Resume, epoch: h.Epoch, after: h.ResumeSeq, hello: h,
@@ -34,6 +35,7 @@ func giveWayReason(why godwit.CloseCode) string {
 // Disconnect ends what Connect began.
 func (s *Service) Disconnect(session godwit.SessionID, user godwit.UserID, device string) {
 	s.cfg.Router.Unregister(user, device, session)
+	s.cfg.Presence.Detach(user, device, session)
 }
 
 // connect finds where the session starts. An empty epoch means any.

@@ -60,6 +60,9 @@ func (g *machineGroup) reset() {
 func (s *Service) deliver(h *hint, scratch *flushScratch) {
 	scratch.sessions = s.cfg.Router.Sessions(userOf(h.user), scratch.sessions[:0])
 	ids := s.ids.Load()
+	if len(scratch.sessions) == 0 && h.incoming && !h.other {
+		s.cfg.Presence.Missed(userOf(h.user))
+	}
 	if len(scratch.sessions) == 0 || ids == nil {
 		return
 	}

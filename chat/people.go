@@ -63,6 +63,7 @@ func (r *peopleRequest) Fail(err error) {
 
 func (r *peopleRequest) applied(o *outcome, _ *flushScratch) {
 	s := r.service
+	s.cfg.Presence.Recheck(r.user)
 	if !s.deadlines.claim(&r.request) {
 		return
 	}

@@ -21,6 +21,8 @@ type Service struct {
 	deadlines *deadlines
 	senders   senders
 	groupRate senders // keyed by group
+	lookers   senders // of requests for presence
+	typists   typists
 	forwarder *forwarder
 	changes   *changes
 	marks     marks
@@ -39,6 +41,7 @@ type Service struct {
 
 	reads    chan *read   // as long as Config.ReadQueueMax: a send to it never blocks
 	reading  atomic.Int64 // reads accepted and not yet done
+	looks    chan *look
 	warming  chan godwit.UserID
 	stop     chan struct{}
 	stopOnce sync.Once
@@ -55,12 +58,14 @@ func NewService(cfg Config) (*Service, error) {
 		cfg:       cfg,
 		deadlines: newDeadlines(uint64(time.Duration(cfg.AnswerSeconds) * time.Second / TickInterval)),
 		reads:     make(chan *read, cfg.ReadQueueMax),
+		looks:     make(chan *look, looksMax),
 		warming:   make(chan godwit.UserID, warmQueueMax),
 		stop:      make(chan struct{}),
 	}
 	s.calls = newCalls(cfg.Edge)
 	s.cfg.Edge = s.calls
 	s.senders.perS, s.groupRate.perS = uint32(cfg.UserSendPerS), uint32(cfg.GroupSendPerS)
+	s.lookers.perS = looksPerS
 	s.sends.New = func() any { return &sendRequest{service: s} }
 	s.gsends.New = func() any { return &groupSendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
@@ -101,6 +106,9 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	for range changeWorkers {
 		s.running.Go(s.changes.run)
+	}
+	for range lookWorkers {
+		s.running.Go(s.lookLoop)
 	}
 	s.running.Go(s.warmLoop)
 	s.running.Go(s.forwarder.run)
@@ -143,6 +151,8 @@ func (s *Service) tickLoop() {
 		s.expire(due)
 		s.senders.tick()
 		s.groupRate.tick()
+		s.lookers.tick()
+		s.typists.tick()
 		s.forwarder.tick()
 		s.marks.tick()
 		s.fanouts.tick()
@@ -211,7 +221,9 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 	case godwit.KindConversations:
 		s.conversations(session, user, frame.ID, &frame.Conversations)
 	case godwit.KindPresence:
-		s.presence(session, frame.ID, &frame.Presence)
+		s.presence(session, user, frame.ID, &frame.Presence)
+	case godwit.KindTyping:
+		s.typing(session, user, frame.ID, &frame.Typing)
 	case godwit.KindBlock:
 		s.people(session, user, frame.ID, &frame.Block, listBlocked)
 	case godwit.KindContact:
@@ -227,26 +239,6 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}
-}
-
-// presence answers at once: the router is in memory.
-func (s *Service) presence(session godwit.SessionID, id uint64, f *godwit.Presence) {
-	if len(f.Get) == 0 || len(f.Get) > s.cfg.PresenceMax {
-		s.refuse(session, id, godwit.ErrFrameInvalid)
-		return
-	}
-	for _, user := range f.Get {
-		if !godwit.ValidID(user) {
-			s.refuse(session, id, godwit.ErrBadUser)
-			return
-		}
-	}
-	users := make([]godwit.PresenceItem, len(f.Get))
-	for i, user := range f.Get {
-		users[i].User = godwit.UserID(user)
-		users[i].Online, users[i].LastSeen = s.cfg.Router.Presence(users[i].User)
-	}
-	s.cfg.Edge.Reply(session, &godwit.ServerFrame{ID: id, Kind: godwit.KindPresence, Presence: godwit.PresenceReply{Users: users}})
 }
 
 // loadSettings returns the settings of every group. Groups that have none get

@@ -24,15 +24,16 @@ type Config struct {
 	Edges  int    `yaml:"edges" env:"EDGES" doc:"Edge processes that this process starts, on one shared public port; it is their engine itself. 0: none."`
 	Dev    bool   `yaml:"dev" env:"DEV" doc:"Believe tokens signed with DATA/dev-signing-key. For development: loopback addresses only."`
 
-	Log    LogConfig    `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
-	Auth   AuthConfig   `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
-	Admin  AdminConfig  `yaml:"admin" envPrefix:"ADMIN_" doc:"The operators' API, /v1/admin on the ops address."`
-	TLS    TLSConfig    `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
-	Edge   EdgeConfig   `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
-	Limits LimitsConfig `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
-	Engine EngineConfig `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
-	Link   LinkConfig   `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
-	Drain  DrainConfig  `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
+	Log      LogConfig      `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
+	Auth     AuthConfig     `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
+	Admin    AdminConfig    `yaml:"admin" envPrefix:"ADMIN_" doc:"The operators' API, /v1/admin on the ops address."`
+	TLS      TLSConfig      `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
+	Edge     EdgeConfig     `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
+	Limits   LimitsConfig   `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
+	Presence PresenceConfig `yaml:"presence" envPrefix:"PRESENCE_" doc:"Who is shown as online to whom, and how much that may cost."`
+	Engine   EngineConfig   `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
+	Link     LinkConfig     `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
+	Drain    DrainConfig    `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
 
 	// Logger replaces the one Log describes; Clock (default time.Now) is for tests.
 	Logger *slog.Logger     `yaml:"-" env:"-"`
@@ -104,7 +105,15 @@ type LimitsConfig struct {
 	Wait         uint32 `yaml:"wait" env:"WAIT" doc:"Seconds for which GET /v1/poll may be held, 1 to 300."`
 	Page         uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
 	Presence     uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
+	Watch        uint32 `yaml:"watch" env:"WATCH" doc:"Users whose presence one device may watch, at most 1000. 0: nobody may watch."`
 	Window       uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
+}
+
+// PresenceConfig says who is shown as online.
+type PresenceConfig struct {
+	Visible  string   `yaml:"visible" env:"VISIBLE" doc:"contacts: a user is shown to those he has a conversation or is in a group with (channels are none), and to his contacts. all: to everybody. Never to those he blocks."`
+	PerS     uint32   `yaml:"per_s" env:"PER_S" doc:"Presence frames a second to the sessions of one edge process, 10 to 1000000. What is above it waits, and is sent as it is then."`
+	Debounce Duration `yaml:"debounce" env:"DEBOUNCE" doc:"How long after a user's last session ended he is shown as offline, if none came meanwhile, 500ms to 1m. It bridges the gap between two polls."`
 }
 
 // EngineConfig tunes the store.
@@ -159,8 +168,9 @@ func Default() Config {
 		},
 		Limits: LimitsConfig{
 			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, FramesPerS: 1000, Sessions: 32,
-			RPC: 50, Wait: 60, Page: 100, Presence: 100, Window: 512,
+			RPC: 50, Wait: 60, Page: 100, Presence: 100, Watch: 500, Window: 512,
 		},
+		Presence: PresenceConfig{Visible: PresenceContacts, PerS: 2000, Debounce: Duration(4 * time.Second)},
 		Engine: EngineConfig{
 			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20,
 			ScrubRate: 4 << 20, EraseWithin: Duration(time.Hour), Compress: true,

@@ -12,19 +12,21 @@ import (
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
 	"github.com/godwit-im/godwit/link"
+	"github.com/godwit-im/godwit/presence"
 )
 
 // snapshot is what the tiers counted, read once per scrape.
 type snapshot struct {
-	edge    edge.Stats
-	chat    chat.Stats
-	engine  engine.Stats
-	keyring auth.Stats
-	tickets int
-	totals  link.HubTotals
-	links   []link.Stats // of all edge processes, or of this one
-	now     int64        // ms since the Unix epoch
-	stored  bool         // this process has a store
+	edge     edge.Stats
+	chat     chat.Stats
+	presence presence.Stats
+	engine   engine.Stats
+	keyring  auth.Stats
+	tickets  int
+	totals   link.HubTotals
+	links    []link.Stats // of all edge processes, or of this one
+	now      int64        // ms since the Unix epoch
+	stored   bool         // this process has a store
 }
 
 // series is one time series without labels.

@@ -23,6 +23,7 @@ import (
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
 	"github.com/godwit-im/godwit/link"
+	"github.com/godwit-im/godwit/presence"
 	"github.com/godwit-im/godwit/router/local"
 )
 
@@ -37,20 +38,21 @@ var ErrEdgeEnded = errors.New("node: the edge ended")
 
 // Node is one running process's worth of Godwit.
 type Node struct {
-	cfg     Config
-	logger  *slog.Logger
-	ops     *ops
-	store   *engine.Store
-	chat    *chat.Service
-	edge    *edge.Edge // nil where edge processes hold the clients
-	hub     *link.Hub  // nil without link.listen and edges
-	client  *link.Client
-	edges   *edgeProcesses
-	cert    *certificate // nil: no TLS, or it is the edge processes' business
-	keyring *auth.Keyring
-	tickets *auth.Tickets
-	admin   atomic.Pointer[admin.Server]
-	tiers   atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
+	cfg      Config
+	logger   *slog.Logger
+	ops      *ops
+	store    *engine.Store
+	chat     *chat.Service
+	presence *presence.Hub
+	edge     *edge.Edge // nil where edge processes hold the clients
+	hub      *link.Hub  // nil without link.listen and edges
+	client   *link.Client
+	edges    *edgeProcesses
+	cert     *certificate // nil: no TLS, or it is the edge processes' business
+	keyring  *auth.Keyring
+	tickets  *auth.Tickets
+	admin    atomic.Pointer[admin.Server]
+	tiers    atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
 
 	budget  int64 // bytes of memory; 0: not known
 	drained bool  // clients were asked to move; set by Run
@@ -107,7 +109,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 // openEngine starts a process with a store: with clients of its own, or those of
 // edge processes, or both.
 func (n *Node) openEngine(ctx context.Context) error {
-	series := [][]series{authSeries(), chatSeries(), engineSeries()}
+	series := [][]series{authSeries(), chatSeries(), presenceSeries(), engineSeries()}
 	if n.cfg.holdsClients() {
 		series = append(series, edgeSeries(), tlsSeries())
 	}
@@ -123,7 +125,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	verifier := &auth.Verifier{Keyring: n.keyring, Tickets: n.tickets}
 	machine := chat.NewMachine(n.cfg.Engine.Groups)
 	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
-	router, err := local.New(local.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions)})
+	router, err := local.New(local.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions), Changed: n.presenceChanged})
 	if err != nil {
 		return err
 	}
@@ -136,17 +138,23 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.presence, err = n.newPresence(router, clients, service); err != nil {
+		return err
+	}
 	n.chat, err = chat.NewService(chat.Config{
-		Machine:      machine,
-		Store:        store,
-		Edge:         clients,
-		Router:       router,
-		Restored:     func() uint64 { return n.store.Restored() }, // Start comes after the store
-		BodyBytesMax: int(n.cfg.Limits.Body),
-		PageMax:      int(n.cfg.Limits.Page),
-		PresenceMax:  int(n.cfg.Limits.Presence),
-		UserSendPerS: int(n.cfg.Limits.UserSendPerS),
-		Logger:       n.logger.With("tier", "chat"),
+		Machine:       machine,
+		Store:         store,
+		Edge:          clients,
+		Router:        router,
+		Restored:      func() uint64 { return n.store.Restored() }, // Start comes after the store
+		BodyBytesMax:  int(n.cfg.Limits.Body),
+		PageMax:       int(n.cfg.Limits.Page),
+		PresenceMax:   int(n.cfg.Limits.Presence),
+		WatchMax:      int(n.cfg.Limits.Watch),
+		Presence:      n.presence,
+		PresenceOfAll: n.cfg.Presence.Visible == PresenceAll,
+		UserSendPerS:  int(n.cfg.Limits.UserSendPerS),
+		Logger:        n.logger.With("tier", "chat"),
 	})
 	if err != nil {
 		return err
@@ -159,6 +167,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err := n.chat.Start(ctx); err != nil {
 		return err
 	}
+	n.presence.Start()
 	if err := n.startAdmin(); err != nil {
 		return err
 	}
@@ -248,7 +257,7 @@ func (cfg *Config) limits() godwit.Limits {
 	l := &cfg.Limits
 	return godwit.Limits{
 		Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
-		Page: l.Page, Presence: l.Presence, Window: l.Window,
+		Page: l.Page, Presence: l.Presence, Watch: l.Watch, Window: l.Window,
 		RPC: l.RPC, Wait: l.Wait, Sessions: l.Sessions, FramesPerS: l.FramesPerS,
 	}
 }
@@ -337,6 +346,7 @@ func (n *Node) snapshot() *snapshot {
 	}
 	if n.store != nil {
 		s.chat, s.engine, s.stored = n.chat.Stats(), n.store.Stats(), true
+		s.presence = n.presence.Stats()
 	}
 	if n.keyring != nil {
 		s.keyring = n.keyring.Stats()
@@ -456,6 +466,9 @@ func (n *Node) close() error {
 	}
 	if n.hub != nil {
 		n.hub.Stop()
+	}
+	if n.presence != nil {
+		n.presence.Close() // it reads through chat
 	}
 	if n.chat != nil {
 		n.chat.Close()

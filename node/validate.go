@@ -26,6 +26,7 @@ func (cfg *Config) Validate() error {
 	cfg.checkTLS(&bad)
 	cfg.checkEdge(&bad)
 	cfg.checkLimits(&bad)
+	cfg.checkPresence(&bad)
 	cfg.checkEngine(&bad)
 	return errors.Join(bad...)
 }
@@ -183,7 +184,15 @@ func (cfg *Config) checkLimits(bad *complaints) {
 	bad.unless(between(l.Wait, 1, 300), "limits.wait", "is %d; it must be 1 to 300", l.Wait)
 	bad.unless(between(l.Page, 1, 1000), "limits.page", "is %d; it must be 1 to 1000", l.Page)
 	bad.unless(between(l.Presence, 1, 1000), "limits.presence", "is %d; it must be 1 to 1000", l.Presence)
+	bad.unless(l.Watch <= 1000, "limits.watch", "is %d; it must be at most 1000", l.Watch)
 	bad.unless(between(l.Window, 1, 1<<16), "limits.window", "is %d; it must be 1 to 65536", l.Window)
+}
+
+func (cfg *Config) checkPresence(bad *complaints) {
+	p := &cfg.Presence
+	bad.unless(p.Visible == PresenceContacts || p.Visible == PresenceAll, "presence.visible", "is %q; it must be contacts or all", p.Visible)
+	bad.unless(between(p.PerS, 10, 1_000_000), "presence.per_s", "is %d; it must be 10 to 1000000", p.PerS)
+	bad.unless(between(time.Duration(p.Debounce), 500*time.Millisecond, time.Minute), "presence.debounce", "is %s; it must be 500ms to 1m", p.Debounce)
 }
 
 func (cfg *Config) checkEngine(bad *complaints) {

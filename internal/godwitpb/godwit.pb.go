@@ -738,6 +738,7 @@ type Presence struct {
 	Get           []string               `protobuf:"bytes,1,rep,name=get,proto3" json:"get,omitempty"`
 	Watch         []string               `protobuf:"bytes,2,rep,name=watch,proto3" json:"watch,omitempty"`        // replaces the list of those watched
 	Watching      bool                   `protobuf:"varint,3,opt,name=watching,proto3" json:"watching,omitempty"` // tells an empty watch from none
+	Device        string                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`      // whose session is told of changes, in a call over HTTP
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,6 +792,13 @@ func (x *Presence) GetWatching() bool {
 		return x.Watching
 	}
 	return false
+}
+
+func (x *Presence) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
 }
 
 type Refresh struct {
@@ -4013,11 +4021,12 @@ const file_godwit_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\x12\x12\n" +
 	"\x04next\x18\x02 \x01(\tR\x04next\"\x17\n" +
 	"\x03Ack\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"N\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"f\n" +
 	"\bPresence\x12\x10\n" +
 	"\x03get\x18\x01 \x03(\tR\x03get\x12\x14\n" +
 	"\x05watch\x18\x02 \x03(\tR\x05watch\x12\x1a\n" +
-	"\bwatching\x18\x03 \x01(\bR\bwatching\"\x1f\n" +
+	"\bwatching\x18\x03 \x01(\bR\bwatching\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\tR\x06device\"\x1f\n" +
 	"\aRefresh\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\"L\n" +
 	"\x04Mark\x12\x12\n" +

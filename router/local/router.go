@@ -21,6 +21,9 @@ type Config struct {
 	// SessionsMax bounds the sessions of one user, one for each device: the oldest
 	// gives way to a new one. 32.
 	SessionsMax int
+	// Changed is told of a user's first session and of the end of his last, in
+	// order: under a lock of the router, which it must not call. nil: nobody is.
+	Changed func(user godwit.UserID, online bool, nowMS int64)
 }
 
 func (c *Config) validate() error {
@@ -36,6 +39,9 @@ func (c *Config) validate() error {
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
 	}
+	if c.Changed == nil {
+		c.Changed = func(godwit.UserID, bool, int64) {}
+	}
 	return nil
 }
 
@@ -44,6 +50,7 @@ func (c *Config) validate() error {
 // called from any goroutine and never block for long.
 type Router struct {
 	clock       func() int64
+	changed     func(user godwit.UserID, online bool, nowMS int64)
 	sessionsMax int
 	shards      [shardCount]shard
 }
@@ -67,7 +74,7 @@ func New(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{clock: cfg.Clock, sessionsMax: cfg.SessionsMax}
+	r := &Router{clock: cfg.Clock, changed: cfg.Changed, sessionsMax: cfg.SessionsMax}
 	for i := range r.shards {
 		r.shards[i].users = map[godwit.UserID][]place{}
 		r.shards[i].seen = newLastSeen(max(1, cfg.LastSeenMax/shardCount))
@@ -83,6 +90,7 @@ func (r *Router) shard(user godwit.UserID) *shard {
 // and the caller closes it: the device's older one (CloseReplaced), or the user's
 // oldest if he has too many (CloseSessions). why is 0 if there is none.
 func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode) {
+	now := r.clock()
 	sh := r.shard(user)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -98,6 +106,7 @@ func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID)
 		user = godwit.UserID(strings.Clone(string(user)))
 		places = make([]place, 0, 1)
 		sh.seen.remove(user)
+		r.changed(user, true, now)
 	}
 	if len(places) >= r.sessionsMax {
 		gone, why = places[0].session, godwit.CloseSessions
@@ -123,6 +132,7 @@ func (r *Router) Unregister(user godwit.UserID, device string, s godwit.SessionI
 	default:
 		delete(sh.users, user)
 		sh.seen.add(godwit.UserID(strings.Clone(string(user))), now)
+		r.changed(user, false, now)
 	}
 }
 
@@ -131,11 +141,11 @@ func (r *Router) Unregister(user godwit.UserID, device string, s godwit.SessionI
 func (r *Router) UnregisterEdge(index int) {
 	now := r.clock()
 	for i := range r.shards {
-		r.shards[i].unregisterEdge(index, now)
+		r.shards[i].unregisterEdge(index, now, r.changed)
 	}
 }
 
-func (sh *shard) unregisterEdge(index int, now int64) {
+func (sh *shard) unregisterEdge(index int, now int64, changed func(godwit.UserID, bool, int64)) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for user, places := range sh.users {
@@ -147,6 +157,7 @@ func (sh *shard) unregisterEdge(index int, now int64) {
 		default:
 			delete(sh.users, user)
 			sh.seen.add(user, now)
+			changed(user, false, now)
 		}
 	}
 }
@@ -172,4 +183,30 @@ func (r *Router) Presence(user godwit.UserID) (online bool, lastSeenMS int64) {
 		return true, r.clock()
 	}
 	return false, sh.seen.get(user)
+}
+
+// Session is the session of a user's device; 0: it has none.
+func (r *Router) Session(user godwit.UserID, device string) godwit.SessionID {
+	sh := r.shard(user)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for _, p := range sh.users[user] {
+		if p.device == device {
+			return p.session
+		}
+	}
+	return 0
+}
+
+// Device is the device of a user's session; ok is false if it is not registered.
+func (r *Router) Device(user godwit.UserID, s godwit.SessionID) (device string, ok bool) {
+	sh := r.shard(user)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for _, p := range sh.users[user] {
+		if p.session == s {
+			return p.device, true
+		}
+	}
+	return "", false
 }

@@ -1,0 +1,84 @@
+package chat
+
+import "github.com/godwit-im/godwit"
+
+// looks serve what is soft: presence and typing. They look up rights in views of
+// many raft groups, one after another, and have workers and a queue of their own,
+// so that they never stand in the way of messages. They take no ReadIndex: what
+// the asker was told is done has been applied here.
+
+// look is one request under way; it owns what it refers to.
+type look struct {
+	session godwit.SessionID
+	id      uint64
+	user    godwit.UserID
+	kind    godwit.FrameKind
+
+	// presence
+	order   uint64
+	targets []godwit.UserID // to get, then to watch
+	get     int             // so many of them to get
+	watch   bool
+	device  string
+
+	// typing
+	conv godwit.ConversationID
+	stop bool
+}
+
+const (
+	lookWorkers = 2
+	// looksMax bounds looks that wait. Above it presence is refused as unavailable
+	// and notices of typing are dropped.
+	looksMax = 1024
+	// looksPerS bounds the sustained requests for presence a second of one user.
+	looksPerS = 50
+)
+
+func (s *Service) startLook(l *look) bool {
+	select {
+	case s.looks <- l:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Service) lookLoop() {
+	for {
+		select {
+		case <-s.stop:
+			s.refuseLooks()
+			return
+		case l := <-s.looks:
+			if l.kind == godwit.KindTyping {
+				s.tellTyping(l)
+			} else {
+				s.lookAt(l)
+			}
+		}
+	}
+}
+
+// refuseLooks answers what nobody looks at any more.
+func (s *Service) refuseLooks() {
+	for {
+		select {
+		case l := <-s.looks:
+			if l.id != 0 || l.kind != godwit.KindTyping {
+				s.refuse(l.session, l.id, godwit.ErrUnavailable)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// failed reports a view that could not read all it was asked.
+func (s *Service) failed(v View, group int) bool {
+	err := v.Err()
+	if err != nil {
+		s.cfg.Logger.Error("read failed", "group", group, "error", err)
+	}
+	return err != nil
+}
