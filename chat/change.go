@@ -103,7 +103,7 @@ func (cs *changes) look(c change) {
 		c.finish()
 	default:
 		cs.end(c, nil)
-		if err := s.cfg.Store.Propose(group, command, c); err != nil {
+		if err := s.cfg.Store.Propose(c.place(), command, c); err != nil {
 			c.Fail(err)
 		}
 	}

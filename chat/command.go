@@ -68,6 +68,8 @@ func newBody(k kind) body {
 		return new(groupTrimCommand)
 	case kindMark:
 		return new(markCommand)
+	case kindSettings:
+		return new(conversationCommand)
 	case kindRevise:
 		return new(reviseCommand)
 	case kindCarry:

@@ -236,6 +236,8 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.edit(session, user, frame.ID, &frame.Edit)
 	case godwit.KindRecall:
 		s.recall(session, user, frame.ID, &frame.Recall)
+	case godwit.KindConversation:
+		s.changeConversation(session, user, frame.ID, &frame.Conversation)
 	default:
 		s.refuse(session, frame.ID, godwit.ErrUnsupported)
 	}

@@ -84,6 +84,8 @@ func (x *transcript) step(d *datadriven.TestData) string {
 		}})
 	case "recall":
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindRecall, Recall: godwit.Recall{MID: x.mid(d)}})
+	case "settings":
+		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindConversation, Conversation: settingsOf(d)})
 	case "records":
 		return x.records(user)
 	case "clock":
@@ -182,8 +184,13 @@ func (x *transcript) row(user, peer godwit.UserID) string {
 	if !c.parse(value) {
 		x.t.Fatal("conversation row does not parse")
 	}
+	settings := ""
+	if c.settingsSeq != 0 {
+		settings = fmt.Sprintf("; mute %d, flags %d, deleted %d, at %d, digest %t", c.mute, c.flags&^convCounted, c.deleted, c.settingsSeq, c.digest([]byte(peer)) != 0)
+	}
 	out := fmt.Sprintf("last %d, unread %d of %d, delivered %d, read %d, mark at %d",
 		c.last, c.unread(0), c.incoming, c.delivered, c.read, c.markSeq)
+	out += settings
 	var m peerMarkRow
 	if value, ok := v.Get(appendMarkKey(nil, user.Partition(), []byte(user), []byte(peer))); ok {
 		if !m.parse(value) {
@@ -241,4 +248,14 @@ func (x *transcript) records(user godwit.UserID) string {
 		out.WriteByte('\n')
 	}
 	return out.String()
+}
+
+func settingsOf(d *datadriven.TestData) (f godwit.ConversationChange) {
+	f.Conv = []byte(arg(d, "conv"))
+	f.HasMute = d.HasArg("mute")
+	fmt.Sscan(arg(d, "mute"), &f.Mute)
+	f.HasPin, f.Pin = d.HasArg("pin"), arg(d, "pin") == "on"
+	f.HasArchive, f.Archive = d.HasArg("archive"), arg(d, "archive") == "on"
+	f.Delete = godwit.Seq(number(d, "delete"))
+	return f
 }
