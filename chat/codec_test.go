@@ -134,11 +134,11 @@ func isOpen(row any) bool {
 func isLaneIn(v any) bool { _, ok := v.(laneInRow); return ok }
 
 func TestConversationsCursorRoundTrip(t *testing.T) {
-	c := conversationsCursor{set: true, last: 1 << 50}
+	c := conversationsCursor{set: true, place: place{time: 1_700_000_000_000, last: 1 << 50, number: 7}}
 	if got, ok := parseConversationsCursor([]byte(c.String())); !ok || got != c {
 		t.Errorf("cursor %+v %v, want %+v", got, ok, c)
 	}
-	for _, text := range []string{"!", "AA", "AQ", "AQA", "AgE", "AQEB", c.String() + "A"} {
+	for _, text := range []string{"!", "AA", "AQ", "AQE", "AgE", "AgEB", "AgEBAA", c.String() + "A"} {
 		if _, ok := parseConversationsCursor([]byte(text)); ok {
 			t.Errorf("cursor %q parses", text)
 		}
@@ -188,23 +188,37 @@ func FuzzRecord(f *testing.F) {
 	own := meta{ordinal: 3}
 	f.Add(in.append(nil), sampleBlock())
 	f.Add(own.append(nil), sampleBlock())
+	change := groupChange{do: doAdd, by: []byte("bob"), count: 3, users: 1, list: []byte("\x05carol")}
+	for _, kind := range []recordKind{recordMark, recordEdit, recordRecall, recordPointer, recordChange, recordSettings} {
+		m := meta{kind: kind, origin: in.origin, originSeq: 7}
+		f.Add(m.append(nil), sampleBlock())
+		f.Add(m.append(nil), change.append(nil))
+	}
 	ids, err := newMessageIDs([16]byte{1})
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, md, body []byte) {
 		var e godwit.Entry
-		if !ids.entry(&e, godwit.NewLogID(1, 2), &godwit.Record{Seq: 4, Time: 5, Meta: md, Body: body}) {
+		var m meta
+		r := &godwit.Record{Seq: 4, Time: 5, Meta: md, Body: body}
+		if ids.groupEntry(&e, &m, "g", godwit.NewLogID(1, 2), r) == shownEntry && (e.Seq != 0 || e.GSeq != 4) {
+			t.Errorf("entry of a group: %+v", e)
+		}
+		if !ids.entry(&e, godwit.NewLogID(1, 2), r) || e.Kind != godwit.EntryMessage {
 			return
 		}
 		b, _ := parseBlock(body)
+		if !isDirect(b.to) {
+			return
+		}
 		again := appendBlock(nil, b.from[2:], b.to[2:], b.cid, b.typ, b.body, b.text)
 		if !bytes.Equal(again, body) {
 			t.Errorf("block %x is written back as %x", body, again)
 		}
-		m := &e.Msg
-		if e.Seq != 4 || m.Time != 5 || m.MID == (godwit.MessageID{}) || !bytes.HasSuffix(body, m.Body) ||
-			(string(m.Conv) != string(b.to) && string(m.Conv) != string(b.from)) {
+		msg := &e.Msg
+		if e.Seq != 4 || msg.Time != 5 || msg.MID == (godwit.MessageID{}) || !bytes.HasSuffix(body, msg.Body) ||
+			(string(msg.Conv) != string(b.to) && string(msg.Conv) != string(b.from)) {
 			t.Errorf("entry %+v", e)
 		}
 	})

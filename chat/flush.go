@@ -72,11 +72,13 @@ func (s *Service) deliver(h *hint, scratch *flushScratch) {
 		return
 	}
 	if h.other {
-		if !ids.entry(e, h.log, &h.record) {
+		c := converter{ids: *ids, user: h.user, log: h.log}
+		var md meta
+		if c.entry(e, &md, &h.record) == shownEntry {
+			s.cfg.Edge.Deliver(scratch.sessions, e)
+		} else {
 			s.cfg.Edge.Hint(scratch.sessions, h.seq)
-			return
 		}
-		s.cfg.Edge.Deliver(scratch.sessions, e)
 		return
 	}
 	*e = godwit.Entry{Seq: h.seq}

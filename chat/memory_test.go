@@ -354,7 +354,7 @@ func (v memView) Since(log godwit.LogID, after godwit.Seq, limit, bytesMax int, 
 func (v memView) Conversation(log godwit.LogID, conv uint32, page godwit.Page, dst []godwit.Record) ([]godwit.Record, bool) {
 	var all []godwit.Record
 	for _, r := range v.g.left(log) {
-		if r.Conv == conv && (page.Before == 0 || r.Seq < page.Before) && (!page.Forward || r.Seq > page.After) {
+		if r.Conv == conv && r.Seq <= page.Newest && (page.Before == 0 || r.Seq < page.Before) && (!page.Forward || r.Seq > page.After) {
 			all = append(all, r)
 		}
 	}

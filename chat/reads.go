@@ -18,6 +18,7 @@ type read struct {
 	bytesMax  int
 	conv      godwit.ConversationID
 	page      godwit.Page
+	byGroup   bool // the page is in the group's own sequence
 	cursor    conversationsCursor
 	resume    bool
 	epoch     string
@@ -40,10 +41,24 @@ const (
 // read begins, so they may alias it.
 type readWorker struct {
 	service *Service
-	records []godwit.Record
-	entries []godwit.Entry
-	items   []conversationItem
-	replies []godwit.ConversationItem
+
+	// The one view a worker has open: two read locks at a time would wait for each
+	// other through the appliers. nil: none.
+	view   View
+	group  int
+	failed bool // a view of this read did
+
+	records   []godwit.Record
+	entries   []godwit.Entry
+	page      []godwit.Entry // before skips are joined
+	items     []conversationItem
+	replies   []godwit.ConversationItem
+	converter converter
+	reader    groupReader
+	spans     []span
+	at        []int           // of items, those being worked on
+	referred  []godwit.Record // of groups' logs
+	shown     []godwit.Entry
 
 	frame   godwit.ServerFrame
 	refusal *godwit.Error
@@ -55,6 +70,28 @@ type readWorker struct {
 func (w *readWorker) refuse(e *godwit.Error) answer {
 	w.refusal = e
 	return answerRefused
+}
+
+// open makes the worker's view that of a raft group. Of one that was open before
+// only entries stay valid.
+func (w *readWorker) open(group int) View {
+	if w.view == nil || w.group != group {
+		w.shut()
+		w.view, w.group = w.service.cfg.Store.View(group), group
+	}
+	return w.view
+}
+
+func (w *readWorker) shut() {
+	if w.view == nil {
+		return
+	}
+	if err := w.view.Err(); err != nil {
+		w.service.cfg.Logger.Error("read failed", "group", w.group, "error", err)
+		w.failed = true
+	}
+	w.view.Close()
+	w.view = nil
 }
 
 // startRead accepts a read of the user's group or answers at once that it can't.
@@ -103,13 +140,12 @@ func (w *readWorker) serve(r *read) {
 	s := w.service
 	w.frame = godwit.ServerFrame{ID: r.id}
 	s.counters.reads.Add(1)
-	v := s.cfg.Store.View(r.group)
-	a := r.do(r, w, v)
-	if err := v.Err(); err != nil {
-		s.cfg.Logger.Error("read failed", "group", r.group, "error", err)
+	w.failed = false
+	a := r.do(r, w, w.open(r.group))
+	w.shut() // entries stay valid; replies are encoded without the lock
+	if w.failed {
 		a = w.refuse(godwit.ErrInternal)
 	}
-	v.Close() // entries stay valid; replies are encoded without the lock
 	if !s.deadlines.claim(&r.request) {
 		return
 	}
@@ -162,23 +198,58 @@ func (w *readWorker) since(v View, r *read, dst []godwit.Entry) ([]godwit.Entry,
 	if r.to != 0 {
 		limit = int(min(uint64(limit), uint64(r.to-r.after)))
 	}
-	if limit > 0 && r.after < head {
-		w.records = v.Since(log, r.after, limit, r.bytesMax, w.records[:0])
-		dst, refusal = w.convert(log, w.records, dst)
+	if limit <= 0 || r.after >= head {
+		return dst, head, nil
 	}
-	return dst, head, refusal
-}
-
-// convert appends stored records as clients see them.
-func (w *readWorker) convert(log godwit.LogID, records []godwit.Record, dst []godwit.Entry) ([]godwit.Entry, *godwit.Error) {
-	ids := w.service.ids.Load()
-	for i := range records {
-		dst = append(dst, godwit.Entry{})
-		if !ids.entry(&dst[len(dst)-1], log, &records[i]) {
-			w.service.cfg.Logger.Error("stored record does not parse", "log", uint64(log), "seq", records[i].Seq)
-			return nil, godwit.ErrInternal
+	w.records = v.Since(log, r.after, limit, r.bytesMax, w.records[:0])
+	records, through := w.records, godwit.Seq(0)
+	for n := len(records); r.to != 0 && n > 0 && records[n-1].Seq > r.to; n-- {
+		records, through = records[:n-1], r.to
+	}
+	if len(records) == 0 { // what there was is gone
+		if through = head; r.to != 0 {
+			through = min(r.to, head)
 		}
 	}
+	w.page, refusal = w.convert(v, r.user, log, records, w.page[:0])
+	if refusal != nil {
+		return nil, head, refusal
+	}
+	entries, cut := within(r.bytesMax, w.page)
+	if cut {
+		through = 0
+	}
+	return withSkips(r.after, through, entries, dst), head, nil
+}
+
+// convert appends stored records of a user's log as he sees them, one entry for
+// each. The worker's view may be another one after it.
+func (w *readWorker) convert(v View, user godwit.UserID, log godwit.LogID, records []godwit.Record, dst []godwit.Entry) ([]godwit.Entry, *godwit.Error) {
+	c := &w.converter
+	c.ids, c.v, c.user, c.log, c.bad = *w.service.ids.Load(), v, bytesOf(user), log, false
+	c.conversations, c.pointers = c.conversations[:0], c.pointers[:0]
+	start := len(dst)
+	dst, ok := c.page(records, dst)
+	if !ok || !c.revise(records, dst[start:]) || c.bad {
+		w.damaged(log, records[0].Seq)
+		return nil, godwit.ErrInternal
+	}
 	clear(records) // let go of the log's memory
-	return dst, nil
+	c.v = nil
+	if len(c.pointers) == 0 {
+		return dst, nil
+	}
+	w.name(v, user, c.pointers)
+	return dst, w.resolve(dst[start:], c.pointers)
+}
+
+// within cuts entries that pass bytesMax, but keeps one: the records of pointers
+// are larger than these.
+func within(bytesMax int, entries []godwit.Entry) (_ []godwit.Entry, cut bool) {
+	for i := range entries {
+		if bytesMax -= len(entries[i].Msg.Body); bytesMax < 0 && i > 0 {
+			return entries[:i], true
+		}
+	}
+	return entries, false
 }

@@ -27,12 +27,15 @@ type Service struct {
 	changes   *changes
 	marks     marks
 	fanouts   *fanouts
-	calls     *calls // also cfg.Edge
-	counters  counters
-	sends     sync.Pool // *sendRequest
-	gsends    sync.Pool // *groupSendRequest
-	tasks     tasks     // requests about groups
-	frames    sync.Pool // *godwit.ServerFrame, for refusals
+	channels  channels
+	// groupNames are what pointers in users' logs lead to.
+	groupNames groupNames
+	calls      *calls // also cfg.Edge
+	counters   counters
+	sends      sync.Pool // *sendRequest
+	gsends     sync.Pool // *groupSendRequest
+	tasks      tasks     // requests about groups
+	frames     sync.Pool // *godwit.ServerFrame, for refusals
 
 	// Set by Start before ready, read only after.
 	epochs []string // per group, as clients see them

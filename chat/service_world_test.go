@@ -107,7 +107,10 @@ func (e *memEdge) Close(s godwit.SessionID, code godwit.CloseCode, _ string) {
 }
 
 func line(e *godwit.Entry) string {
-	if e.Kind != godwit.EntryMessage || e.IsSkip() {
+	switch {
+	case !e.IsSkip() && (e.Kind == godwit.EntryEdit || e.Kind == godwit.EntryRecall): // its id is a cluster's own
+		return draw(e)
+	case e.Kind != godwit.EntryMessage || e.IsSkip():
 		f := godwit.ServerFrame{Kind: godwit.KindEvent, Event: *e}
 		return string(f.AppendTo(nil, godwit.EncodingJSON))
 	}

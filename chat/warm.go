@@ -45,7 +45,7 @@ func (w *readWorker) warmUp(user godwit.UserID, conversations []godwit.Newest) [
 	if refusal != nil || u.log == 0 || v.IsWarm(u.logID(user)) {
 		return conversations
 	}
-	items, _ := w.newest(v, r)
+	items, _, _ := w.newest(v, r)
 	for _, item := range items[:min(len(items), warmConversations)] {
 		conversations = append(conversations, godwit.Newest{Conv: uint32(item.row.number), Seq: item.row.last})
 	}

@@ -1,0 +1,5 @@
+package chat
+
+type channels struct{}
+
+func (c *channels) entered(*groupEffect) {}
