@@ -170,24 +170,34 @@ func (f *fanouts) entered(e *groupEffect) {
 	if !entry.of(&e.record) {
 		f.logger.Error("entry of a group does not parse", "group", string(e.group), "seq", e.record.Seq)
 	}
+	if f.take(e, &entry) && entry.flags&fanCounts != 0 {
+		// Who writes to a channel has read it: no log says so, unless he does.
+		key := markKey{userOf(entry.sender), "g:" + string(e.group)}
+		f.service.marks.add(key, 0, entry.seq, nil)
+	}
+}
+
+// take gives an entry to the lanes. live: it comes by the channel, and its
+// sender's log knows that the group is one.
+func (f *fanouts) take(e *groupEffect, entry *fanEntry) (live bool) {
 	passes := e.channel && !entry.personal // no log needs it
 	seq := e.record.Seq
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.loaded || f.closed {
-		return // load reads the rows
+		return false // load reads the rows
 	}
 	g := f.groups[string(e.group)]
 	if g == nil {
 		if passes {
-			return
+			return e.fanned
 		}
 		g = f.newGroupLocked(string(e.group))
 		g.from, g.to = seq, seq-1
 	}
 	switch {
 	case seq <= g.to:
-		return
+		return false
 	case seq > g.to+1:
 		f.forgetLocked(g)
 		g.from, g.missed = seq, true
@@ -198,14 +208,20 @@ func (f *fanouts) entered(e *groupEffect) {
 	}
 	if passes {
 		f.passLocked(g, seq)
-		if e.fanned {
-			g.fanned = seq
-		}
 	} else {
-		f.bufferLocked(g, &entry)
+		f.bufferLocked(g, entry)
+	}
+	if e.fanned {
+		g.fanned = seq
 	}
 	f.queueGroupLocked(g)
 	f.signal()
+	return passes && g.knowsChannel(entry.sender, f.store)
+}
+
+// knowsChannel: the log of a user has the entry that made the group a channel.
+func (g *fanGroup) knowsChannel(user []byte, store Store) bool {
+	return g.boundary != 0 && len(g.lanes) > 0 && g.lanes[store.Group(userOf(user).Partition())].through >= g.boundary
 }
 
 // passLocked: no log needs an entry.

@@ -139,3 +139,67 @@ func TestSessionsGetGroupMessagesLive(t *testing.T) {
 		}
 	})
 }
+
+func smallChannels(c *Config) { c.Policy.ChannelAbove = 10 }
+
+// From the boundary on only those whom a change names get an entry.
+func TestChannelWritesNothingForItsMembers(t *testing.T) {
+	bubbles(t, smallChannels, func(s *served) {
+		users := manyUsers(9)
+		g := s.createGroup("alice", "c1", "Friends", users...)
+		id, conv := string(g.Group), string(g.Conv)
+		s.send("alice", conv, "m1", "in the logs")
+		if r := s.mustGroup(s.askGroup("alice", godwit.GroupAdd, id, withUsers("zoe"))); !r.Channel {
+			t.Fatalf("reply %+v", r)
+		}
+		s.fannedOut(id)
+		for i := range 70 {
+			if r := s.send("alice", conv, fmt.Sprint("c", i), "by the channel"); r.Seq != 0 || r.GSeq != godwit.Seq(i+5) {
+				t.Fatalf("reply %+v", r)
+			}
+		}
+		s.mustGroup(s.askGroup("alice", godwit.GroupAdd, id, withUsers("yan", "xi")))
+		s.send("alice", conv, "m2", "by the channel")
+		s.mustGroup(s.askGroup("alice", godwit.GroupRemove, id, withUsers("yan", users[0])))
+		s.mustGroup(s.askGroup("alice", godwit.GroupAdd, id, withUsers("yan")))
+		s.mustGroup(s.askGroup("xi", godwit.GroupLeave, id, nil))
+		s.mustGroup(s.askGroup("alice", godwit.GroupSet, id, func(g *godwit.Group) { g.Name, g.HasName = []byte("Many"), true }))
+		s.fannedOut(id)
+		checkGroupCounts(t, s.store, id)
+		if got, _, _ := pointersOf(t, s.store, "yan", id); len(got) != 3 {
+			t.Errorf("yan has %v, want two joins and a removal", got)
+		}
+		if got, row, _ := pointersOf(t, s.store, godwit.UserID(users[1]), id); len(got) != 4 || row.unread(groupOfStore(t, s.store, id).messages) != 72 {
+			t.Errorf("%s has %v, %d unread", users[1], got, row.unread(groupOfStore(t, s.store, id).messages))
+		}
+		if got, row, _ := pointersOf(t, s.store, "alice", id); len(got) != 4 || row.unread(groupOfStore(t, s.store, id).messages) != 0 {
+			t.Errorf("alice has %v, %d unread of her own", got, row.unread(groupOfStore(t, s.store, id).messages))
+		}
+		s.restart()
+		s.fannedOut(id)
+	})
+}
+
+// Nothing of the time before the boundary is lost or repeated, and unread goes on.
+func TestGroupBecomesAChannelWithMessagesUnderWay(t *testing.T) {
+	bubbles(t, smallChannels, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", manyUsers(8)...)
+		id, conv := string(g.Group), string(g.Conv)
+		for i := range 100 {
+			f := sendFrame(conv, fmt.Sprint("m", i), "hi")
+			f.ID = uint64(9000 + i)
+			s.service.Request(1, godwit.UserID(manyUsers(8)[i%8]), f)
+			if i == 50 {
+				add := &godwit.ClientFrame{ID: 8999, Kind: godwit.KindGroup, Group: godwit.Group{
+					Do: []byte(godwit.GroupAdd), Group: []byte(id), Users: byteLists([]string{"zoe", "yan"}),
+				}}
+				s.service.Request(1, "alice", add)
+			}
+		}
+		s.fannedOut(id)
+		if row := groupOfStore(t, s.store, id); row.boundary == 0 || row.messages != 100 {
+			t.Errorf("row %+v", row)
+		}
+		checkGroupCounts(t, s.store, id)
+	})
+}
