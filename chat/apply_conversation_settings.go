@@ -29,7 +29,7 @@ func (c *conversationCommand) apply(a *applier, tx Tx, _ header, st *settings) o
 	}
 	conv.flags = conv.flags&^c.mask() | c.flags
 	if c.deleted > conv.deleted {
-		conv.deleted = c.deleted
+		conv.deleted, conv.deletedGSeq = c.deleted, max(conv.deletedGSeq, c.gseq)
 		if conv.raise(c.deleted, c.deleted, c.ordinal) {
 			a.moveMark(tx, log, c.user, c.peer, &u, &conv, c.ordinal)
 		}

@@ -187,7 +187,8 @@ func (a *applier) pointTo(tx Tx, p godwit.Partition, c *fanoutCommand, m *fanout
 // becomesChannel: from here on the marks are sequences of the group's log.
 func (c *conversationRow) becomesChannel(e *fanoutEntry, delivered, read godwit.Seq) {
 	c.channelFrom, c.channelSeq = e.seq, c.last
-	c.delivered, c.read = max(delivered, read), read
+	c.delivered, c.read = max(delivered, read, c.deletedGSeq), max(read, c.deletedGSeq)
+	c.deleted, c.deletedGSeq = c.deletedGSeq, 0
 }
 
 // apply notes how far groups are fanned out, and forgets members who left before.

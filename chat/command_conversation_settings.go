@@ -17,6 +17,7 @@ type conversationCommand struct {
 	channel    bool       // as in markCommand
 	deleted    godwit.Seq // entries up to here go; 0: none
 	ordinal    uint64     // incoming messages through deleted
+	gseq       godwit.Seq // what deleted is in the group's log; of a group that is no channel
 }
 
 const (
@@ -34,7 +35,7 @@ func (c *conversationCommand) append(dst []byte, home godwit.Partition) []byte {
 		given |= givenChannel
 	}
 	dst = append(dst, given)
-	for _, n := range [...]uint64{c.flags, uint64(c.mute), uint64(c.deleted), c.ordinal} {
+	for _, n := range [...]uint64{c.flags, uint64(c.mute), uint64(c.deleted), c.ordinal, uint64(c.gseq)} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	return dst
@@ -44,10 +45,10 @@ func (c *conversationCommand) parse(r *reader) bool {
 	c.user, c.peer = r.short(), r.short()
 	given := r.u8()
 	c.given, c.channel = given&^givenChannel, given&givenChannel != 0
-	c.flags, c.mute, c.deleted, c.ordinal = r.uvarint(), r.millis(), r.seq(), r.uvarint()
+	c.flags, c.mute, c.deleted, c.ordinal, c.gseq = r.uvarint(), r.millis(), r.seq(), r.uvarint(), r.seq()
 	return r.done() && given&^givenAll == 0 && c.flags&^c.mask() == 0 &&
 		godwit.ValidID(c.user) && validPeer(c.peer) && (c.given != 0 || c.deleted != 0) &&
-		(!c.channel || isGroup(c.peer)) && (c.deleted != 0 || c.ordinal == 0) && c.ordinal <= 1<<62 &&
+		(!c.channel || isGroup(c.peer)) && (c.deleted != 0 || c.ordinal == 0 && c.gseq == 0) && (c.gseq == 0 || isGroup(c.peer) && !c.channel) && c.ordinal <= 1<<62 &&
 		(c.given&givenMute != 0 || c.mute == 0)
 }
 

@@ -84,7 +84,10 @@ func (c *conversationChange) look(v View) (command []byte, next step) {
 	case owes(v, laneID{p, userOf(c.command.peer).Partition()}, u.log, c.command.deleted):
 		return c.refuse(godwit.ErrUnavailable)
 	}
-	c.command.ordinal = ordinalAt(v, u.logID(user), &row, c.command.deleted)
+	at := positionAt(v, u.logID(user), &row, c.command.deleted)
+	if c.command.ordinal = at.ordinal; isGroup(c.command.peer) {
+		c.command.gseq = at.peer
+	}
 	return c.propose(p)
 }
 

@@ -6,7 +6,9 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-func TestConversationSettingsByTranscript(t *testing.T) { runTranscripts(t, "settings_*", nil) }
+func TestConversationSettingsByTranscript(t *testing.T) {
+	runTranscripts(t, "settings_*", func(c *Config) { c.Policy.ChannelAbove = 3 })
+}
 
 // A lane's rows name the sender's entries: while they have to be forwarded, the
 // sender can't erase them.

@@ -94,16 +94,6 @@ func positionAt(v View, log godwit.LogID, row *conversationRow, seq godwit.Seq) 
 	return at
 }
 
-// ordinalAt is the ordinal of positionAt alone.
-func ordinalAt(v View, log godwit.LogID, row *conversationRow, seq godwit.Seq) uint64 {
-	record, ok := recordAt(v, log, row, seq)
-	var md meta
-	if !ok || !md.parse(record.Meta) {
-		return ordinalBefore(v, log, row, seq)
-	}
-	return md.ordinal
-}
-
 // recordAt returns the newest record of the conversation at or before seq.
 func recordAt(v View, log godwit.LogID, row *conversationRow, seq godwit.Seq) (godwit.Record, bool) {
 	if seq >= row.last {

@@ -2,4 +2,6 @@ package chat
 
 import "testing"
 
-func TestMarksByTranscript(t *testing.T) { runTranscripts(t, "mark_*", nil) }
+func TestMarksByTranscript(t *testing.T) {
+	runTranscripts(t, "mark_*", func(c *Config) { c.Policy.ChannelAbove = 3 })
+}

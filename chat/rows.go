@@ -148,6 +148,8 @@ type conversationRow struct {
 	overlays  uint64     // messages of it that were edited or recalled
 	// settingsSeq is where mute, flags and deleted stand in the log; older ones are skips.
 	settingsSeq godwit.Seq
+	// deletedGSeq is what deleted will be when the group becomes a channel.
+	deletedGSeq godwit.Seq
 
 	// of a group
 	groupLog    godwit.LogID
@@ -171,7 +173,7 @@ const (
 func (c *conversationRow) append(dst []byte) []byte {
 	return appendFields(dst, 5, c.number, uint64(c.last), c.incoming, uint64(c.read), c.readIncoming,
 		uint64(c.time), uint64(c.delivered), uint64(c.markSeq), uint64(c.mute), c.flags, uint64(c.deleted), c.overlays,
-		uint64(c.settingsSeq), uint64(c.groupLog), c.groupEpoch, uint64(c.gseq), uint64(c.since), uint64(c.left), uint64(c.channelFrom), uint64(c.channelSeq))
+		uint64(c.settingsSeq), uint64(c.deletedGSeq), uint64(c.groupLog), c.groupEpoch, uint64(c.gseq), uint64(c.since), uint64(c.left), uint64(c.channelFrom), uint64(c.channelSeq))
 }
 
 func (c *conversationRow) parse(src []byte) bool {
@@ -179,7 +181,7 @@ func (c *conversationRow) parse(src []byte) bool {
 	c.number, c.last, c.incoming, c.read, c.readIncoming = r.uvarint(), r.seq(), r.uvarint(), r.seq(), r.uvarint()
 	var time, mute uint64
 	r.rest(&time, (*uint64)(&c.delivered), (*uint64)(&c.markSeq), &mute, &c.flags, (*uint64)(&c.deleted), &c.overlays,
-		(*uint64)(&c.settingsSeq), (*uint64)(&c.groupLog), &c.groupEpoch, (*uint64)(&c.gseq), (*uint64)(&c.since), (*uint64)(&c.left),
+		(*uint64)(&c.settingsSeq), (*uint64)(&c.deletedGSeq), (*uint64)(&c.groupLog), &c.groupEpoch, (*uint64)(&c.gseq), (*uint64)(&c.since), (*uint64)(&c.left),
 		(*uint64)(&c.channelFrom), (*uint64)(&c.channelSeq))
 	c.time, c.mute = int64(time), int64(mute)
 	return r.done() && c.number > 0 && c.number < 1<<32 && (c.isChannel() || c.readIncoming <= c.incoming)

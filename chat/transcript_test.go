@@ -19,6 +19,7 @@ type transcript struct {
 	seen     map[uint64]bool             // requests whose answer was printed
 	asked    uint64
 	mids     map[string]godwit.MessageID // of sends, by client id
+	groups   map[string]string           // ids by name
 	commands uint64                      // proposed when they were last counted
 }
 
@@ -34,9 +35,15 @@ func runTranscripts(t *testing.T, pattern string, change func(*Config)) {
 				bubble(t, groups, change, func(s *served) {
 					x := &transcript{
 						served: s, sessions: map[string]godwit.SessionID{}, seen: map[uint64]bool{},
-						mids: map[string]godwit.MessageID{},
+						mids: map[string]godwit.MessageID{}, groups: map[string]string{},
 					}
-					datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string { return x.step(d) })
+					datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
+						out := x.step(d)
+						for name, id := range x.groups { // ids are random
+							out = strings.ReplaceAll(out, id, name)
+						}
+						return out
+					})
 				})
 			})
 		}
@@ -65,7 +72,7 @@ func (x *transcript) step(d *datadriven.TestData) string {
 	user := godwit.UserID(d.CmdArgs[0].Key)
 	switch d.Cmd {
 	case "send":
-		f := sendFrame(arg(d, "to"), arg(d, "cid"), strings.TrimSpace(d.Input))
+		f := sendFrame(x.conv(arg(d, "to")), arg(d, "cid"), strings.TrimSpace(d.Input))
 		reply := x.ask(user, f)
 		x.seen[f.ID] = true
 		x.mids[arg(d, "cid")] = reply.Send.MID
@@ -73,10 +80,17 @@ func (x *transcript) step(d *datadriven.TestData) string {
 		if reply.Kind == godwit.KindError {
 			return reply.Error.Code
 		}
+		if reply.Send.GSeq != 0 {
+			return fmt.Sprintf("stored %d, in the group %d", reply.Send.Seq, reply.Send.GSeq)
+		}
 		return fmt.Sprint("stored ", reply.Send.Seq)
+	case "group":
+		return x.group(user, d)
+	case "members":
+		return x.members(user, d.CmdArgs[1].Key)
 	case "mark":
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindMark, Mark: godwit.Mark{
-			Conv: []byte(arg(d, "conv")), Delivered: godwit.Seq(number(d, "delivered")), Read: godwit.Seq(number(d, "read")),
+			Conv: []byte(x.conv(arg(d, "conv"))), Delivered: godwit.Seq(number(d, "delivered")), Read: godwit.Seq(number(d, "read")),
 		}})
 	case "edit":
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindEdit, Edit: godwit.Edit{
@@ -85,7 +99,7 @@ func (x *transcript) step(d *datadriven.TestData) string {
 	case "recall":
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindRecall, Recall: godwit.Recall{MID: x.mid(d)}})
 	case "settings":
-		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindConversation, Conversation: settingsOf(d)})
+		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindConversation, Conversation: x.settingsOf(d)})
 	case "records":
 		return x.records(user)
 	case "clock":
@@ -105,7 +119,7 @@ func (x *transcript) step(d *datadriven.TestData) string {
 	case "live":
 		return x.live(user)
 	case "row":
-		return x.row(user, godwit.UserID(d.CmdArgs[1].Key))
+		return x.row(user, godwit.UserID(x.conv(d.CmdArgs[1].Key)))
 	case "entries":
 		return fmt.Sprint(x.entries(user))
 	case "commands":
@@ -190,6 +204,9 @@ func (x *transcript) row(user, peer godwit.UserID) string {
 	}
 	out := fmt.Sprintf("last %d, unread %d of %d, delivered %d, read %d, mark at %d",
 		c.last, c.unread(0), c.incoming, c.delivered, c.read, c.markSeq)
+	if c.isChannel() {
+		out = fmt.Sprintf("channel, read through ordinal %d, delivered %d, read %d, mark at %d", c.readIncoming, c.delivered, c.read, c.markSeq)
+	}
 	out += settings
 	var m peerMarkRow
 	if value, ok := v.Get(appendMarkKey(nil, user.Partition(), []byte(user), []byte(peer))); ok {
@@ -250,12 +267,52 @@ func (x *transcript) records(user godwit.UserID) string {
 	return out.String()
 }
 
-func settingsOf(d *datadriven.TestData) (f godwit.ConversationChange) {
-	f.Conv = []byte(arg(d, "conv"))
+func (x *transcript) settingsOf(d *datadriven.TestData) (f godwit.ConversationChange) {
+	f.Conv = []byte(x.conv(arg(d, "conv")))
 	f.HasMute = d.HasArg("mute")
 	fmt.Sscan(arg(d, "mute"), &f.Mute)
 	f.HasPin, f.Pin = d.HasArg("pin"), arg(d, "pin") == "on"
 	f.HasArchive, f.Archive = d.HasArg("archive"), arg(d, "archive") == "on"
 	f.Delete = godwit.Seq(number(d, "delete"))
 	return f
+}
+
+// conv puts a group's id for its name.
+func (x *transcript) conv(text string) string {
+	if name, ok := strings.CutPrefix(text, "g:"); ok && x.groups[name] != "" {
+		return "g:" + x.groups[name]
+	}
+	return text
+}
+
+// group makes a request that changes a group; "group alice add team users=(bob)".
+func (x *transcript) group(user godwit.UserID, d *datadriven.TestData) string {
+	name := d.CmdArgs[2].Key
+	f := godwit.Group{Do: []byte(d.CmdArgs[1].Key), Group: []byte(x.groups[name])}
+	for _, a := range d.CmdArgs {
+		for _, member := range a.Vals {
+			f.Users = append(f.Users, []byte(member))
+		}
+	}
+	r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindGroup, Group: f})
+	if r.Kind == godwit.KindError {
+		return r.Error.Code
+	}
+	x.groups[name] = string(r.Group.Group)
+	return fmt.Sprintf("%d members", r.Group.Count)
+}
+
+// members draws the marks of a group's members.
+func (x *transcript) members(user godwit.UserID, name string) string {
+	f := godwit.Group{Do: []byte(godwit.GroupMembers), Group: []byte(x.groups[name])}
+	r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindGroup, Group: f})
+	if r.Kind == godwit.KindError {
+		return r.Error.Code
+	}
+	var out []string
+	for _, m := range r.Group.Members {
+		out = append(out, fmt.Sprintf("%s delivered %d, read %d", m.User, m.Delivered, m.Read))
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
 }
