@@ -75,7 +75,7 @@ func (c *converter) entry(e *godwit.Entry, md *meta, r *godwit.Record) shown {
 	case recordMark:
 		return c.mark(e, md, r)
 	case recordSettings:
-		return c.settings(e, md, r)
+		return c.settings(e, r)
 	case recordPointer:
 		return shownPointer
 	}

@@ -36,4 +36,14 @@ func (c *converter) peerMark(peer []byte) (m peerMarkRow, ok bool) {
 }
 
 // settings fills e from a recordSettings of the user's log, likewise.
-func (c *converter) settings(e *godwit.Entry, md *meta, r *godwit.Record) shown { return shownSkip }
+func (c *converter) settings(e *godwit.Entry, r *godwit.Record) shown {
+	if c.v == nil {
+		return shownSkip
+	}
+	row := c.conversation(r.Body)
+	if row == nil || row.settingsSeq != r.Seq {
+		return shownSkip
+	}
+	*e = godwit.Entry{Seq: r.Seq, Kind: godwit.EntrySettings, Settings: row.settings(r.Body)}
+	return shownEntry
+}

@@ -173,8 +173,8 @@ func bubble(t *testing.T, groups int, change func(*Config), f func(s *served)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &served{t: t, store: newMemStore(groups)}
 		s.start(change)
+		defer s.close() // also when f ends the test
 		f(s)
-		s.close()
 	})
 }
 

@@ -42,6 +42,9 @@ func runTranscripts(t *testing.T, pattern string, change func(*Config)) {
 						for name, id := range x.groups { // ids are random
 							out = strings.ReplaceAll(out, id, name)
 						}
+						for cid, mid := range x.mids {
+							out = strings.ReplaceAll(out, mid.String(), "id of "+cid)
+						}
 						return out
 					})
 				})
@@ -100,6 +103,14 @@ func (x *transcript) step(d *datadriven.TestData) string {
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindRecall, Recall: godwit.Recall{MID: x.mid(d)}})
 	case "settings":
 		return x.request(user, &godwit.ClientFrame{Kind: godwit.KindConversation, Conversation: x.settingsOf(d)})
+	case "log":
+		r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindSync, Sync: godwit.Sync{Since: godwit.Seq(number(d, "since"))}})
+		var out []string
+		for i := range r.Sync.Entries {
+			f := godwit.ServerFrame{Kind: godwit.KindEvent, Event: r.Sync.Entries[i]}
+			out = append(out, string(f.AppendTo(nil, godwit.EncodingJSON)))
+		}
+		return strings.Join(out, "\n")
 	case "records":
 		return x.records(user)
 	case "clock":
