@@ -35,6 +35,11 @@ type Config struct {
 	OutboxMax     int // undelivered items of all lanes in this process; 1 Mi
 	AnswerSeconds int // after which a request in doubt is answered; 4, below the promised 5
 
+	// Hook is asked about each message before it is stored; nil: nobody is.
+	Hook         Hook
+	HookCalls    int // messages that are looked at at once; 32
+	HookQueueMax int // messages that wait for it or for a look at who may start a conversation; 4096
+
 	// Policy is what this leader makes the cluster's, at every start.
 	Policy Policy
 
@@ -147,6 +152,8 @@ func (c *Config) validate() error {
 		{&c.LaneBytesMax, 16 << 20},
 		{&c.OutboxMax, 1 << 20},
 		{&c.AnswerSeconds, 4},
+		{&c.HookCalls, 32},
+		{&c.HookQueueMax, 4096},
 		{&c.Genesis.DedupSends, 10000},
 		{&c.Genesis.ConversationsMax, 100000},
 	} {

@@ -85,6 +85,18 @@ func (d *deadlines) claim(r *request) bool {
 	return true
 }
 
+// become changes what an unanswered request is when its deadline comes; false: it
+// has been answered.
+func (d *deadlines) become(r *request, what requestKind) bool {
+	s := d.shard(r.session)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.linked {
+		r.what = what
+	}
+	return r.linked
+}
+
 func (r *request) unlink() {
 	r.prev.next, r.next.prev = r.next, r.prev
 	r.prev, r.next, r.linked = nil, nil, false

@@ -13,6 +13,7 @@ import (
 type sendRequest struct {
 	request
 	service *Service
+	group   int    // of the sender's log
 	buf     []byte // the command while it is built; Propose copies it
 }
 
@@ -39,18 +40,55 @@ func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, 
 		return
 	}
 	r := s.sends.Get().(*sendRequest)
-	r.request = request{session: session, id: id, what: requestSend}
-	r.buf = appendSendHead(r.buf[:0], homeOf(at, s.cfg.Store.Groups()), f.Time)
+	r.request, r.group = request{session: session, id: id, what: requestSend}, at
+	look, home := s.gate.looksAt(session), homeOf(at, s.cfg.Store.Groups())
+	switch {
+	case look:
+		r.what = requestRead // without an effect until the gate lets it pass
+		r.buf = appendCheckedSend(r.buf[:0], home, f.Time, false)
+	case isOperator(session):
+		r.buf = appendCheckedSend(r.buf[:0], home, f.Time, true)
+	default:
+		r.buf = appendSendHead(r.buf[:0], home, f.Time)
+	}
 	r.buf = appendBlock(r.buf, bytesOf(user), to, f.CID, f.Type, bodyOf(f), f.HasText)
-	if !s.deadlines.add(&r.request) {
+	switch {
+	case !s.deadlines.add(&r.request):
 		s.sends.Put(r)
 		s.refuse(session, id, godwit.ErrUnavailable)
-		return
+	case look:
+		s.gate.enter(user, r)
+	default:
+		r.release(false)
 	}
-	if err := s.cfg.Store.Propose(at, r.buf, r); err != nil {
+}
+
+// A send is gated: it may have to be looked at.
+
+func (r *sendRequest) asked() *request { return &r.request }
+
+func (r *sendRequest) outgoing() Outgoing {
+	p, ok := parseCommand(r.buf)
+	if !ok {
+		panic("BUG: a send that was just built does not parse")
+	}
+	b := &p.send.block
+	return Outgoing{
+		From: b.sender(), Conv: stringOf[godwit.ConversationID](b.to),
+		CID: b.cid, Type: b.typ, Body: b.body, Text: b.text,
+	}
+}
+
+func (r *sendRequest) release(granted bool) {
+	if granted {
+		r.buf[headerBytes] |= sendGranted // it is of sendVersion
+	}
+	if err := r.service.cfg.Store.Propose(r.group, r.buf, r); err != nil {
 		r.Fail(err)
 	}
 }
+
+func (r *sendRequest) drop() { r.service.recycle(r) }
 
 func bodyOf(f *godwit.Send) []byte {
 	if f.HasText {

@@ -27,6 +27,7 @@ type Service struct {
 	changes   *changes
 	marks     marks
 	fanouts   *fanouts
+	gate      *gate
 	channels  channels
 	// groupNames are what pointers in users' logs lead to.
 	groupNames groupNames
@@ -76,6 +77,7 @@ func NewService(cfg Config) (*Service, error) {
 	s.changes = newChanges(s)
 	s.marks.service = s
 	s.fanouts = newFanouts(s)
+	s.gate = newGate(s)
 	cfg.Machine.service = s
 	return s, nil
 }
@@ -114,6 +116,7 @@ func (s *Service) Start(ctx context.Context) error {
 		s.running.Go(s.lookLoop)
 	}
 	s.running.Go(s.warmLoop)
+	s.running.Go(s.gate.run)
 	s.running.Go(s.forwarder.run)
 	s.running.Go(s.tickLoop)
 	s.ready.Store(true)
