@@ -45,6 +45,8 @@ type fanouts struct {
 	logger   *slog.Logger
 	epochs   []uint64 // per raft group; set by load
 
+	listBytesMax, bufferBytesMax int // fanListBytesMax, fanBufferTotalMax, but in tests
+
 	wake chan struct{} // capacity fanWorkers
 	stop chan struct{} // closed once, under mu
 
@@ -123,6 +125,7 @@ func newFanouts(s *Service) *fanouts {
 	groups := s.cfg.Store.Groups()
 	return &fanouts{
 		service: s, store: s.cfg.Store, counters: &s.counters, logger: s.cfg.Logger,
+		listBytesMax: fanListBytesMax, bufferBytesMax: fanBufferTotalMax,
 		wake: make(chan struct{}, fanWorkers), stop: make(chan struct{}),
 		groups: map[string]*fanGroup{}, to: make([]fanDestination, groups), fanned: make([]fannedQueue, groups),
 		waiting: map[fanPlace][]*storedSend{},
@@ -236,7 +239,7 @@ func (f *fanouts) passLocked(g *fanGroup, seq godwit.Seq) {
 // bufferLocked keeps an entry for the rounds and the sessions.
 func (f *fanouts) bufferLocked(g *fanGroup, e *fanEntry) {
 	size := len(e.record.Body) + fanEntryBytes
-	if len(g.entries) >= fanBufferEntriesMax || g.bytes+size > fanBufferBytesMax || f.buffered+size > fanBufferTotalMax {
+	if len(g.entries) >= fanBufferEntriesMax || g.bytes+size > fanBufferBytesMax || f.buffered+size > f.bufferBytesMax {
 		f.forgetLocked(g)
 		g.from = e.seq
 	}

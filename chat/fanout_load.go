@@ -130,7 +130,7 @@ func (f *fanouts) useLocked(g *fanGroup) {
 		g.cost += g.members.bytes
 	}
 	f.listBytes += g.cost
-	for e := f.used.Back(); e != nil && f.listBytes > fanListBytesMax && e != g.element; e = f.used.Back() {
+	for e := f.used.Back(); e != nil && f.listBytes > f.listBytesMax && e != g.element; e = f.used.Back() {
 		old := e.Value.(*fanGroup)
 		f.used.Remove(e)
 		f.listBytes -= old.cost

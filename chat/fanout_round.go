@@ -94,9 +94,6 @@ func (w *fanWorker) build(r *fanRound, start int) (end, count int) {
 			if m.since > r.last || m.left != 0 && m.left < r.first {
 				continue
 			}
-			if m.after < r.first {
-				m.after = 0 // he has it
-			}
 			if !r.boundary {
 				m.delivered, m.read = 0, 0
 			}
@@ -145,7 +142,14 @@ func (w *fanWorker) beginLocked(l *fanLane) error {
 		l.through = last
 		return nil
 	}
-	c := fanoutCommand{conv: g.conv, log: g.log, epoch: w.epochs[g.src], base: g.base, personal: channel}
+	r.head = w.appendHead(g, entries, l.dst, channel)
+	l.round = r
+	return nil
+}
+
+// appendHead writes what all commands of a round begin with.
+func (w *fanWorker) appendHead(g *fanGroup, entries []fanEntry, dst int, personal bool) []byte {
+	c := fanoutCommand{conv: g.conv, log: g.log, epoch: w.epochs[g.src], base: g.base, personal: personal}
 	for i := range entries {
 		e := entries[i].fanoutEntry
 		if e.seq == g.boundary {
@@ -153,9 +157,7 @@ func (w *fanWorker) beginLocked(l *fanLane) error {
 		}
 		c.entries = append(c.entries, e)
 	}
-	r.head = appendFanoutHead(nil, homeOf(l.dst, len(w.to)), &c)
-	l.round = r
-	return nil
+	return appendFanoutHead(nil, homeOf(dst, len(w.to)), &c)
 }
 
 // buffered returns the kept entries from first on, of which members of a channel
