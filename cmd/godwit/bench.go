@@ -30,7 +30,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Example: `  godwit bench run dm-chat --quick
   godwit bench run idle-connections --json`,
 	})
-	c.AddCommand(a.benchRunCommand(), a.benchAgentCommand(), a.benchCapacityCommand(), a.benchSelfTestCommand(), a.benchReportCommand(), a.benchCompareCommand(), a.benchPageCommand())
+	c.AddCommand(a.benchRunCommand(), a.benchAgentCommand(), a.benchCapacityCommand(), a.benchGroupsCommand(), a.benchSelfTestCommand(), a.benchReportCommand(), a.benchCompareCommand(), a.benchPageCommand())
 	return c
 }
 
