@@ -37,10 +37,10 @@ func (t *groupTask) change() (reply godwit.GroupReply, refusal *godwit.Error) {
 
 // changePart runs one command, and runs it again while it comes too late.
 func (t *groupTask) changePart(users [][]byte) (reply godwit.GroupReply, refusal *godwit.Error) {
-	for range changeTries {
+	for try := range changeTries {
 		var c *groupChangeCommand
 		var done *godwit.GroupReply
-		if c, done, refusal = t.command(users); refusal != nil {
+		if c, done, refusal = t.command(users, try); refusal != nil {
 			return reply, refusal
 		}
 		if done != nil {
@@ -66,9 +66,9 @@ func (t *groupTask) changed(o *outcome) godwit.GroupReply {
 	return reply
 }
 
-// command looks up what the command has to name. done is set if there is nothing
-// to do.
-func (t *groupTask) command(users [][]byte) (c *groupChangeCommand, done *godwit.GroupReply, refusal *godwit.Error) {
+// command looks up what the command has to name; try counts from 0. done is set if
+// there is nothing to do.
+func (t *groupTask) command(users [][]byte, try int) (c *groupChangeCommand, done *godwit.GroupReply, refusal *godwit.Error) {
 	c = &groupChangeCommand{
 		do: t.do, operator: t.operator, group: t.group, by: bytesOf(t.user), has: t.has, name: t.name, flags: t.flags, role: t.role,
 	}
@@ -80,7 +80,7 @@ func (t *groupTask) command(users [][]byte) (c *groupChangeCommand, done *godwit
 		}
 		m, _ := memberOf(v, t.group, c.by)
 		asker = m.current()
-		t.look(v, &g, c, users)
+		t.look(v, &g, c, users, 2<<(2*try))
 		g.name = bytes.Clone(g.name)
 	})
 	switch {
@@ -108,8 +108,9 @@ func (t *groupTask) command(users [][]byte) (c *groupChangeCommand, done *godwit
 	return c, nil, nil
 }
 
-// look reads where members are listed, or where there is room for new ones.
-func (t *groupTask) look(v View, g *groupRow, c *groupChangeCommand, users [][]byte) {
+// look reads where members are listed, or where there is room for new ones and, as
+// others may come first, some more: spare buckets.
+func (t *groupTask) look(v View, g *groupRow, c *groupChangeCommand, users [][]byte, spare uint64) {
 	if c.do == doRole && c.role == roleOwner {
 		m, _ := memberOf(v, t.group, g.owner)
 		c.owner, c.ownerBucket = bytes.Clone(g.owner), m.bucket
@@ -128,14 +129,17 @@ func (t *groupTask) look(v View, g *groupRow, c *groupChangeCommand, users [][]b
 	if c.withBuckets() {
 		return
 	}
-	// Some more than it takes: others may come first.
 	c.version = g.version
-	for n, free := g.room, 0; (free < fresh || c.buckets.last < n-1) && c.buckets.count < bucketsNamedMax; n++ {
+	enough := uint64(bucketsNamedMax)
+	for n, free := g.room, 0; c.buckets.count < enough; n++ {
 		count := 0
 		eachOfBucket(v, t.group, n, func(bucketEntry) bool { count++; return true })
-		if count < bucketMembers {
-			c.buckets.add(n)
-			free += bucketMembers - count
+		if count >= bucketMembers {
+			continue
+		}
+		c.buckets.add(n)
+		if free += bucketMembers - count; free >= fresh && enough == bucketsNamedMax {
+			enough = min(c.buckets.count+spare, bucketsNamedMax)
 		}
 	}
 }

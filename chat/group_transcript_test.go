@@ -126,6 +126,8 @@ func (g *groupTalk) step(t *testing.T, d *datadriven.TestData) string {
 	default:
 		t.Fatalf("unknown command %q", d.Cmd)
 	}
+	g.settle()
+	checkGroups(t, g.store)
 	return out.String()
 }
 
