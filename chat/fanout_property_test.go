@@ -99,7 +99,7 @@ func (c *fanChaos) change() {
 		users = slices.DeleteFunc(users, func(u []byte) bool { return string(u) == string(g.owner) })
 	}
 	v := c.store.View(c.at())
-	(&groupTask{group: cmd.group}).look(v, &g, cmd, users)
+	(&groupTask{group: cmd.group}).look(v, &g, cmd, users, 2)
 	v.Close()
 	if command := cmd.append(nil, c.home(c.at())); cmd.users.count > 0 {
 		if _, ok := parseCommand(command); ok {
