@@ -24,10 +24,10 @@ func (f *fanouts) deliver(e *fanoutEffect, scratch *flushScratch) {
 	if ids == nil {
 		return
 	}
-	var kept []fanEntry
+	kept := fanKept{ids: ids, group: stringOf[godwit.GroupID](e.conv[2:]), log: e.log, made: scratch.made[:0]}
 	f.mu.Lock()
 	if g := f.groups[string(e.conv[2:])]; g != nil && g.log == e.log {
-		kept = g.entries
+		kept.entries = g.entries
 	}
 	f.mu.Unlock()
 	for i := range e.recipients {
@@ -36,32 +36,66 @@ func (f *fanouts) deliver(e *fanoutEffect, scratch *flushScratch) {
 		if len(scratch.sessions) == 0 {
 			continue
 		}
-		at, _ := slices.BinarySearchFunc(kept, r.gseq, func(e fanEntry, t godwit.Seq) int {
-			return int(min(max(int64(e.seq)-int64(t), -1), 1))
-		})
 		for n := range r.count {
-			gseq, seq := r.gseq+godwit.Seq(n), r.seq+godwit.Seq(n)
-			if at+n >= len(kept) || kept[at+n].seq != gseq || !f.entry(&scratch.entry, ids, e.log, &kept[at+n]) {
+			entry := kept.entry(r.gseq + godwit.Seq(n))
+			if entry == nil {
 				f.service.cfg.Edge.Hint(scratch.sessions, r.seq+godwit.Seq(r.count-1))
 				break
 			}
-			scratch.entry.Seq = seq
-			f.service.cfg.Edge.Deliver(scratch.sessions, &scratch.entry)
+			entry.Seq = r.seq + godwit.Seq(n)
+			f.service.cfg.Edge.Deliver(scratch.sessions, entry)
 		}
 	}
+	clear(kept.made)
+	scratch.made = kept.made[:0]
 }
 
-// entry makes what clients see of a message; false for what only readers make.
-func (f *fanouts) entry(to *godwit.Entry, ids *messageIDs, log godwit.LogID, e *fanEntry) bool {
-	if e.flags&fanCounts == 0 {
-		return false
+// fanKept makes what clients see of entries, each once for all recipients.
+type fanKept struct {
+	ids     *messageIDs
+	group   godwit.GroupID
+	log     godwit.LogID
+	entries []fanEntry // ascending
+	first   int        // of them, the one that made begins with
+	made    []godwit.Entry
+}
+
+// entry returns an entry of the group's log, which is valid until the next call
+// and has no Seq; nil: it is not kept.
+func (k *fanKept) entry(gseq godwit.Seq) *godwit.Entry {
+	if len(k.made) == 0 {
+		k.first = searchEntries(k.entries, gseq)
 	}
-	b, ok := parseBlock(e.record.Body)
-	if !ok {
-		return false
+	at := k.first
+	if at < len(k.entries) && k.entries[at].seq <= gseq {
+		at += int(min(gseq-k.entries[at].seq, fanBufferEntriesMax))
 	}
-	*to = godwit.Entry{GSeq: e.seq}
-	b.message(&to.Msg, false, e.time)
-	ids.make(&to.Msg.MID, log, e.seq)
-	return true
+	if at >= len(k.entries) || k.entries[at].seq != gseq {
+		if at = searchEntries(k.entries, gseq); at == len(k.entries) || k.entries[at].seq != gseq {
+			return nil
+		}
+	}
+	if at < k.first {
+		k.first, k.made = at, k.made[:0] // a late one is behind: begin again
+	}
+	for len(k.made) <= at-k.first {
+		k.made = append(k.made, godwit.Entry{})
+	}
+	e := &k.made[at-k.first]
+	if e.GSeq == gseq {
+		return e
+	}
+	var md meta
+	if k.ids.groupEntry(e, &md, k.group, k.log, &k.entries[at].record) != shownEntry {
+		return nil
+	}
+	return e
+}
+
+// searchEntries finds the first entry from gseq on.
+func searchEntries(entries []fanEntry, gseq godwit.Seq) int {
+	at, _ := slices.BinarySearchFunc(entries, gseq, func(e fanEntry, t godwit.Seq) int {
+		return int(min(max(int64(e.seq)-int64(t), -1), 1))
+	})
+	return at
 }

@@ -168,10 +168,7 @@ func (g *fanGroup) buffered(first, limit godwit.Seq) (entries []fanEntry, last g
 		return nil, 0, false
 	}
 	limit = min(limit, g.to)
-	start, _ := slices.BinarySearchFunc(g.entries, first, func(e fanEntry, t godwit.Seq) int {
-		return int(min(max(int64(e.seq)-int64(t), -1), 1))
-	})
-	entries = g.entries[start:]
+	entries = g.entries[searchEntries(g.entries, first):]
 	for i := range entries {
 		if entries[i].seq > limit {
 			return entries[:i], limit, true

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -130,13 +131,71 @@ func (s *served) away(group string) godwit.UserID {
 func TestSessionsGetGroupMessagesLive(t *testing.T) {
 	bubbles(t, nil, func(s *served) {
 		g := s.createGroup("alice", "c1", "Friends", "bob", "carol")
+		conv := string(g.Conv)
+		s.service.Connect(5, godwit.Hello{User: "bob", Device: "phone"})
+		s.service.Connect(6, godwit.Hello{User: "alice", Device: "phone"})
+		s.settle()
+		first := s.send("carol", conv, "m1", "hi")
+		s.send("alice", conv, "m2", "there")
+		s.mustGroup(s.askGroup("alice", godwit.GroupAdd, string(g.Group), withUsers("dave")))
+		for session := range godwit.SessionID(2) {
+			want := []string{"2 carol " + conv + " hi", "3 alice " + conv + " there"}
+			if got := s.edge.hints[5+session]; len(got) != 3 || !slices.Equal(got[:2], want) {
+				t.Errorf("session %d was told %q, want %q", 5+session, got, want)
+			}
+		}
+		last := s.edge.last[5]
+		if last.Kind != godwit.EntryGroup || last.GSeq != 4 || last.Group.Do != godwit.GroupAdd || last.Group.By != "alice" || last.Group.Conv != g.Conv {
+			t.Errorf("bob was told last %+v", last)
+		}
+		if page := s.ask("bob", &godwit.ClientFrame{Kind: godwit.KindSync}).Sync.Entries; len(page) != 4 || page[1].Msg.MID != first.MID || page[1].GSeq != 2 {
+			t.Errorf("bob reads %+v", page)
+		}
+	})
+}
+
+// What is no longer kept is not told, but that there is something.
+func TestSessionsGetAHintOfEntriesThatAreForgotten(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", "bob")
+		s.tight(true)
+		s.service.fanouts.bufferBytesMax = 0
 		s.service.Connect(5, godwit.Hello{User: "bob", Device: "phone"})
 		s.settle()
-		s.send("carol", string(g.Conv), "m1", "hi")
-		want := fmt.Sprintf("2 carol %s hi", g.Conv)
-		if got := s.edge.hints[5]; len(got) != 1 || got[0] != want || s.edge.last[5].GSeq != 2 {
-			t.Errorf("bob was told %q, want %q", got, want)
+		thaw := s.freeze(s.store.Group(godwit.UserID("bob").Partition()))
+		for i := range 5 {
+			f := sendFrame(string(g.Conv), fmt.Sprint("m", i), "hi")
+			f.ID = uint64(5000 + i)
+			s.service.Request(1, "alice", f)
+			s.settle()
 		}
+		thaw()
+		s.fannedOut(string(g.Group))
+		if got := s.edge.hints[5]; len(got) == 0 || got[len(got)-1] != "head 6" && got[len(got)-1] != "6 alice "+string(g.Conv)+" hi" {
+			t.Errorf("bob was told %q", got)
+		}
+	})
+}
+
+// Lists of groups in which nothing happens make room for others.
+func TestFanoutForgetsWhatIsNotUsed(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		s.service.fanouts.listBytesMax = 1
+		var ids []string
+		for i := range 5 {
+			g := s.createGroup("alice", fmt.Sprint("c", i), "Friends", manyUsers(5+i)...)
+			ids = append(ids, string(g.Group))
+			s.tick(2 * fannedTicks)
+		}
+		if n := len(s.service.fanouts.groups); n > 1 {
+			t.Errorf("%d groups are kept", n)
+		}
+		for i, id := range ids {
+			s.send("alice", "g:"+id, fmt.Sprint("m", i), "hi")
+			s.mustGroup(s.askGroup("alice", godwit.GroupRemove, id, withUsers(manyUsers(1)...)))
+			s.fannedOut(id)
+		}
+		checkGroupCounts(t, s.store, ids...)
 	})
 }
 

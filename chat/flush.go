@@ -7,6 +7,7 @@ type flushScratch struct {
 	frame    godwit.ServerFrame
 	entry    godwit.Entry
 	sessions []godwit.SessionID
+	made     []godwit.Entry // of a fan-out
 }
 
 // Flush runs after a batch became visible to readers: it answers the waiters,
