@@ -28,6 +28,15 @@ type ownEffect struct {
 	seq  godwit.Seq
 }
 
+// channelEffect says that a member's log has the pointer after which a group's
+// entries come to him by the channel.
+type channelEffect struct {
+	user  []byte
+	group []byte
+	log   godwit.LogID // of the group
+	from  godwit.Seq
+}
+
 // fanoutGap answers a fan-out of entries before which a recipient lacks others.
 type fanoutGap struct {
 	after godwit.Seq // what comes after it is to be sent again
@@ -164,6 +173,7 @@ func (a *applier) pointTo(tx Tx, p godwit.Partition, c *fanoutCommand, m *fanout
 		if c.personal {
 			row.becomesChannel(e, e.seq, e.seq)
 			row.readIncoming = e.messages
+			a.followFrom(c, m, e)
 		}
 	}
 	if e.flags&fanBoundary != 0 {
@@ -174,6 +184,7 @@ func (a *applier) pointTo(tx Tx, p godwit.Partition, c *fanoutCommand, m *fanout
 			row.delivered, row.read = e.seq, e.seq
 		}
 		u.channels++
+		a.followFrom(c, m, e)
 	}
 	if e.seq == m.left && row.isInGroup() {
 		row.left = e.seq
@@ -182,6 +193,11 @@ func (a *applier) pointTo(tx Tx, p godwit.Partition, c *fanoutCommand, m *fanout
 			u.channels -= min(u.channels, 1)
 		}
 	}
+}
+
+// followFrom asks for a member's sessions to follow the channel.
+func (a *applier) followFrom(c *fanoutCommand, m *fanoutMember, e *fanoutEntry) {
+	a.effects.channels = append(a.effects.channels, channelEffect{m.user, c.conv[2:], c.log, e.seq})
 }
 
 // becomesChannel: from here on the marks are sequences of the group's log.

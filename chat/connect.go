@@ -15,6 +15,7 @@ func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
 		s.cfg.Edge.Close(session, godwit.CloseOverloaded, godwit.ErrUnavailable.Code)
 		return
 	}
+	s.channels.opens(session)
 	if gone, why := s.cfg.Router.Register(user, h.Device, session); why != 0 && gone != session {
 		s.cfg.Edge.Close(gone, why, giveWayReason(why))
 	}
@@ -36,6 +37,7 @@ func giveWayReason(why godwit.CloseCode) string {
 func (s *Service) Disconnect(session godwit.SessionID, user godwit.UserID, device string) {
 	s.cfg.Router.Unregister(user, device, session)
 	s.cfg.Presence.Detach(user, device, session)
+	s.channels.leave(session)
 }
 
 // connect finds where the session starts. An empty epoch means any.
@@ -45,7 +47,7 @@ func (r *read) connect(w *readWorker, v View) answer {
 		return w.refuse(err)
 	}
 	head := v.Head(u.logID(r.user))
-	welcome := godwit.Welcome{Epoch: w.service.epochs[r.group], Head: head, Start: head}
+	welcome := godwit.Welcome{Epoch: w.service.epochs[r.group], Head: head, Start: head, Digest: u.publicDigest()}
 	if r.resume {
 		switch {
 		case r.epoch != "" && r.epoch != welcome.Epoch:
@@ -58,6 +60,14 @@ func (r *read) connect(w *readWorker, v View) answer {
 			welcome.Resumed, welcome.Start = true, r.after
 		}
 	}
+	w.follow = nil
+	if u.channels > 0 {
+		var ok bool
+		if w.follow, ok = r.wanted(v, welcome.Resumed); !ok {
+			return w.refuse(godwit.ErrInternal)
+		}
+	}
+	welcome.Channels = len(w.follow) > 0
 	w.welcome = welcome
 	return answerConnected
 }

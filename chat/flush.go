@@ -20,6 +20,9 @@ func (m *Machine) Flush(group int, live bool) {
 	e := &g.applier.effects
 	if s := m.service; live && s != nil {
 		s.fanouts.arrived(e, &g.scratch)
+		for i := range e.channels {
+			s.channels.begins(&e.channels[i], &g.scratch)
+		}
 		for i := range e.hints {
 			s.deliver(&e.hints[i], &g.scratch)
 		}
@@ -28,6 +31,7 @@ func (m *Machine) Flush(group int, live bool) {
 		}
 		for i := range e.groups {
 			s.fanouts.entered(&e.groups[i])
+			s.channels.entered(&e.groups[i], &g.scratch)
 		}
 		for _, user := range e.trims {
 			s.startTrim(user)
@@ -50,6 +54,8 @@ func (g *machineGroup) reset() {
 	clear(e.groups)
 	clear(e.groupTrims)
 	e.groupTrims = e.groupTrims[:0]
+	clear(e.channels)
+	e.channels = e.channels[:0]
 	clear(e.fanouts)
 	clear(e.pointers)
 	e.fanouts, e.pointers, e.owns = e.fanouts[:0], e.pointers[:0], e.owns[:0]

@@ -38,6 +38,6 @@ func (r *read) sync(w *readWorker, v View) answer {
 		return w.refuse(refusal)
 	}
 	w.entries = entries
-	w.frame.Kind, w.frame.Sync = godwit.KindSync, godwit.SyncReply{Entries: entries, Head: head}
+	w.frame.Kind, w.frame.Sync = godwit.KindSync, godwit.SyncReply{Entries: entries, Head: head, Digest: w.digest}
 	return answerFrame
 }

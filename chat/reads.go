@@ -63,8 +63,10 @@ type readWorker struct {
 	frame   godwit.ServerFrame
 	refusal *godwit.Error
 	welcome godwit.Welcome
+	follow  []wanted // channels of a session that begins
 	command []byte // a trim, proposed when the view is closed
 	head    godwit.Seq
+	digest  uint64 // of the user's conversations at head
 }
 
 func (w *readWorker) refuse(e *godwit.Error) answer {
@@ -154,6 +156,7 @@ func (w *readWorker) serve(r *read) {
 		s.cfg.Edge.Reply(r.session, &w.frame)
 	case answerConnected:
 		s.cfg.Edge.Connected(r.session, w.welcome)
+		s.channels.opened(r.session, r.user, w.follow)
 		s.warm(r.user)
 	case answerFetched:
 		s.cfg.Edge.Fetched(r.session, w.entries, w.head, nil)
@@ -183,6 +186,7 @@ func (u *userRow) logID(user godwit.UserID) godwit.LogID {
 // that is set.
 func (w *readWorker) since(v View, r *read, dst []godwit.Entry) ([]godwit.Entry, godwit.Seq, *godwit.Error) {
 	u, refusal := userOfView(v, r.user)
+	w.digest = 0
 	if refusal != nil || u.log == 0 {
 		if refusal == nil && r.after > 0 {
 			refusal = godwit.ErrBadCursor
@@ -191,6 +195,7 @@ func (w *readWorker) since(v View, r *read, dst []godwit.Entry) ([]godwit.Entry,
 	}
 	log := u.logID(r.user)
 	head := v.Head(log)
+	w.digest = u.publicDigest()
 	if r.after > head {
 		return nil, head, godwit.ErrBadCursor
 	}

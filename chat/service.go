@@ -73,6 +73,7 @@ func NewService(cfg Config) (*Service, error) {
 	s.sends.New = func() any { return &sendRequest{service: s} }
 	s.gsends.New = func() any { return &groupSendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
+	s.channels.init(s)
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
 	s.changes = newChanges(s)
 	s.marks.service = s
@@ -116,6 +117,9 @@ func (s *Service) Start(ctx context.Context) error {
 		s.running.Go(s.lookLoop)
 	}
 	s.running.Go(s.warmLoop)
+	for range followWorkers {
+		s.running.Go(s.channels.loop)
+	}
 	s.running.Go(s.gate.run)
 	s.running.Go(s.forwarder.run)
 	s.running.Go(s.tickLoop)

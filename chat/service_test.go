@@ -250,13 +250,17 @@ func TestConnectResumesOrSaysWhyNot(t *testing.T) {
 			s.send("alice", "bob", fmt.Sprint("c", i), "x")
 		}
 		epoch := s.service.epochs[0]
+		digest := s.ask("alice", &godwit.ClientFrame{Kind: godwit.KindConversations}).Conversations.Digest
+		if r := s.ask("alice", &godwit.ClientFrame{Kind: godwit.KindSync}); digest == 0 || r.Sync.Digest != digest {
+			t.Errorf("digest %d of a sync, %d of the conversations", r.Sync.Digest, digest)
+		}
 		session := godwit.SessionID(100)
 		f := func(resume bool, with string, seq godwit.Seq, want godwit.Welcome) {
 			t.Helper()
 			session++
 			s.service.Connect(session, godwit.Hello{User: "alice", Device: fmt.Sprint("d", session), Resume: resume, Epoch: with, ResumeSeq: seq})
 			s.settle()
-			want.Epoch, want.Head = epoch, 10
+			want.Epoch, want.Head, want.Digest = epoch, 10, digest
 			if got := s.edge.welcomes[session]; len(got) != 1 || got[0] != want {
 				t.Errorf("welcome %+v, want %+v", got, want)
 			}
