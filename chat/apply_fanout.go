@@ -235,6 +235,7 @@ func (a *applier) fanned(tx Tx, it *fannedItem) {
 	for b := it.buckets; len(b.b) > 0; {
 		if n := b.uvarint(); a.forgetLeft(tx, it.group, uint32(n), g.fanned) {
 			g.room = min(g.room, n)
+			g.freed++
 		}
 	}
 	if g.fanned == g.head {

@@ -202,7 +202,7 @@ func (k *groupChanging) add() outcome {
 		k.admit(&places, g, user, roleMember, g.head+1)
 	}
 	places.flush()
-	if g.version == c.version {
+	if g.places() == c.places {
 		g.room = places.lowest()
 	}
 	g.members += k.change.users

@@ -75,8 +75,8 @@ type groupChangeCommand struct {
 	ownerBucket uint64
 
 	// doAdd, doJoin: buckets with room, ascending: all there are from the group's
-	// room on up to the last one, as of version
-	version uint64
+	// room on up to the last one, as of groupRow.places
+	places  uint64
 	buckets bucketList
 
 	// all but doSet. For those that are members already with their buckets.
@@ -98,7 +98,7 @@ func (c *groupChangeCommand) append(dst []byte, home godwit.Partition) []byte {
 	case doRole:
 		dst = binary.AppendUvarint(appendShort(append(dst, byte(c.role)), c.owner), c.ownerBucket)
 	case doAdd, doJoin:
-		dst = c.buckets.append(binary.AppendUvarint(dst, c.version))
+		dst = c.buckets.append(binary.AppendUvarint(dst, c.places))
 	}
 	return c.users.append(dst, c.withBuckets())
 }
@@ -126,7 +126,7 @@ func (c *groupChangeCommand) parse(r *reader) bool {
 			return false
 		}
 	case doAdd, doJoin:
-		c.version = r.uvarint()
+		c.places = r.uvarint()
 		if !c.buckets.parse(r) {
 			return false
 		}

@@ -129,7 +129,7 @@ func (t *groupTask) look(v View, g *groupRow, c *groupChangeCommand, users [][]b
 	if c.withBuckets() {
 		return
 	}
-	c.version = g.version
+	c.places = g.places()
 	enough := uint64(bucketsNamedMax)
 	for n, free := g.room, 0; c.buckets.count < enough; n++ {
 		count := 0

@@ -49,10 +49,10 @@ func sampleGroupCommands() map[string][]byte {
 	return map[string][]byte{
 		"gcreate": create.append(nil, 0),
 		"gset":    change(groupChangeCommand{do: doSet, has: hasName | hasHistory, name: []byte("Ours"), flags: groupHistoryAll}),
-		"gadd":    change(groupChangeCommand{do: doAdd, version: 1, buckets: bucketsOf(0, 300), users: usersOf("dave", "erin")}),
+		"gadd":    change(groupChangeCommand{do: doAdd, places: 1, buckets: bucketsOf(0, 300), users: usersOf("dave", "erin")}),
 		"gremove": change(groupChangeCommand{do: doRemove, users: membersOf("bob")}),
 		"gleave":  change(groupChangeCommand{do: doLeave, users: membersOf("alice")}),
-		"gjoin":   change(groupChangeCommand{do: doJoin, version: 1, buckets: bucketsOf(0), users: usersOf("alice")}),
+		"gjoin":   change(groupChangeCommand{do: doJoin, places: 1, buckets: bucketsOf(0), users: usersOf("alice")}),
 		"grole":   change(groupChangeCommand{do: doRole, role: roleOwner, owner: alice, users: membersOf("bob")}),
 		"gsend":   append(appendGroupSendHead(nil, 0, false, 1_700_000_000_000), block...),
 		"gedit":   append(appendGroupReviseHead(nil, 0, false, false, 2, 1_700_000_000_000, alice), block...),
@@ -106,17 +106,17 @@ func TestGroupRowsRoundTrip(t *testing.T) {
 		boundary: 4, flags: groupOpen, created: 1_600_000_000_000, name: []byte("Team"), creator: []byte("alice"), owner: []byte("bob"),
 	}
 	withOverlays := g
-	withOverlays.overlays, withOverlays.owner = 3, []byte{}
+	withOverlays.overlays, withOverlays.freed, withOverlays.owner = 3, 4, []byte{}
 	for _, want := range []groupRow{g, withOverlays} {
 		var got groupRow
 		value := want.append(nil)
 		if !got.parse(value) || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v parses as %+v", want, got)
 		}
-		for n := range value[:len(value)-1] {
-			if new(groupRow).parse(value[:n]) {
-				t.Errorf("a group row cut to %d of %d bytes parses", n, len(value))
-			}
+	}
+	for n := range g.append(nil) {
+		if new(groupRow).parse(g.append(nil)[:n]) {
+			t.Errorf("a group row cut to %d bytes parses", n)
 		}
 	}
 	m := memberRow{bucket: 3, role: roleAdmin, since: 5}

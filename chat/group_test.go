@@ -151,3 +151,145 @@ func TestListsOfMembersAreSplitIntoCommands(t *testing.T) {
 		}
 	})
 }
+
+func TestListOfGroupsIsPaged(t *testing.T) {
+	bubble(t, 8, nil, func(s *served) {
+		var want []string
+		for i := range 5 {
+			want = append(want, string(s.createGroup("alice", fmt.Sprint("c", i), "x").Group))
+		}
+		slices.Sort(want)
+		var got []string
+		next := ""
+		for range 3 {
+			r := s.mustGroup(s.askGroup("alice", godwit.GroupList, "", func(g *godwit.Group) { g.Limit, g.Next = 2, []byte(next) }))
+			for _, g := range r.Groups {
+				got = append(got, string(g.Group))
+			}
+			next = r.Next
+		}
+		if !slices.Equal(got, want) || next != "" {
+			t.Errorf("groups %q, want %q; next %q", got, want, next)
+		}
+		for _, cursor := range []string{"!", "AA", "AQ", "AgBi", "AQA"} {
+			s.wantError(s.askGroup("alice", godwit.GroupList, "", func(g *godwit.Group) { g.Next = []byte(cursor) }), godwit.ErrBadCursor)
+			s.wantError(s.askGroup("alice", godwit.GroupMembers, want[0], func(g *godwit.Group) { g.Next = []byte(cursor) }), godwit.ErrBadCursor)
+		}
+	})
+}
+
+func TestReceiptsCountMembersByTheirMarks(t *testing.T) {
+	const n = 1500 // more buckets than are read under one lock
+	bubble(t, 1, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Many", manyUsers(n)...)
+		id := []byte(g.Group)
+		s.send("alice", string(g.Conv), "m1", "hi")
+		rows := s.store.groups[0].rows
+		for i, user := range manyUsers(n) {
+			key := string(appendMemberKey(nil, id, []byte(user)))
+			var m memberRow
+			m.parse(rows[key])
+			switch i % 3 {
+			case 0:
+				m.delivered = 3
+			case 1:
+				m.read = 3
+			}
+			rows[key] = m.append(nil)
+		}
+		ask := func(user godwit.UserID, gseq godwit.Seq) godwit.ServerFrame {
+			return s.askGroup(user, godwit.GroupReceipts, string(id), func(g *godwit.Group) { g.GSeq = gseq })
+		}
+		if r := s.mustGroup(ask("alice", 3)); r.Read != n/3 && r.Read != n/3+1 || r.Delivered < 2*n/3 || r.Delivered > 2*n/3+1 || r.GSeq != 3 {
+			t.Errorf("receipts of 3: %+v", r)
+		}
+		s.wantError(ask("alice", 99), godwit.ErrNotMember)
+		s.wantError(ask("mallory", 3), godwit.ErrNotMember)
+	})
+}
+
+// What is not a request about groups is refused before anything is looked at.
+func TestGroupFramesAreChecked(t *testing.T) {
+	bubble(t, 1, nil, func(s *served) {
+		id := string(s.createGroup("alice", "c1", "x").Group)
+		f := func(do, group string, want *godwit.Error, change func(*godwit.Group)) {
+			t.Helper()
+			s.wantError(s.askGroup("alice", do, group, change), want)
+		}
+		f("", id, godwit.ErrFrameInvalid, nil)
+		f("destroy", id, godwit.ErrFrameInvalid, nil)
+		f(godwit.GroupInfo, "", godwit.ErrBadConv, nil)
+		f(godwit.GroupInfo, "u:bob", godwit.ErrBadConv, nil)
+		f(godwit.GroupAdd, id, godwit.ErrFrameInvalid, nil)
+		f(godwit.GroupAdd, id, godwit.ErrBadUser, withUsers("bob", "u:carol"))
+		f(godwit.GroupRole, id, godwit.ErrFrameInvalid, withUsers("bob"))
+		f(godwit.GroupSet, id, godwit.ErrFrameInvalid, nil)
+		f(godwit.GroupSet, id, godwit.ErrFrameInvalid, func(g *godwit.Group) { g.Join = []byte("closed") })
+		f(godwit.GroupSet, id, godwit.ErrFrameInvalid, func(g *godwit.Group) { g.History = []byte("none") })
+		f(godwit.GroupSet, id, godwit.ErrFrameInvalid, func(g *godwit.Group) { g.Name, g.HasName = []byte{0xff}, true })
+		f(godwit.GroupSet, id, godwit.ErrFrameInvalid, func(g *godwit.Group) { g.Name = make([]byte, godwit.GroupNameBytesMax+1) })
+		f(godwit.GroupCreate, "", godwit.ErrBadCID, func(g *godwit.Group) { g.CID = []byte("c:1") })
+		f(godwit.GroupReceipts, id, godwit.ErrFrameInvalid, nil)
+		if r := s.mustGroup(s.askGroup("alice", godwit.GroupInfo, "g:"+id, nil)); string(r.Group) != id {
+			t.Errorf("info by conversation: %+v", r)
+		}
+	})
+}
+
+// A change whose answer is late is in doubt, a look merely not answered. What is
+// done in the end was asked for once.
+func TestLateGroupRequestsAreAnsweredByTheDeadline(t *testing.T) {
+	bubble(t, 1, nil, func(s *served) {
+		id := string(s.createGroup("alice", "c1", "x").Group)
+		s.store.mu.Lock()
+		s.store.frozen = map[int]bool{0: true}
+		s.store.hold = true
+		s.store.mu.Unlock()
+		request := func(id uint64, f godwit.Group) {
+			s.service.Request(1, "alice", &godwit.ClientFrame{ID: id, Kind: godwit.KindGroup, Group: f})
+		}
+		request(100, godwit.Group{Do: []byte(godwit.GroupAdd), Group: []byte(id), Users: byteLists([]string{"bob"})})
+		request(101, godwit.Group{Do: []byte(godwit.GroupInfo), Group: []byte(id)})
+		s.tick(41)
+		s.wantError(s.edge.replies[100][0], godwit.ErrUnknown)
+		s.wantError(s.edge.replies[101][0], godwit.ErrUnavailable)
+		s.store.mu.Lock()
+		s.store.frozen, s.store.hold = nil, false
+		for _, done := range s.store.held {
+			done(nil)
+		}
+		s.store.signal()
+		s.store.mu.Unlock()
+		s.settle()
+		if n := len(s.edge.replies[100]) + len(s.edge.replies[101]); n != 2 {
+			t.Errorf("%d answers to two requests", n)
+		}
+		if r := s.mustGroup(s.askGroup("alice", godwit.GroupAdd, id, withUsers("bob"))); !r.Dup || r.Count != 2 {
+			t.Errorf("the same again: %+v", r)
+		}
+	})
+}
+
+func TestGroupRequestsAtATimeAreBounded(t *testing.T) {
+	bubble(t, 1, nil, func(s *served) {
+		id := string(s.createGroup("alice", "c1", "x").Group)
+		s.store.mu.Lock()
+		s.store.hold = true
+		s.store.mu.Unlock()
+		for i := range tasksMax + 10 {
+			s.service.Request(1, "alice", &godwit.ClientFrame{ID: uint64(1000 + i), Kind: godwit.KindGroup, Group: godwit.Group{
+				Do: []byte(godwit.GroupInfo), Group: []byte(id),
+			}})
+		}
+		s.settle()
+		refused := 0
+		for i := range tasksMax + 10 {
+			if r := s.edge.replies[uint64(1000+i)]; len(r) == 1 && r[0].Error.Code == godwit.ErrUnavailable.Code {
+				refused++
+			}
+		}
+		if refused != 10 {
+			t.Errorf("%d requests refused, want 10", refused)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -151,6 +152,9 @@ func (g *groupTalk) do(t *testing.T, words []string) string {
 		return "ok"
 	}
 	f := &godwit.ClientFrame{Kind: godwit.KindGroup, Group: godwit.Group{Do: []byte(verb)}}
+	if verb == godwit.GroupList {
+		words = []string{""}
+	}
 	name := words[0]
 	if verb == godwit.GroupCreate {
 		f.Group.Name, f.Group.HasName = []byte(name), true
@@ -227,6 +231,13 @@ func (g *groupTalk) line(r *godwit.ServerFrame, verb string) string {
 		return fmt.Sprint("done ", r.Done.GSeq, dup)
 	}
 	var words []string
+	for _, item := range r.Group.Groups {
+		words = append(words, fmt.Sprintf("%s=%s/%d", item.Name, item.Role, item.Count))
+	}
+	if verb == godwit.GroupList {
+		slices.Sort(words)
+		return strings.Join(words, " ")
+	}
 	if verb == godwit.GroupMembers {
 		for _, m := range r.Group.Members {
 			words = append(words, fmt.Sprintf("%s=%s@%d", m.User, m.Role, m.Since))

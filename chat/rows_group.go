@@ -50,6 +50,7 @@ type groupRow struct {
 	creator  []byte
 	owner    []byte // empty: the operator removed him
 	overlays uint64 // messages of it that were edited or recalled
+	freed    uint64 // times that former members left room in a bucket
 }
 
 const (
@@ -63,7 +64,7 @@ func (g *groupRow) append(dst []byte) []byte {
 	dst = appendShort(appendShort(dst, g.creator), g.owner)
 	dst = append(append(dst, byte(len(g.name)>>8), byte(len(g.name))), g.name...)
 	return appendFields(dst, 12, g.log, uint64(g.time), uint64(g.head), g.messages, g.members, g.buckets, g.room,
-		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created), g.overlays)
+		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created), g.overlays, g.freed)
 }
 
 func (g *groupRow) parse(src []byte) bool {
@@ -73,9 +74,12 @@ func (g *groupRow) parse(src []byte) bool {
 	g.log, g.time, g.head, g.messages, g.members = r.uvarint(), r.millis(), r.seq(), r.uvarint(), r.uvarint()
 	g.buckets, g.room, g.version, g.fanned, g.boundary = r.uvarint(), r.uvarint(), r.uvarint(), r.seq(), r.seq()
 	g.flags, g.created = r.uvarint(), r.millis()
-	r.rest(&g.overlays)
+	r.rest(&g.overlays, &g.freed)
 	return r.done() && g.log > 0 && g.fanned <= g.head && g.boundary <= g.head
 }
+
+// places is a number that changes whenever there may be more or less room.
+func (g *groupRow) places() uint64 { return g.version + g.freed }
 
 func (g *groupRow) isChannel() bool { return g.boundary != 0 }
 
