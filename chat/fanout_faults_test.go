@@ -79,7 +79,7 @@ func TestFanoutSurvivesFaults(t *testing.T) {
 			checkGroupCounts(t, s.store, id)
 			checkGroups(t, s.store)
 			row := groupOfStore(t, s.store, id)
-			if row.messages < 20 || (seed%3 == 0) != (row.boundary != 0) {
+			if row.messages < 10 || (seed%3 == 0) != (row.boundary != 0) {
 				t.Errorf("seed %d: %+v", seed, row)
 			}
 		})
