@@ -28,6 +28,13 @@ type Outgoing struct {
 	Text bool // Body is UTF-8 text
 }
 
+func (b *block) outgoing() Outgoing {
+	return Outgoing{
+		From: b.sender(), Conv: stringOf[godwit.ConversationID](b.to),
+		CID: b.cid, Type: b.typ, Body: b.body, Text: b.text,
+	}
+}
+
 // Verdict is what becomes of a message. One that is not allowed is refused with
 // Message, if there is one; one without a verdict, Failed, as unavailable.
 type Verdict struct {
@@ -82,6 +89,11 @@ func newGate(s *Service) *gate {
 
 func (g *gate) isUsed() bool {
 	return g.service.cfg.Hook != nil || g.service.cfg.Policy.WhoMayStart != "all"
+}
+
+// asksHook tells whether the hook is asked about what that session sends.
+func (g *gate) asksHook(session godwit.SessionID) bool {
+	return g.service.cfg.Hook != nil && !isOperator(session)
 }
 
 // looksAt tells whether messages of that session have to pass the gate.

@@ -12,6 +12,7 @@ type groupSendRequest struct {
 	request
 	service *Service
 	user    godwit.UserID
+	at      int // raft group of the group's log
 	buf     []byte
 }
 
@@ -27,18 +28,44 @@ func (s *Service) sendGroup(session godwit.SessionID, user godwit.UserID, id uin
 	}
 	at := s.cfg.Store.Group(groupOfID(group).Partition())
 	r := s.gsends.Get().(*groupSendRequest)
-	r.request, r.user = request{session: session, id: id, what: requestSend}, user
+	r.request, r.user, r.at = request{session: session, id: id, what: requestSend}, user, at
+	look := s.gate.asksHook(session)
+	if look {
+		r.what = requestRead // without an effect until the gate lets it pass
+	}
 	r.buf = appendGroupSendHead(r.buf[:0], homeOf(at, s.cfg.Store.Groups()), isOperator(session), f.Time)
 	r.buf = appendGroupBlock(r.buf, bytesOf(user), group, f.CID, f.Type, bodyOf(f), f.HasText)
-	if !s.deadlines.add(&r.request) {
+	switch {
+	case !s.deadlines.add(&r.request):
 		s.gsends.Put(r)
 		s.refuse(session, id, godwit.ErrUnavailable)
-		return
+	case look:
+		s.gate.enter(user, r)
+	default:
+		r.release(false)
 	}
-	if err := s.cfg.Store.Propose(at, r.buf, r); err != nil {
+}
+
+// A send to a group is gated, too, if there is a hook.
+
+func (r *groupSendRequest) asked() *request { return &r.request }
+
+func (r *groupSendRequest) outgoing() Outgoing {
+	p, ok := parseCommand(r.buf)
+	c, is := p.body.(*groupSendCommand)
+	if !ok || !is {
+		panic("BUG: a send that was just built does not parse")
+	}
+	return c.block.outgoing()
+}
+
+func (r *groupSendRequest) release(bool) {
+	if err := r.service.cfg.Store.Propose(r.at, r.buf, r); err != nil {
 		r.Fail(err)
 	}
 }
+
+func (r *groupSendRequest) drop() { r.recycle() }
 
 // applied: the message is in the group's log. Its place in the sender's own log
 // follows with the fan-out, which then answers; a channel's message has none there.

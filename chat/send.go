@@ -72,11 +72,7 @@ func (r *sendRequest) outgoing() Outgoing {
 	if !ok {
 		panic("BUG: a send that was just built does not parse")
 	}
-	b := &p.send.block
-	return Outgoing{
-		From: b.sender(), Conv: stringOf[godwit.ConversationID](b.to),
-		CID: b.cid, Type: b.typ, Body: b.body, Text: b.text,
-	}
+	return p.send.block.outgoing()
 }
 
 func (r *sendRequest) release(granted bool) {
