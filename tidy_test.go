@@ -54,8 +54,9 @@ var importTable = map[string][]string{
 	"engine/segment":    {""},
 	"engine/wal":        {},
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
+	"hook":              {},
 	"link":              {""},
-	"node":              {"", "admin", "auth", "chat", "edge", "engine", "link", "presence", "router/local", "web"},
+	"node":              {"", "admin", "auth", "chat", "edge", "engine", "hook", "link", "presence", "router/local", "web"},
 	"presence":          {""},
 	"router/local":      {""},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise

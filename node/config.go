@@ -24,16 +24,19 @@ type Config struct {
 	Edges  int    `yaml:"edges" env:"EDGES" doc:"Edge processes that this process starts, on one shared public port; it is their engine itself. 0: none."`
 	Dev    bool   `yaml:"dev" env:"DEV" doc:"Believe tokens signed with DATA/dev-signing-key. For development: loopback addresses only."`
 
-	Log      LogConfig      `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
-	Auth     AuthConfig     `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
-	Admin    AdminConfig    `yaml:"admin" envPrefix:"ADMIN_" doc:"The operators' API, /v1/admin on the ops address."`
-	TLS      TLSConfig      `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
-	Edge     EdgeConfig     `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
-	Limits   LimitsConfig   `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
-	Presence PresenceConfig `yaml:"presence" envPrefix:"PRESENCE_" doc:"Who is shown as online to whom, and how much that may cost."`
-	Engine   EngineConfig   `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
-	Link     LinkConfig     `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
-	Drain    DrainConfig    `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
+	Log       LogConfig       `yaml:"log" envPrefix:"LOG_" doc:"The log goes to standard error."`
+	Auth      AuthConfig      `yaml:"auth" envPrefix:"AUTH_" doc:"Whose tokens to believe. Required unless dev is set."`
+	Admin     AdminConfig     `yaml:"admin" envPrefix:"ADMIN_" doc:"The operators' API, /v1/admin on the ops address."`
+	TLS       TLSConfig       `yaml:"tls" envPrefix:"TLS_" doc:"wss:// and https:// by this process itself; docs/tls.md has the cost, and the proxies that do it instead."`
+	Edge      EdgeConfig      `yaml:"edge" envPrefix:"EDGE_" doc:"Client connections."`
+	Limits    LimitsConfig    `yaml:"limits" envPrefix:"LIMITS_" doc:"What every client is told at connect and held to."`
+	Presence  PresenceConfig  `yaml:"presence" envPrefix:"PRESENCE_" doc:"Who is shown as online to whom, and how much that may cost."`
+	Policy    PolicyConfig    `yaml:"policy" envPrefix:"POLICY_" doc:"Rules that bind users."`
+	Hook      HookConfig      `yaml:"hook" envPrefix:"HOOK_" doc:"A service of yours that is asked before a message is stored."`
+	Retention RetentionConfig `yaml:"retention" envPrefix:"RETENTION_" doc:"How long messages are kept."`
+	Engine    EngineConfig    `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
+	Link      LinkConfig      `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
+	Drain     DrainConfig     `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
 
 	// Logger replaces the one Log describes; Clock (default time.Now) is for tests.
 	Logger *slog.Logger     `yaml:"-" env:"-"`
@@ -94,19 +97,20 @@ type EdgeConfig struct {
 
 // LimitsConfig is what clients are held to.
 type LimitsConfig struct {
-	Frame        Size   `yaml:"frame" env:"FRAME" doc:"Bytes of one inbound message, 256 to 16MiB."`
-	Body         Size   `yaml:"body" env:"BODY" doc:"Bytes of one message body; below limits.frame, at most 512KiB."`
-	InFlight     uint32 `yaml:"inflight" env:"INFLIGHT" doc:"Requests of one session not yet answered, 1 to 32768."`
-	SendPerS     uint32 `yaml:"send_per_s" env:"SEND_PER_S" doc:"Sustained sends per second of one session. 0: not limited."`
-	UserSendPerS uint32 `yaml:"user_send_per_s" env:"USER_SEND_PER_S" doc:"Sustained sends per second of one user over all sessions. 0: not limited."`
-	FramesPerS   uint32 `yaml:"frames_per_s" env:"FRAMES_PER_S" doc:"Sustained frames per second from one session, each counted once for every 4KiB it begins. Two seconds' worth may come at once; who goes on for twice as much is closed with 4201. 0: not limited."`
-	Sessions     uint32 `yaml:"sessions" env:"SESSIONS" doc:"Sessions of one user, 1 to 1024, one for each device; the oldest gives way with 4004."`
-	RPC          uint32 `yaml:"rpc" env:"RPC" doc:"Commands of one POST /v1/rpc, 1 to 1000."`
-	Wait         uint32 `yaml:"wait" env:"WAIT" doc:"Seconds for which GET /v1/poll may be held, 1 to 300."`
-	Page         uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
-	Presence     uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
-	Watch        uint32 `yaml:"watch" env:"WATCH" doc:"Users whose presence one device may watch, at most 1000. 0: nobody may watch."`
-	Window       uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
+	Frame         Size   `yaml:"frame" env:"FRAME" doc:"Bytes of one inbound message, 256 to 16MiB."`
+	Body          Size   `yaml:"body" env:"BODY" doc:"Bytes of one message body; below limits.frame, at most 512KiB."`
+	InFlight      uint32 `yaml:"inflight" env:"INFLIGHT" doc:"Requests of one session not yet answered, 1 to 32768."`
+	SendPerS      uint32 `yaml:"send_per_s" env:"SEND_PER_S" doc:"Sustained sends per second of one session. 0: not limited."`
+	UserSendPerS  uint32 `yaml:"user_send_per_s" env:"USER_SEND_PER_S" doc:"Sustained sends per second of one user over all sessions. 0: not limited."`
+	GroupSendPerS uint32 `yaml:"group_send_per_s" env:"GROUP_SEND_PER_S" doc:"Sustained sends per second to one group by all its members. 0: not limited."`
+	FramesPerS    uint32 `yaml:"frames_per_s" env:"FRAMES_PER_S" doc:"Sustained frames per second from one session, each counted once for every 4KiB it begins. Two seconds' worth may come at once; who goes on for twice as much is closed with 4201. 0: not limited."`
+	Sessions      uint32 `yaml:"sessions" env:"SESSIONS" doc:"Sessions of one user, 1 to 1024, one for each device; the oldest gives way with 4004."`
+	RPC           uint32 `yaml:"rpc" env:"RPC" doc:"Commands of one POST /v1/rpc, 1 to 1000."`
+	Wait          uint32 `yaml:"wait" env:"WAIT" doc:"Seconds for which GET /v1/poll may be held, 1 to 300."`
+	Page          uint32 `yaml:"page" env:"PAGE" doc:"Entries of one sync or history page, 1 to 1000."`
+	Presence      uint32 `yaml:"presence" env:"PRESENCE" doc:"Users of one presence request, 1 to 1000."`
+	Watch         uint32 `yaml:"watch" env:"WATCH" doc:"Users whose presence one device may watch, at most 1000. 0: nobody may watch."`
+	Window        uint32 `yaml:"window" env:"WINDOW" doc:"Events sent and not yet acknowledged before a session's replay pauses, 1 to 65536."`
 }
 
 // PresenceConfig says who is shown as online.
@@ -167,9 +171,11 @@ func Default() Config {
 			CloseTime:    Duration(5 * time.Second),
 		},
 		Limits: LimitsConfig{
-			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, FramesPerS: 1000, Sessions: 32,
+			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, GroupSendPerS: 1000, FramesPerS: 1000, Sessions: 32,
 			RPC: 50, Wait: 60, Page: 100, Presence: 100, Watch: 500, Window: 512,
 		},
+		Policy:   defaultPolicy(),
+		Hook:     defaultHook(),
 		Presence: PresenceConfig{Visible: PresenceContacts, PerS: 2000, Debounce: Duration(4 * time.Second)},
 		Engine: EngineConfig{
 			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20,

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // limitsTable reads the rows of docs/limits.md that name a setting: its default.
@@ -64,20 +65,31 @@ func compareLimits(table, settings, reply map[string]string) (problems []string)
 		}
 	}
 	for name := range settings {
-		if strings.HasPrefix(name, "limits.") && table[name] == "" {
+		if (strings.HasPrefix(name, "limits.") || strings.HasPrefix(name, "policy.") && settings[name] != "all") && table[name] == "" {
 			problems = append(problems, name+" is not on the page")
 		}
 	}
 	for name, value := range reply {
 		path := "limits." + name
-		if name == "queue" {
+		setting := func() string { return settings[path] }
+		switch name {
+		case "queue":
 			path = "edge.outbound"
+		case "members", "groups":
+			path = "policy." + name
+		case "edit":
+			path = "policy.edit_window"
+			setting = func() string { // in seconds
+				var d Duration
+				_ = d.UnmarshalText([]byte(settings[path]))
+				return fmt.Sprint(int64(time.Duration(d) / time.Second))
+			}
 		}
 		if path == notLimits[0] {
 			continue
 		}
 		var size Size
-		if size.UnmarshalText([]byte(settings[path])) != nil || fmt.Sprint(int64(size)) != value {
+		if size.UnmarshalText([]byte(setting())) != nil || fmt.Sprint(int64(size)) != value {
 			problems = append(problems, fmt.Sprintf("%s: the connect reply says %s, the setting %q", name, value, settings[path]))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/hook"
 	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/presence"
 )
@@ -20,6 +21,7 @@ type snapshot struct {
 	edge     edge.Stats
 	chat     chat.Stats
 	presence presence.Stats
+	hook     hook.Stats
 	engine   engine.Stats
 	keyring  auth.Stats
 	tickets  int

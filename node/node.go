@@ -22,6 +22,7 @@ import (
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/edge"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/hook"
 	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/presence"
 	"github.com/godwit-im/godwit/router/local"
@@ -49,6 +50,7 @@ type Node struct {
 	client   *link.Client
 	edges    *edgeProcesses
 	cert     *certificate // nil: no TLS, or it is the edge processes' business
+	hook     *hook.Client // nil: there is none
 	keyring  *auth.Keyring
 	tickets  *auth.Tickets
 	admin    atomic.Pointer[admin.Server]
@@ -109,7 +111,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 // openEngine starts a process with a store: with clients of its own, or those of
 // edge processes, or both.
 func (n *Node) openEngine(ctx context.Context) error {
-	series := [][]series{authSeries(), chatSeries(), presenceSeries(), engineSeries()}
+	series := [][]series{authSeries(), chatSeries(), hookSeries(), presenceSeries(), engineSeries()}
 	if n.cfg.holdsClients() {
 		series = append(series, edgeSeries(), tlsSeries())
 	}
@@ -141,22 +143,10 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if n.presence, err = n.newPresence(router, clients, service); err != nil {
 		return err
 	}
-	n.chat, err = chat.NewService(chat.Config{
-		Machine:       machine,
-		Store:         store,
-		Edge:          clients,
-		Router:        router,
-		Restored:      func() uint64 { return n.store.Restored() }, // Start comes after the store
-		BodyBytesMax:  int(n.cfg.Limits.Body),
-		PageMax:       int(n.cfg.Limits.Page),
-		PresenceMax:   int(n.cfg.Limits.Presence),
-		WatchMax:      int(n.cfg.Limits.Watch),
-		Presence:      n.presence,
-		PresenceOfAll: n.cfg.Presence.Visible == PresenceAll,
-		UserSendPerS:  int(n.cfg.Limits.UserSendPerS),
-		Logger:        n.logger.With("tier", "chat"),
-	})
-	if err != nil {
+	if n.hook, err = n.newHook(); err != nil {
+		return err
+	}
+	if n.chat, err = chat.NewService(n.chatConfig(machine, store, clients, router)); err != nil {
 		return err
 	}
 	service.Service = n.chat
@@ -259,6 +249,7 @@ func (cfg *Config) limits() godwit.Limits {
 		Frame: uint32(l.Frame), Body: uint32(l.Body), InFlight: l.InFlight, SendPerS: l.SendPerS,
 		Page: l.Page, Presence: l.Presence, Watch: l.Watch, Window: l.Window,
 		RPC: l.RPC, Wait: l.Wait, Sessions: l.Sessions, FramesPerS: l.FramesPerS,
+		Members: cfg.Policy.Members, Groups: cfg.Policy.Groups, Edit: uint32(time.Duration(cfg.Policy.EditWindow) / time.Second),
 	}
 }
 
@@ -346,6 +337,9 @@ func (n *Node) snapshot() *snapshot {
 	}
 	if n.store != nil {
 		s.chat, s.engine, s.stored = n.chat.Stats(), n.store.Stats(), true
+	}
+	if n.hook != nil {
+		s.hook = n.hook.Stats()
 		s.presence = n.presence.Stats()
 	}
 	if n.keyring != nil {
@@ -472,6 +466,9 @@ func (n *Node) close() error {
 	}
 	if n.chat != nil {
 		n.chat.Close()
+	}
+	if n.hook != nil {
+		n.hook.Close()
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
