@@ -4,6 +4,7 @@ import { Client } from "/godwit.js";
 
 const HISTORY = 50; // messages shown at the start
 const PRESENCE_EVERY = 2000; // ms
+const TYPING_EVERY = 2500, TYPING_LASTS = 6000; // ms
 
 /** Users with fresh tokens, and the restart button's address and key. */
 async function settings() {
@@ -50,6 +51,8 @@ class Panel {
   #rows = new Map(); // seq → row of the message
   #pending = new Map(); // cid → row of a message on its way
   #session = ""; // of the newest connect reply seen
+  #receipt = { delivered: 0, read: 0 }; // of the other side, in this one's sequences
+  #online = null; #typed = 0; #typing = 0; // when this side last said so; when the other side's ends
 
   constructor(user, peer) {
     this.#user = user;
@@ -60,15 +63,18 @@ class Panel {
       url: new URL("/v1/ws", location.href).href.replace(/^http/, "ws"),
       token: async () => (await settings()).users.find((u) => u.user === user).token,
       WebSocket: this.#network.socketClass(),
+      delivered: false, // the page counts messages; marks would be entries among them
     });
     this.#client.addEventListener("state", (e) => this.#showState(e.detail));
     this.#client.addEventListener("entry", (e) => this.#showEntry(e.detail));
+    this.#client.addEventListener("typing", (e) => this.#showTyping(e.detail));
     this.#client.addEventListener("resumed", (e) => this.#note(`resumed: ${count(e.detail.missed)} replayed`));
     this.#client.addEventListener("discontinuity", (e) => {
       this.#note(`the log could not be continued (${e.detail.reason}): loaded again`);
       this.#load();
     });
     this.#part("form").addEventListener("submit", (e) => this.#submit(e));
+    this.#part("input").addEventListener("input", () => this.#type());
     this.#part(".drop").addEventListener("click", () => this.#toggleNetwork());
   }
 
@@ -117,11 +123,25 @@ class Panel {
     }
   }
 
+  #type() {
+    if (Date.now() - this.#typed < TYPING_EVERY) return;
+    this.#typed = Date.now();
+    this.#client.typing(this.#peer);
+  }
+
+  #showTyping({ conv, stop }) {
+    if (conv !== `u:${this.#peer}`) return;
+    this.#typing = stop ? 0 : Date.now() + TYPING_LASTS;
+    this.#showPresence(this.#online);
+    setTimeout(() => this.#showPresence(this.#online), TYPING_LASTS);
+  }
+
   #showPresence(online) {
+    this.#online = online;
     const element = this.#part(".presence");
     element.dataset.online = String(online);
     const word = { true: "online", false: "offline", null: "unknown" }[online];
-    setText(element.querySelector(".text"), `${this.#peer} is ${word}`);
+    setText(element.querySelector(".text"), `${this.#peer} is ${Date.now() < this.#typing ? "typing" : word}`);
   }
 
   async #watchPresence() {
@@ -148,15 +168,22 @@ class Panel {
 
   /** Puts an entry at its place by sequence; once, however often it comes. */
   #showEntry(entry) {
-    const { seq, msg } = entry;
+    const { seq, msg, receipt } = entry;
+    if (entry.edit || entry.recall) return this.#revise(entry);
+    if (receipt?.user === this.#peer && receipt.conv === `u:${this.#peer}`) {
+      this.#receipt = receipt;
+      return this.#showReceipt();
+    }
     if (!msg || msg.conv !== `u:${this.#peer}` || this.#rows.has(seq)) return;
     const mine = msg.from === this.#user;
     if (mine) this.#settled(msg.cid);
     const row = element("li", `message${mine ? " mine" : ""}`, `${this.#user}-message`);
     row.dataset.seq = seq;
     row.dataset.from = msg.from;
+    row.dataset.mid = msg.mid;
     row.title = `${msg.from}, ${new Date(msg.time).toLocaleString()}, id ${msg.mid}`;
-    row.append(text("span", "seq", `#${seq}`), text("span", "text", msg.text ?? "(binary)"));
+    row.append(text("span", "seq", `#${seq}`), text("span", "text", bodyOf(msg)));
+    if (mine) row.append(text("span", "fate", ""));
     const list = this.#part(".messages");
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
     const below = [...list.querySelectorAll(".message")].reverse().find((other) => Number(other.dataset.seq) < seq);
@@ -164,7 +191,25 @@ class Panel {
     else if ([...this.#rows.keys()].every((other) => other < seq)) list.append(row);
     else below.after(row);
     this.#rows.set(seq, row);
+    if (mine) this.#showReceipt();
+    if (this.#typing && !mine) this.#showTyping({ conv: msg.conv, stop: true });
     if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  /** ✓ delivered, ✓✓ read, on this side's messages. */
+  #showReceipt() {
+    const { delivered, read } = this.#receipt;
+    for (const [seq, row] of this.#rows) {
+      const fate = row.querySelector(".fate");
+      if (fate) setText(fate, seq <= read ? "✓✓" : seq <= delivered ? "✓" : "");
+    }
+  }
+
+  /** A message was given another text, or taken back. */
+  #revise({ edit, recall }) {
+    const { mid } = edit ?? recall;
+    const row = [...this.#rows.values()].find((other) => other.dataset.mid === mid);
+    if (row) setText(row.querySelector(".text"), bodyOf(edit ? { ...edit, edited: edit.time } : { recalled: true }));
   }
 
   #note(words) {
@@ -215,6 +260,11 @@ class Panel {
       this.#client.retryNow();
     }
   }
+}
+
+function bodyOf(msg) {
+  if (msg.recalled) return "(taken back)";
+  return (msg.text ?? "(binary)") + (msg.edited ? " (edited)" : "");
 }
 
 function count(missed) { return missed === 1 ? "1 missed entry" : `${missed} missed entries`; }

@@ -134,7 +134,7 @@ test("what an old socket says is not heard", async () => {
 
 test("frames of a newer server are ignored, broken ones end the connection", async () => {
   const [client, ws] = await live();
-  ws.push({ eph: { typing: { conv: "u:bob", user: "bob" } } }, ev(1));
+  ws.push({ eph: { wave: { user: "bob" } } }, { wave: {} }, ev(1));
   assert.deepEqual(client.seen, seqs(1));
   ws.onmessage({ data: "{broken" });
   assert.equal(client.state.phase, "waiting");

@@ -47,10 +47,10 @@ afterEach(() => {
 export const settle = async () => { for (let i = 0; i < 10; i++) await null; };
 
 export async function start(options) {
-  const client = new Client({ url: "ws://test/v1/ws", token: "t", device: "d", WebSocket: FakeSocket, random: () => 1, ...options });
+  const client = new Client({ url: "ws://test/v1/ws", token: "t", device: "d", WebSocket: FakeSocket, random: () => 1, delivered: false, ...options });
   clients.push(client);
   client.seen = [];
-  for (const type of ["entry", "skip", "discontinuity", "resumed"]) {
+  for (const type of ["entry", "skip", "discontinuity", "resumed", "typing", "presence"]) {
     client.addEventListener(type, (e) => client.seen.push([type, e.detail.seq ?? e.detail]));
   }
   client.connect();
@@ -77,6 +77,8 @@ export async function reconnect(reply) {
 
 export const ev = (seq) => ({ ev: { seq, msg: { mid: `m${seq}`, conv: "u:bob", from: "bob", cid: `c${seq}`, time: seq, text: `text ${seq}` } } });
 export const entry = (seq) => ev(seq).ev;
+export const said = (conv, gseq) => ({ ev: { gseq, msg: { mid: `g${gseq}`, conv, from: "carol", cid: `g${gseq}`, time: gseq, text: `text ${gseq}` } } });
+export const begins = (conv, gseq, reset) => ({ channel: { conv, gseq, reset } });
 export const seqs = (...list) => list.map((seq) => ["entry", seq]);
 export const stored = (frame, seq) => ({ id: frame.id, send: { state: "stored", seq, mid: `m${seq}`, conv: "u:bob", time: 1 } });
 export const refused = (frame, code, temporary) => ({ id: frame.id, error: { code, num: 1, temporary, retry_after_ms: 0, message: "m" } });

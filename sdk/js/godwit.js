@@ -10,18 +10,24 @@
  *   const { seq } = await client.send("bob", { text: "hi" });
  *
  * Events: "entry" (detail: Entry), "skip" ({from, to}), "discontinuity"
- * ({reason, from, to}), "state" (State), "resumed" ({missed, from, to}).
+ * ({reason, from, to, conv?}), "state" (State), "resumed" ({missed, from, to}),
+ * "typing" ({conv, user, stop?}), "presence" ({user, online, last_seen}).
  *
- * @typedef {{seq: number, msg: {mid: string, conv: string, from: string, cid: string, time: number, text?: string, data?: string, type?: string}}} Entry
- * @typedef {{epoch: string, seq: number}} Position
+ * An entry has seq, the place in the user's log, and of groups gseq, the place in
+ * the group's; entries of channels have gseq alone. Exactly one body follows.
+ *
+ * @typedef {{mid: string, conv: string, from: string, cid: string, time: number, text?: string, data?: string, type?: string, edited?: number, recalled?: boolean}} Message
+ * @typedef {{seq?: number, gseq?: number, msg?: Message, edit?: Message, recall?: Message, receipt?: object, group?: object, settings?: object}} Entry
+ * @typedef {{epoch: string, seq: number, channels?: {conv: string, gseq: number}[]}} Position
  * @typedef {{phase: "idle"|"connecting"|"replaying"|"live"|"waiting"|"stopped", until?: number, error?: Error}} State
- * @typedef {{cid: string, mid: string, seq: number, conv: string, time: number, dup: boolean}} Sent
+ * @typedef {{cid: string, mid: string, seq: number, gseq?: number, conv: string, time: number, dup: boolean}} Sent
  * @typedef {object} Options
  * @property {string} url ws://… or wss://…
  * @property {string | (() => string | Promise<string>)} token a function is asked before each connection; a string that is refused stops the client
  * @property {string} [device] names this installation; default: a random name
  * @property {Position} [resume] continue after a position of an earlier client; default: from the head
  * @property {boolean} [replay] when too far behind, read every missed entry instead of a discontinuity
+ * @property {boolean} [delivered] mark what arrives as delivered, at most once a second and conversation; default true
  * @property {number} [queueMax] requests that may wait here, default 1024; above it they are refused
  * @property {typeof WebSocket} [WebSocket] default: the global one
  * @property {() => number} [random] default: Math.random
@@ -31,6 +37,11 @@ const SUBPROTOCOL = "godwit.v1.json";
 const BACKOFF_FIRST = 500, BACKOFF_MAX = 20_000, STABLE_AFTER = 5_000, OPEN_TIMEOUT = 10_000; // ms
 const PAUSE_FIRST = 100, PAUSE_MAX = 5_000; // ms between temporary refusals
 const ACK_EVERY = 64, ACK_AFTER = 500; // sequences, ms
+const DELIVERED_EVERY = 1000, DELIVERED_MAX = 20; // ms between marks, conversations at a time
+const BODIES = ["msg", "receipt", "edit", "recall", "group", "settings"];
+const READS = new Set(["sync", "history", "conversations", "presence"]);
+const READS_DO = new Set(["info", "members", "list", "receipts"]); // of groups and devices
+const CHANNEL_PLACES_MAX = 200; // in one resume
 const AHEAD_MAX = 1024; // entries kept beyond a hole; above it the farthest are fetched later
 const STOPPING_RFC_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
 
@@ -87,21 +98,28 @@ export class Client extends EventTarget {
   #fetching = false; #holding = false; #sendAt = 0;
   #failures = 0; #refusals = 0; #connectedAt = 0; #stopped = false; #replaying = false;
   #pushed = 0; #acked = 0; #timers = new Map();
+  #channels = new Map(); // conv → {place, owed, ahead: Map, fetching}
+  #watched = []; #delivered = new Map(); // conv → sequence to be marked
 
   /** @param {Options} options */
   constructor(options) {
     super();
     if (!/^wss?:\/\//.test(options?.url ?? "")) throw new TypeError("url must be ws://… or wss://…");
     if (!options.token) throw new TypeError("token is required");
-    this.#options = { queueMax: 1024, random: Math.random, WebSocket: globalThis.WebSocket, device: "js-" + randomId().slice(0, 12), ...options };
+    this.#options = { queueMax: 1024, delivered: true, random: Math.random, WebSocket: globalThis.WebSocket, device: "js-" + randomId().slice(0, 12), ...options };
     if (!this.#options.WebSocket) throw new TypeError("no global WebSocket: pass one as an option");
     if (options.resume) ({ epoch: this.#epoch, seq: this.#cursor } = options.resume);
+    for (const { conv, gseq } of options.resume?.channels ?? []) this.#channels.set(conv, newChannel(gseq));
   }
 
   /** @returns {State} */
   get state() { return this.#state; }
   /** Where a later client can resume: after the last entry dispatched. @returns {Position} */
-  get position() { return { epoch: this.#epoch, seq: this.#cursor }; }
+  get position() {
+    const position = { epoch: this.#epoch, seq: this.#cursor };
+    const channels = [...this.#channels].slice(0, CHANNEL_PLACES_MAX).map(([conv, { place }]) => ({ conv, gseq: place }));
+    return channels.length > 0 ? { ...position, channels } : position;
+  }
   /** The newest connect reply, with its limits; null before the first. */
   get welcome() { return this.#welcome; }
 
@@ -133,25 +151,30 @@ export class Client extends EventTarget {
     const { text, data, type, cid = randomId() } = message;
     const target = to.startsWith("g:") ? { group: to.slice(2) } : { to: to.replace(/^u:/, "") };
     const reply = await this.#ask("send", { ...target, cid, text, data, type, time: Date.now() }, signal);
-    return { cid, mid: reply.mid, seq: reply.seq, conv: reply.conv, time: reply.time, dup: Boolean(reply.dup) };
+    const sent = { cid, mid: reply.mid, seq: reply.seq ?? 0, conv: reply.conv, time: reply.time, dup: Boolean(reply.dup) };
+    return reply.gseq ? { ...sent, gseq: reply.gseq } : sent;
   }
 
   /**
-   * Yields a conversation page by page, newest first unless `after` is given.
+   * Yields a conversation page by page, newest first unless `after` is given. With
+   * `group` the sequences are the group's own, which also name what came before the
+   * user joined; in a channel it makes no difference.
    * @param {string} conv
-   * @param {{before?: number, after?: number, limit?: number, signal?: AbortSignal}} [range]
+   * @param {{before?: number, after?: number, limit?: number, group?: boolean, signal?: AbortSignal}} [range]
    * @returns {AsyncGenerator<Entry>}
    */
-  async *history(conv, { before, after, limit = Infinity, signal } = {}) {
-    const id = /^[ug]:/.test(conv) ? conv : "u:" + conv;
+  async *history(conv, { before, after, limit = Infinity, group = false, signal } = {}) {
+    const id = convId(conv);
     for (let more = true; more && limit > 0;) {
-      const reply = await this.#ask("history", { conv: id, before, after, limit: Math.min(limit, 100) }, signal);
+      const range = group ? { gbefore: before, gafter: after } : { before, after };
+      const reply = await this.#ask("history", { conv: id, ...range, limit: Math.min(limit, 100) }, signal);
       const entries = reply.entries ?? [];
       if (after === undefined) entries.reverse();
       for (const entry of entries) {
         if (limit-- <= 0) return;
         yield entry;
-        if (after === undefined) before = entry.seq; else after = entry.skip?.to ?? entry.seq;
+        const at = group || !(entry.skip || entry.seq) ? entry.gseq : entry.skip?.to ?? entry.seq;
+        if (after === undefined) before = entry.skip?.from ?? at; else after = at;
       }
       more = Boolean(reply.more) && entries.length > 0;
     }
@@ -178,6 +201,88 @@ export class Client extends EventTarget {
   async presence(users, { signal } = {}) {
     return (await this.#ask("presence", { get: users }, signal)).users ?? [];
   }
+
+  /**
+   * Replaces the list of users whose coming and going is told by "presence" events,
+   * also after a lost connection; an empty list ends that.
+   * @param {string[]} users
+   * @returns {Promise<{user: string, online: boolean, last_seen: number}[]>} what is so now
+   */
+  async watch(users, { signal } = {}) {
+    this.#watched = [...users];
+    return (await this.#ask("presence", { watch: this.#watched }, signal)).users ?? [];
+  }
+
+  /**
+   * Moves the user's marks of a conversation forward, on all devices.
+   * @param {string} conv
+   * @param {{read?: number, delivered?: number}} marks sequences as entries have them: seq, in a channel gseq
+   */
+  mark(conv, { read, delivered }, { signal } = {}) { return this.#ask("mark", { conv: convId(conv), read, delivered }, signal); }
+
+  /** Gives a message of one's own another body. @param {string} mid @param {{text?: string, data?: string, type?: string}} body */
+  edit(mid, { text, data, type }, { signal } = {}) { return this.#ask("edit", { mid, text, data, type }, signal); }
+
+  /** Takes a message back, for everyone. @param {string} mid */
+  recall(mid, { signal } = {}) { return this.#ask("recall", { mid }, signal); }
+
+  /** Says that the user is writing, or has stopped. It is said once or, without a session, not at all. @param {string} conv */
+  typing(conv, stop = false) {
+    if (this.#socket?.established) this.#write({ typing: { conv: convId(conv), stop: stop || undefined } });
+  }
+
+  /**
+   * Changes what the user alone sees of a conversation.
+   * @param {string} conv
+   * @param {{mute?: number, pin?: boolean, archive?: boolean, delete?: number}} change mute in ms since 1970, 0: not silent
+   */
+  setConversation(conv, change, { signal } = {}) { return this.#ask("conversation", { ...change, conv: convId(conv) }, signal); }
+
+  /**
+   * Creates a group, which the user owns.
+   * @param {string} name
+   * @param {string[]} users
+   * @param {{join?: "invite"|"open", history?: "joined"|"all", cid?: string}} [options]
+   * @returns {Promise<{group: string, conv: string}>}
+   */
+  createGroup(name, users = [], { join, history, cid = randomId(), signal } = {}) {
+    return this.#ask("group", { do: "create", cid, name, users, join, history }, signal);
+  }
+
+  /**
+   * Any other request about a group: info, set, add, remove, leave, join, role or receipts.
+   * @param {string} what
+   * @param {string} group with or without "g:"
+   * @param {{users?: string[], role?: string, name?: string, join?: string, history?: string, gseq?: number}} [details]
+   */
+  group(what, group, details = {}, { signal } = {}) { return this.#ask("group", { do: what, group: group.replace(/^g:/, ""), ...details }, signal); }
+
+  /** Yields the members of a group. @param {string} group */
+  members(group, { signal } = {}) { return this.#pages((next) => this.group("members", group, { next }, { signal }), "members"); }
+
+  /** Yields the groups the user is in. */
+  groups({ signal } = {}) { return this.#pages((next) => this.#ask("group", { do: "list", next }, signal), "groups"); }
+
+  async *#pages(page, list) {
+    for (let next; ;) {
+      const reply = await page(next);
+      yield* reply[list] ?? [];
+      next = reply.next;
+      if (!next) return;
+    }
+  }
+
+  /** The user's devices. */
+  async devices({ signal } = {}) { return (await this.#ask("device", { do: "list" }, signal)).devices ?? []; }
+
+  /** Logs one of the user's devices out, or all of them. @param {string} [device] */
+  logout(device, { signal } = {}) { return this.#ask("device", device ? { do: "logout", device } : { do: "logout", all: true }, signal); }
+
+  /** Changes the list of users whom the user hears nothing of, and resolves to it. @param {{add?: string[], remove?: string[]}} [change] */
+  async block(change = {}, { signal } = {}) { return (await this.#ask("block", change, signal)).users ?? []; }
+
+  /** Changes the user's contacts, and resolves to them. @param {{add?: string[], remove?: string[]}} [change] */
+  async contacts(change = {}, { signal } = {}) { return (await this.#ask("contact", change, signal)).users ?? []; }
 
   // ---- connecting
 
@@ -279,6 +384,8 @@ export class Client extends EventTarget {
       this.#owed = Math.max(this.#owed, frame.resumed.seq);
       return undefined;
     }
+    if (frame.channel) return this.#beginChannel(frame.channel);
+    if (frame.eph) return this.#ephemeral(frame.eph);
     if (frame.goaway) return this.#move(attempt, frame.goaway);
     if (frame.id) return this.#answered(attempt, frame);
     return this.#pong(frame);
@@ -316,6 +423,8 @@ export class Client extends EventTarget {
       this.#emit("discontinuity", { reason: reply.reason ?? "epoch", from: here, to: head });
     }
     this.#acked = this.#pushed;
+    if (this.#epoch !== here.epoch && !first) this.#channels.clear(); // the groups' logs are others, too
+    if (this.#watched.length > 0) this.#watchAgain();
     this.#replaying = !first && this.#cursor < this.#liveAt;
     this.#show({ phase: this.#replaying ? "replaying" : "live" });
   }
@@ -323,6 +432,7 @@ export class Client extends EventTarget {
   // ---- the log in sequence order
 
   #pushedEntry(entry) {
+    if (!entry.seq && entry.gseq) return this.#offerChannel(entry);
     this.#pushed = Math.max(this.#pushed, last(entry));
     this.#offer(entry);
   }
@@ -355,8 +465,109 @@ export class Client extends EventTarget {
   #deliver(entry) {
     const from = this.#cursor + 1;
     this.#cursor = last(entry);
-    if (entry.msg) this.#emit("entry", entry);
-    else this.#emit("skip", { from, to: this.#cursor });
+    if (!BODIES.some((body) => entry[body])) return this.#emit("skip", { from, to: this.#cursor });
+    const { do: what, by, users, conv } = entry.group ?? {};
+    if (what === "leave" && by === this.#welcome?.user || what === "remove" && users?.includes(this.#welcome?.user)) this.#channels.delete(conv);
+    return this.#dispatch(entry);
+  }
+
+  #dispatch(entry) {
+    const { msg } = entry;
+    if (msg && this.#options.delivered && msg.from !== this.#welcome?.user) {
+      this.#delivered.set(msg.conv, entry.seq || entry.gseq);
+      if (!this.#timers.has("delivered")) this.#after("delivered", 0, () => this.#markDelivered());
+    }
+    this.#emit("entry", entry);
+  }
+
+  // ---- channels: as the log, with places of their own
+
+  #beginChannel({ conv, gseq, reset }) {
+    const channel = this.#channels.get(conv);
+    if (!channel) this.#channels.set(conv, newChannel(gseq));
+    if (reset && !(channel && this.#options.replay) && gseq > (channel?.place ?? 0)) {
+      this.#emit("discontinuity", { reason: "too_far", conv, from: { seq: channel?.place ?? 0 }, to: { seq: gseq } });
+      this.#channels.set(conv, newChannel(gseq));
+    } else if (channel) {
+      channel.owed = Math.max(channel.owed, gseq);
+    }
+  }
+
+  #offerChannel(entry) {
+    const conv = BODIES.map((body) => entry[body]?.conv).find(Boolean);
+    if (!conv) return; // of a newer server: history has it, as a hole
+    if (!this.#channels.has(conv)) this.#channels.set(conv, newChannel(entry.gseq - 1));
+    const channel = this.#channels.get(conv);
+    if (entry.gseq <= channel.place) return;
+    channel.ahead.set(entry.gseq, entry);
+    channel.owed = Math.max(channel.owed, entry.gseq);
+    if (channel.ahead.size > AHEAD_MAX) channel.ahead.delete(Math.max(...channel.ahead.keys()));
+    this.#advanceChannel(channel);
+  }
+
+  #advanceChannel(channel) {
+    for (let entry; (entry = channel.ahead.get(channel.place + 1));) {
+      channel.ahead.delete(entry.gseq);
+      channel.place = entry.gseq;
+      this.#dispatch(entry);
+    }
+  }
+
+  /** Asks for what lies before the nearest entry that came. Where there is nothing, nothing is missing. */
+  #fetchChannel(conv, channel) {
+    const after = channel.place;
+    channel.fetching = true;
+    const done = () => { channel.fetching = false; this.#flush(); };
+    this.#ask("history", { conv, gafter: after, limit: this.#welcome.limits?.page || 100 }).then((page) => {
+      const entries = page.entries ?? [];
+      for (const entry of entries) {
+        for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) {
+          if (gseq >= entry.gseq) break;
+          this.#jumpChannel(channel, gseq);
+        }
+        channel.ahead.set(entry.gseq, entry);
+        this.#jumpChannel(channel, entry.gseq);
+      }
+      if (!page.more || entries.length === 0) {
+        for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) this.#jumpChannel(channel, gseq);
+        channel.place = Math.max(channel.place, channel.owed);
+      }
+      done();
+    }, () => { this.#channels.delete(conv); done(); });
+  }
+
+  #jumpChannel(channel, gseq) {
+    const entry = channel.ahead.get(gseq);
+    channel.ahead.delete(gseq);
+    if (gseq <= channel.place) return;
+    channel.place = gseq;
+    if (BODIES.some((body) => entry[body])) this.#dispatch(entry);
+  }
+
+  // ---- what is never stored, and marks by itself
+
+  #ephemeral({ typing, presence }) {
+    if (typing) this.#emit("typing", typing);
+    else if (presence) this.#emit("presence", presence);
+  }
+
+  #watchAgain() {
+    this.#ask("presence", { watch: this.#watched }).then(
+      (reply) => { for (const item of reply.users ?? []) this.#emit("presence", item); },
+      () => { /* the next session tries again */ },
+    );
+  }
+
+  /** Marks what arrived, then rests: what comes meanwhile is marked together. */
+  #markDelivered() {
+    if (this.#stopped || this.#delivered.size === 0) return;
+    for (const [conv, delivered] of [...this.#delivered].slice(0, DELIVERED_MAX)) {
+      this.#delivered.delete(conv);
+      this.#ask("mark", { conv, delivered }).catch((error) => {
+        if (error.code === "unsupported" || error.code === "frame.unknown") this.#options.delivered = false;
+      });
+    }
+    this.#after("delivered", DELIVERED_EVERY, () => this.#markDelivered());
   }
 
   /** After each change: is the replay over, what is missing, what may go out. */
@@ -413,6 +624,11 @@ export class Client extends EventTarget {
     if (!this.#socket?.established) return;
     const limit = this.#welcome.limits?.inflight || 64;
     if (this.#owed > this.#cursor && !this.#fetching && this.#flying.size < limit) this.#fetch(this.#socket);
+    if (this.#channels.size > 0) {
+      for (const [conv, channel] of this.#channels) {
+        if (channel.owed > channel.place && !channel.fetching && this.#flying.size < limit) this.#fetchChannel(conv, channel);
+      }
+    }
     for (const request of [...this.#reads]) {
       if (this.#flying.size >= limit) return;
       if (!request.flying && request.notBefore <= Date.now()) this.#launch(request);
@@ -449,13 +665,14 @@ export class Client extends EventTarget {
     if (!request) return; // nobody waits for it any more
     request.flying = false;
     if (frame.error) return this.#refused(request, frame.error);
-    if (!frame[request.kind]) {
+    const reply = frame[request.kind] ?? frame.done;
+    if (!reply) {
       request.maybe = true;
       throw new Error(`request ${frame.id} was answered by another kind`);
     }
     this.#refusals = 0;
     this.#remove(request);
-    request.resolve(frame[request.kind]);
+    request.resolve(reply);
   }
 
   #refused(request, error) {
@@ -488,7 +705,8 @@ export class Client extends EventTarget {
   #abandon(request, why) {
     if (!this.#remove(request)) return;
     if (request.flying && this.#flying.has(request.id)) this.#flying.set(request.id, null); // the server is at it
-    const unknown = request.kind === "send" && (request.flying || request.maybe);
+    const reads = READS.has(request.kind) || READS_DO.has(request.body.do);
+    const unknown = !reads && (request.flying || request.maybe);
     request.reject(new (unknown ? UnknownError : NotSentError)(why));
     request.flying = false;
     this.#flush();
@@ -515,6 +733,11 @@ export class Client extends EventTarget {
     this.dispatchEvent(Object.assign(new Event(type), { detail }));
   }
 }
+
+/** What is known of a channel: everything up to place was dispatched, once and in order. */
+function newChannel(place) { return { place, owed: place, ahead: new Map(), fetching: false }; }
+
+function convId(conv) { return /^[ug]:/.test(conv) ? conv : "u:" + conv; }
 
 /** The last sequence an entry covers. */
 function last(entry) { return entry.skip ? entry.skip.to : entry.seq; }
