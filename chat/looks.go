@@ -31,8 +31,9 @@ const (
 	// looksMax bounds looks that wait. Above it presence is refused as unavailable
 	// and notices of typing are dropped.
 	looksMax = 1024
-	// looksPerS bounds the sustained requests for presence a second of one user.
-	looksPerS = 50
+	// looksPerS bounds the users a second of whom one user asks for presence or
+	// begins to watch them, over all sessions; two seconds' worth may come at once.
+	looksPerS = 2000
 )
 
 func (s *Service) startLook(l *look) bool {

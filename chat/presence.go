@@ -62,7 +62,7 @@ func (s *Service) presence(session godwit.SessionID, user godwit.UserID, id uint
 		}
 	}
 	if !isOperator(session) {
-		if wait := s.lookers.take(user); wait > 0 {
+		if wait := s.lookers.takeMany(user, uint32(len(l.targets))); wait > 0 {
 			s.refuseFor(session, id, godwit.ErrRateLimited, wait)
 			return
 		}

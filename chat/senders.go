@@ -44,7 +44,10 @@ func (d sendDebt) left(now, perS uint32) uint32 {
 }
 
 // take counts one send; otherwise it returns the ms after which there is room.
-func (t *senders) take(user godwit.UserID) (waitMS uint32) {
+func (t *senders) take(user godwit.UserID) (waitMS uint32) { return t.takeMany(user, 1) }
+
+// takeMany counts n at once, which must not be more than may be saved up.
+func (t *senders) takeMany(user godwit.UserID, n uint32) (waitMS uint32) {
 	if t.perS == 0 {
 		return 0
 	}
@@ -53,7 +56,7 @@ func (t *senders) take(user godwit.UserID) (waitMS uint32) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	debt, known := sh.users[user]
-	owed := debt.left(now, t.perS) + sendTicksPerS
+	owed := debt.left(now, t.perS) + n*sendTicksPerS
 	if burst := sendBurstSeconds * sendTicksPerS * t.perS; owed > burst {
 		return (owed - burst + t.perS - 1) / t.perS * sendTickMS
 	}

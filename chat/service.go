@@ -21,7 +21,7 @@ type Service struct {
 	deadlines *deadlines
 	senders   senders
 	groupRate senders // keyed by group
-	lookers   senders // of requests for presence
+	lookers   senders // counts the users they ask for
 	typists   typists
 	forwarder *forwarder
 	changes   *changes

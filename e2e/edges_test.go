@@ -138,7 +138,7 @@ func TestSessionsOfAllEdgeProcessesReachOneAnother(t *testing.T) {
 }
 
 func TestAKilledEdgeProcessTakesItsOwnUsersOfflineOnly(t *testing.T) {
-	s := newServer(t, "", "GODWIT_EDGES=2", "GODWIT_NODE=here")
+	s := newServer(t, "", "GODWIT_EDGES=2", "GODWIT_NODE=here", "GODWIT_PRESENCE_VISIBLE=all")
 	s.start()
 	sessions, users := onEachNode(t, s, 2)
 	list := edgesOf(t, s.ops)

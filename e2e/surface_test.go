@@ -74,7 +74,7 @@ func TestSendAndTailSpeakTheirDocumentedLines(t *testing.T) {
 }
 
 func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
-	s := newServer(t, "")
+	s := newServer(t, "", "GODWIT_PRESENCE_VISIBLE=all", "GODWIT_PRESENCE_DEBOUNCE=500ms")
 	s.start()
 	tokens := s.tokens("alice", "bob")
 	ask := func() (lines []struct {
@@ -110,8 +110,28 @@ func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
 	}
 	w.conn.WriteClose(1000, nil)
 	<-w.closed
-	if after := ask(); after[0].Online || after[0].LastSeen == 0 {
-		t.Fatalf("bob's session ended cleanly: %+v", after)
+	until(t, "bob, whose session ended cleanly, is offline", func() bool {
+		after := ask()
+		return !after[0].Online && after[0].LastSeen != 0
+	})
+}
+
+// TestPresenceIsShownToThoseWhoAreKnown: a stranger sees nothing, and a message
+// from him alone is enough to be known.
+func TestPresenceIsShownToThoseWhoAreKnown(t *testing.T) {
+	s := newServer(t, "")
+	s.start()
+	tokens := s.tokens("alice", "bob")
+	connectWire(t, s.url(), godwit.EncodingJSON, tokens["bob"], "phone", godwit.Resume{})
+	alice, _ := connectWire(t, s.url(), godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})
+	if alice.online("bob") {
+		t.Error("a stranger sees that bob is online")
+	}
+	if reply := alice.send("bob", "c1", "hello"); reply.Kind != godwit.KindSend {
+		t.Fatalf("%+v", reply.Error)
+	}
+	if !alice.online("bob") {
+		t.Error("bob has a conversation with alice and is not shown to her")
 	}
 }
 

@@ -36,7 +36,8 @@ func (l *loop) call(s *session, window []byte, headBytes int) {
 		l.refuse(s, 415, "Send "+ndjsonType+" or "+protobufType+".")
 		return
 	}
-	if device, found, once := r.QueryValue(nil, "device"); !once || found && !godwit.ValidID(device) {
+	device, found, once := r.QueryValue(nil, "device")
+	if !once || found && !godwit.ValidID(device) {
 		l.refuse(s, 400, "device is not a valid id.")
 		return
 	}
@@ -59,7 +60,7 @@ func (l *loop) call(s *session, window []byte, headBytes int) {
 	s.state = stateCall
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
-	l.submitCommands(s, body)
+	l.submitCommands(s, device, body)
 	l.discard(s, headBytes+len(body))
 }
 
@@ -103,21 +104,22 @@ func (l *loop) checkCommands(s *session, body []byte) *godwit.Error {
 	return nil
 }
 
-// submitCommands passes what checkCommands found good to the chat tier.
-func (l *loop) submitCommands(s *session, body []byte) {
+// submitCommands passes what checkCommands found good to the chat tier. Whom to
+// tell of those watched is the call's device: it has no session.
+func (l *loop) submitCommands(s *session, device, body []byte) {
 	for rest := body; len(rest) > 0; {
 		var frame []byte
 		frame, rest, _ = godwit.NextFrame(s.encoding, rest)
 		l.stats.framesIn.Add(1)
 		_ = l.frame.Parse(s.encoding, frame)
-		switch {
-		case !isRequest(l.frame.Kind):
+		if !isRequest(l.frame.Kind) {
 			l.replyError(s, l.frame.ID, godwit.ErrFrameUnknown)
-		case l.frame.Kind == godwit.KindPresence && l.frame.Presence.HasWatch:
-			l.replyError(s, l.frame.ID, godwit.ErrUnsupported) // nobody would hear of the changes
-		default:
-			l.edge.cfg.Chat.Request(l.id(s), s.user, &l.frame)
+			continue
 		}
+		if p := &l.frame.Presence; p.HasWatch && len(p.Device) == 0 {
+			p.Device = device
+		}
+		l.edge.cfg.Chat.Request(l.id(s), s.user, &l.frame)
 	}
 }
 

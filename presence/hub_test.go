@@ -74,3 +74,60 @@ func TestAFlappingClientIsQuiet(t *testing.T) {
 		t.Errorf("in the end alice heard %q", got)
 	}
 }
+
+// TestAMessageThatFindsNobodyShowsThatTheUserIsGone, before the debounce is over.
+func TestAMessageThatFindsNobodyShowsThatTheUserIsGone(t *testing.T) {
+	w := newWorld(t, nil)
+	w.in("alice", "a", 1)
+	w.in("bob", "b", 2)
+	w.watch("alice", 1, "bob")
+	w.hub.Missed("bob") // he is there: another device got it
+	w.out("bob", "b")
+	left := w.now
+	w.pass(1400)
+	w.hears(1)
+	w.hub.Missed("bob")
+	w.hub.Missed("nobody")
+	w.pass(200)
+	w.hears(1, fmt.Sprint("bob off ", left))
+}
+
+// TestAnEdgeThatDiesTakesItsUsersOffline within 10 s; nobody says goodbye for them.
+func TestAnEdgeThatDiesTakesItsUsersOffline(t *testing.T) {
+	w := newWorld(t, nil)
+	w.in("alice", "a", 1)
+	w.in("bob", "b", 2)
+	w.in("carol", "c", 3)
+	w.watch("alice", 1, "bob")
+	w.watch("carol", 3, "alice", "bob")
+	w.vanish("bob", "b")
+	w.vanish("carol", "c")
+	left := w.now
+	w.pass(5000)
+	w.hears(1, fmt.Sprint("bob off ", left))
+	w.pass(13_000) // carol's list was found to have no session, and then dropped
+	w.pass(keepAfter + 13_000)
+	if s := w.hub.Stats(); s.Lists != 1 || s.Watches != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestLookIsDebouncedForWhoIsNotWatched: the gap between two polls is not seen.
+func TestLookIsDebouncedForWhoIsNotWatched(t *testing.T) {
+	w := newWorld(t, nil)
+	look := func(want bool, wantSeen int64) {
+		t.Helper()
+		if online, seen := w.hub.Look("bob"); online != want || seen != wantSeen {
+			t.Errorf("bob: %v, %d; want %v, %d", online, seen, want, wantSeen)
+		}
+	}
+	look(false, 0)
+	w.in("bob", "b", 2)
+	look(true, w.now)
+	w.out("bob", "b")
+	left := w.now
+	w.pass(3800)
+	look(true, w.now)
+	w.pass(200)
+	look(false, left)
+}

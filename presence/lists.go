@@ -193,15 +193,12 @@ func (h *Hub) replace(l *list, targets []godwit.UserID, hidden []bool, now int64
 		before[w.user.user] = w
 	}
 	named := make(map[godwit.UserID]bool, len(targets))
-	fresh := 0
 	for _, target := range targets {
-		if !named[target] && before[target] == nil {
-			fresh++
-		}
 		named[target] = true
 	}
-	if h.watches.Add(int64(fresh)) > int64(h.cfg.WatchesMax) {
-		h.watches.Add(-int64(fresh))
+	more := int64(len(named) - len(before))
+	if h.watches.Add(more) > int64(h.cfg.WatchesMax) && more > 0 {
+		h.watches.Add(-more)
 		return ErrFull
 	}
 	watches := make([]*watch, 0, len(named))
@@ -215,7 +212,6 @@ func (h *Hub) replace(l *list, targets []godwit.UserID, hidden []bool, now int64
 	for _, w := range before {
 		w.remove()
 	}
-	h.watches.Add(-int64(len(before)))
 	l.watches = watches
 	return nil
 }

@@ -207,3 +207,36 @@ func TestUnregisterEdgeRemovesAllOfItsSessionsAndNoOthers(t *testing.T) {
 		t.Error("a session of another edge went with edge 3")
 	}
 }
+
+// TestChangesAreToldInOrder: a user's first session and the end of his last, be it
+// that of a dead edge process, and nothing between.
+func TestChangesAreToldInOrder(t *testing.T) {
+	var told []string
+	now := int64(0)
+	r, err := New(Config{Clock: func() int64 { now++; return now }, SessionsMax: 2, Changed: func(user godwit.UserID, online bool, nowMS int64) {
+		told = append(told, fmt.Sprint(string(user), online, nowMS))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := godwit.SessionID(3) << godwit.SessionEdgeShift
+	r.Register("bob", "a", 1)      // 1
+	r.Register("bob", "a", 2)      // 2: the same device
+	r.Register("bob", "b", remote) // 3
+	r.Register("bob", "c", 4)      // 4: a gives way
+	r.Unregister("bob", "a", 2)    // 5: it is gone already
+	r.Unregister("bob", "c", 4)    // 6
+	if device, ok := r.Device("bob", remote); !ok || device != "b" || r.Session("bob", "b") != remote || r.Session("bob", "c") != 0 {
+		t.Errorf("%q %v", device, ok)
+	}
+	if device, ok := r.Device("bob", 4); ok {
+		t.Errorf("a session that ended is of %q", device)
+	}
+	r.UnregisterEdge(2)         // 7
+	r.UnregisterEdge(3)         // 8
+	r.Register("bob", "a", 5)   // 9
+	r.Unregister("bob", "a", 5) // 10
+	if want := []string{"bobtrue 1", "bobfalse 8", "bobtrue 9", "bobfalse 10"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}

@@ -1,0 +1,244 @@
+package presence
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/godwit-im/godwit"
+	"pgregory.net/rapid"
+)
+
+// checkBudget looks at every second that begins with a frame.
+func (w *world) checkBudget(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, perSecond int) {
+	t.Helper()
+	for i, from := 0, 0; i < len(w.frames); i++ {
+		for w.frames[i].at-w.frames[from].at >= 1000 {
+			from++
+		}
+		counts := map[int]int{}
+		for _, f := range w.frames[from : i+1] {
+			if counts[f.edge]++; counts[f.edge] > perSecond {
+				t.Fatalf("edge %d got %d frames from %d to %d, of %d a second", f.edge, counts[f.edge], w.frames[from].at, w.frames[i].at, perSecond)
+			}
+		}
+	}
+}
+
+// TestTheBudgetIsNeverExceeded, whatever users and watchers do, and in the end
+// every watcher was told what is so.
+func TestTheBudgetIsNeverExceeded(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		const perSecond = 30
+		w := newWorld(t, func(c *Config) { c.PerSecond = perSecond })
+		users, watchers := rapid.IntRange(1, 20).Draw(r, "users"), rapid.IntRange(1, 20).Draw(r, "watchers")
+		target := func(i int) godwit.UserID { return godwit.UserID(fmt.Sprint("u", i)) }
+		watcher := func(i int) godwit.UserID { return godwit.UserID(fmt.Sprint("w", i)) }
+		session := func(i int) godwit.SessionID {
+			return godwit.SessionID(i%3)<<godwit.SessionEdgeShift | godwit.SessionID(1000+i)
+		}
+		told := map[[2]int]bool{} // watcher, user
+		listed := map[[2]int]bool{}
+		watch := func(i int) {
+			var targets []godwit.UserID
+			for u := range users {
+				delete(listed, [2]int{i, u})
+				if rapid.Bool().Draw(r, "on the list") {
+					targets = append(targets, target(u))
+					listed[[2]int{i, u}] = true
+					told[[2]int{i, u}], _ = w.hub.Look(target(u))
+				}
+			}
+			delete(w.heard, session(i)) // the answer shows it all
+			w.watch(watcher(i), session(i), targets...)
+			for u := range users {
+				if listed[[2]int{i, u}] {
+					told[[2]int{i, u}], _ = w.hub.Look(target(u))
+				}
+			}
+		}
+		hear := func() {
+			for i := range watchers {
+				for _, text := range w.heard[session(i)] {
+					var u int
+					if _, err := fmt.Sscanf(text, "u%d ", &u); err != nil {
+						r.Fatal(err)
+					}
+					told[[2]int{i, u}] = text == fmt.Sprintf("u%d on", u)
+				}
+				delete(w.heard, session(i))
+			}
+		}
+		for i := range watchers {
+			w.in(watcher(i), "d", session(i))
+			watch(i)
+		}
+		for range rapid.IntRange(1, 60).Draw(r, "steps") {
+			switch u := rapid.IntRange(0, users-1).Draw(r, "user"); rapid.IntRange(0, 5).Draw(r, "step") {
+			case 0, 1:
+				w.in(target(u), "d", godwit.SessionID(1+u))
+			case 2:
+				if w.Session(target(u), "d") != 0 {
+					w.out(target(u), "d")
+				}
+			case 3:
+				hear()
+				watch(rapid.IntRange(0, watchers-1).Draw(r, "watcher"))
+			case 4:
+				i := rapid.IntRange(0, watchers-1).Draw(r, "watcher")
+				w.out(watcher(i), "d") // a poll ends
+				w.pass(int64(rapid.IntRange(0, 20).Draw(r, "ticks")) * 200)
+				w.in(watcher(i), "d", session(i))
+			default:
+				w.pass(int64(rapid.IntRange(1, 60).Draw(r, "ticks")) * 200)
+			}
+			hear()
+		}
+		w.pass(30_000 + int64(users*watchers)*1000/perSecond*2)
+		hear()
+		w.checkBudget(r, perSecond)
+		for pair := range listed {
+			if online, _ := w.Presence(target(pair[1])); told[pair] != online {
+				r.Fatalf("watcher %d was told that user %d is online: %v", pair[0], pair[1], told[pair])
+			}
+		}
+	})
+}
+
+// TestWhatWaitsForTheBudgetIsToldAsItIsThen: a change undone meanwhile costs no frame.
+func TestWhatWaitsForTheBudgetIsToldAsItIsThen(t *testing.T) {
+	const watchers, perSecond = 400, 60
+	w := newWorld(t, func(c *Config) { c.PerSecond = perSecond })
+	for i := range watchers {
+		s := godwit.SessionID(100 + i)
+		user := godwit.UserID(fmt.Sprint("w", i))
+		w.in(user, "d", s)
+		w.watch(user, s, "bob")
+	}
+	w.in("bob", "b", 1)
+	w.pass(2000)
+	sent := w.hub.Stats()
+	if sent.Waiting == 0 || sent.Limited == 0 || sent.Sent == 0 {
+		t.Fatalf("%+v", sent)
+	}
+	w.out("bob", "b")
+	w.pass(60_000)
+	after := w.hub.Stats()
+	if after.Waiting != 0 || after.Withdrawn == 0 || after.Sent+after.Withdrawn < watchers {
+		t.Errorf("%+v", after)
+	}
+	for i := range watchers {
+		if heard := w.heard[godwit.SessionID(100+i)]; len(heard) != 0 && len(heard) != 2 {
+			t.Errorf("watcher %d heard %q", i, heard)
+		}
+	}
+	w.checkBudget(t, perSecond)
+}
+
+// TestOneFrameServesAllWatchersOfAnEdge and rights are asked once for each of them.
+func TestOneFrameServesAllWatchersOfAnEdge(t *testing.T) {
+	w := newWorld(t, nil)
+	for i := range 100 {
+		user := godwit.UserID(fmt.Sprint("w", i))
+		w.in(user, "d", godwit.SessionID(100+i))
+		w.watch(user, godwit.SessionID(100+i), "bob")
+	}
+	w.in("bob", "b", 1)
+	w.pass(1400)
+	if len(w.frames) != 100 || w.asked != 100 {
+		t.Errorf("%d frames, rights asked %d times", len(w.frames), w.asked)
+	}
+}
+
+// TestQueuesForgetWatchesThatAreGone before they outgrow those that are not, though
+// they stand behind some that wait.
+func TestQueuesForgetWatchesThatAreGone(t *testing.T) {
+	const patient, listLen, rounds = 10, 500, 60
+	w := newWorld(t, func(c *Config) { c.PerSecond = perSecondMin })
+	list := func(name string) (users []godwit.UserID) {
+		for n := range listLen {
+			users = append(users, godwit.UserID(fmt.Sprint(name, n)))
+		}
+		return users
+	}
+	turn := func(users []godwit.UserID) {
+		for n, user := range users {
+			if w.Session(user, "d") != 0 {
+				w.out(user, "d")
+			} else {
+				w.in(user, "d", godwit.SessionID(10+n))
+			}
+		}
+	}
+	for i := range patient {
+		user := godwit.UserID(fmt.Sprint("w", i))
+		w.in(user, "d", godwit.SessionID(10_000+i))
+		w.watch(user, godwit.SessionID(10_000+i), list("u")...)
+	}
+	turn(list("u"))
+	w.pass(2000)
+	w.in("alice", "a", 1)
+	most := 0
+	for round := range rounds {
+		mine := list(fmt.Sprint("v", round%2, "-"))
+		w.watch("alice", 1, mine...)
+		turn(mine)
+		w.pass(5000)
+		most = max(most, w.hub.Stats().Waiting)
+	}
+	if watches := (patient + 1) * listLen; most > 2*watches+goneMin+listLen || most < watches {
+		t.Errorf("%d watches waited, there are %d", most, watches)
+	}
+	w.checkBudget(t, perSecondMin)
+}
+
+// BenchmarkFlapping is 5,000 users who come or go once a second while 1,000
+// watch 50 each; an op is a second of it. CPU of the hub alone.
+func BenchmarkFlapping(b *testing.B) {
+	const users, watchers, listLen = 5000, 1000, 50
+	for _, c := range []struct {
+		name string
+		on   int // of how many seconds a user is online
+		of   int
+	}{{"every-second", 1, 2}, {"every-10-seconds", 10, 20}} {
+		b.Run(c.name, func(b *testing.B) {
+			w := newWorld(b, nil)
+			w.discards = true
+			rng := rand.New(rand.NewPCG(1, 2))
+			for i := range watchers {
+				user := godwit.UserID(fmt.Sprint("w", i))
+				w.in(user, "d", godwit.SessionID(10_000+i))
+				var list []godwit.UserID
+				for range listLen {
+					list = append(list, godwit.UserID(fmt.Sprint("u", rng.IntN(users))))
+				}
+				w.watch(user, godwit.SessionID(10_000+i), list...)
+			}
+			names := make([]godwit.UserID, users)
+			for i := range names {
+				names[i] = godwit.UserID(fmt.Sprint("u", i))
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for second := range b.N {
+				for tick := range 5 {
+					for i := tick; i < users; i += 5 {
+						if phase := (second + i) % c.of; phase == 0 {
+							w.hub.Changed(names[i], true, w.now)
+						} else if phase == c.on {
+							w.hub.Changed(names[i], false, w.now)
+						}
+					}
+					w.pass(200)
+				}
+			}
+			s := w.hub.Stats()
+			b.ReportMetric(float64(s.Sent)/float64(b.N), "frames/s")
+			b.ReportMetric(float64(s.Flips)/float64(b.N), "flips/s")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/users, "ns/user")
+		})
+	}
+}
