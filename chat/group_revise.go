@@ -15,7 +15,7 @@ type groupRevision struct {
 
 // reviseGroup edits, or with a nil edit recalls, the message at gseq of a group's
 // log. The fields of edit have been checked. The answer comes by Edge.Reply, once:
-// KindDone, or an error; with id 0 none is wanted and none given.
+// KindDone, or an error.
 func (s *Service) reviseGroup(session godwit.SessionID, user godwit.UserID, id uint64, log godwit.LogID, gseq godwit.Seq, edit *godwit.Edit) {
 	t := &groupRevision{groupTask: groupTask{
 		request: request{session: session, id: id, what: requestSend, gone: make(chan struct{})},

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/godwit-im/godwit"
@@ -23,7 +24,7 @@ func (s *Service) sendGroup(session godwit.SessionID, user godwit.UserID, id uin
 		return
 	}
 	if wait := s.groupRate.take(userOf(group)); wait > 0 && !isOperator(session) {
-		s.refuseFor(session, id, godwit.ErrRateLimited, wait)
+		s.slowDown(session, user, id, group, wait)
 		return
 	}
 	at := s.cfg.Store.Group(groupOfID(group).Partition())
@@ -79,6 +80,7 @@ func (r *groupSendRequest) applied(o *outcome, scratch *flushScratch) {
 		f := &scratch.frame
 		*f = godwit.ServerFrame{ID: r.id}
 		if o.refusal != nil {
+			r.giveBack(o.refusal)
 			s.counters.refused.Add(1)
 			f.Kind, f.Error = godwit.KindError, o.refusal.Reply(retryAfter(o.refusal))
 		} else {
@@ -92,6 +94,31 @@ func (r *groupSendRequest) applied(o *outcome, scratch *flushScratch) {
 		s.cfg.Edge.Reply(r.session, f)
 	}
 	r.recycle()
+}
+
+// slowDown tells a member of a group that it has its fill, and everybody else that
+// there is no such group.
+func (s *Service) slowDown(session godwit.SessionID, user godwit.UserID, id uint64, group []byte, waitMS uint32) {
+	by, group := bytes.Clone(bytesOf(user)), bytes.Clone(group)
+	s.startReadAt(&read{
+		request: request{session: session, id: id, what: requestRead},
+		do: func(_ *read, w *readWorker, v View) answer {
+			if m, _ := memberOf(v, group, by); !m.isMember() {
+				return w.refuse(godwit.ErrNotMember)
+			}
+			s.counters.refused.Add(1)
+			w.frame.Kind, w.frame.Error = godwit.KindError, godwit.ErrRateLimited.Reply(waitMS)
+			return answerFrame
+		},
+	}, groupOfID(group).Partition())
+}
+
+// giveBack spares a group the sends of those who are no members of it: its rate is
+// not theirs to use up.
+func (r *groupSendRequest) giveBack(refusal *godwit.Error) {
+	if p, ok := parseCommand(r.buf); ok && refusal == godwit.ErrNotMember {
+		r.service.groupRate.give(userOf(p.body.(*groupSendCommand).block.to[2:]))
+	}
 }
 
 func (r *groupSendRequest) Fail(err error) {

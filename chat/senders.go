@@ -73,6 +73,20 @@ func (t *senders) takeMany(user godwit.UserID, n uint32) (waitMS uint32) {
 	return 0
 }
 
+// give takes back one send that was counted and not made.
+func (t *senders) give(user godwit.UserID) {
+	if t.perS == 0 {
+		return
+	}
+	sh := &t.shards[xxhash.Sum64String(string(user))%senderShards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if debt, known := sh.users[user]; known {
+		debt.owed -= min(debt.owed, sendTicksPerS)
+		sh.users[user] = debt
+	}
+}
+
 // tick moves the time on and forgets who owes nothing, a shard at a time.
 func (t *senders) tick() {
 	if t.perS == 0 {
