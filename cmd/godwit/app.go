@@ -43,7 +43,7 @@ func (f failure) Unwrap() error { return f.error }
 func (a *app) run(ctx context.Context, args []string) int {
 	a.stdout = &output{a.stdout}
 	root := a.command()
-	root.SetArgs(args)
+	root.SetArgs(shieldMID(args))
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

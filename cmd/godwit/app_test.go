@@ -143,6 +143,26 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// A message id may begin with "-" or "--"; any other unknown flag is refused.
+func TestMessageIDsAreNoFlags(t *testing.T) {
+	f := func(want string, args ...string) {
+		t.Helper()
+		if got := strings.Join(shieldMID(args), " "); got != want {
+			t.Errorf("%q: got %q, want %q", args, got, want)
+		}
+	}
+	f("edit mid:-yn52_8kAirRTGbNAkRg0Q -yn52_8kAirRTGbNAkRg0Q", "edit", "-yn52_8kAirRTGbNAkRg0Q", "-yn52_8kAirRTGbNAkRg0Q")
+	f("--json recall --token x mid:--n52_8kAirRTGbNAkRg0Q", "--json", "recall", "--token", "x", "--n52_8kAirRTGbNAkRg0Q")
+	f("recall -- -yn52_8kAirRTGbNAkRg0Q", "recall", "--", "-yn52_8kAirRTGbNAkRg0Q")
+	f("send -yn52_8kAirRTGbNAkRg0Q", "send", "-yn52_8kAirRTGbNAkRg0Q")
+	f("recall --transport", "recall", "--transport")
+	for _, mid := range []string{"-yn52_8kAirRTGbNAkRg0Q", "mid:-yn52_8kAirRTGbNAkRg0Q", "yyn52_8kAirRTGbNAkRg0Q"} {
+		if _, errs, code := runApp(t, nil, "recall", mid, "--token", "x", "--timeout", "1ms", "--url", "ws://127.0.0.1:1/v1/ws"); code != exitFailed || strings.Contains(errs, "not_found") {
+			t.Errorf("%s: exit %d, %s", mid, code, errs)
+		}
+	}
+}
+
 func TestFlagsWinOverEnvironmentAndFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "godwit.yaml")
 	if err := os.WriteFile(file, []byte("listen: 127.0.0.1:1\nops: 127.0.0.1:2\ndata: three\n"), 0o600); err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,8 +12,31 @@ import (
 	"github.com/godwit-im/godwit/client"
 )
 
+// midPrefix may stand before a message id, which may itself begin like a flag.
+const midPrefix = "mid:"
+
+// shieldMID puts midPrefix before the message id of edit and recall if the command
+// line would take it for flags: one of 64 ids begins with "-".
+func shieldMID(args []string) []string {
+	at := slices.IndexFunc(args, func(arg string) bool { return arg == "edit" || arg == "recall" })
+	if at < 0 {
+		return args
+	}
+	for i, arg := range args[at:] {
+		if arg == "--" {
+			break
+		}
+		if _, err := godwit.ParseMessageID(arg); err == nil && strings.HasPrefix(arg, "-") {
+			args = slices.Clone(args)
+			args[at+i] = midPrefix + arg
+			break
+		}
+	}
+	return args
+}
+
 func messageID(text string) (godwit.MessageID, error) {
-	mid, err := godwit.ParseMessageID(text)
+	mid, err := godwit.ParseMessageID(strings.TrimPrefix(text, midPrefix))
 	if err != nil {
 		return mid, fmt.Errorf("message %q: %w", text, godwit.ErrNoMessage)
 	}

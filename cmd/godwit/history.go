@@ -58,7 +58,9 @@ func (a *app) history(ctx context.Context, c *client.Client, conv string, r clie
 		if err != nil {
 			return err
 		}
-		lines = append(lines, eventLine(&e))
+		if !e.IsSkip() {
+			lines = append(lines, eventLine(&e))
+		}
 	}
 	if !r.Forward {
 		slices.Reverse(lines)
