@@ -1,5 +1,7 @@
 package godwit
 
+import "strconv"
+
 // Welcome is the chat tier's answer to a session that asked to be opened.
 type Welcome struct {
 	Epoch   string // incarnation of the user's log
@@ -21,6 +23,17 @@ const (
 	SessionEdgeShift = 51
 	SessionEdgeMax   = 1<<12 - 1
 )
+
+// DeviceOf is how an edge calls the device of a session whose client names none.
+func DeviceOf(s SessionID) string {
+	return "ds" + strconv.FormatUint(uint64(s)&(1<<SessionEdgeShift-1), 36)
+}
+
+// DeviceSession is a session of a user's device.
+type DeviceSession struct {
+	Device  string
+	Session SessionID
+}
 
 // Identity is what a token says and somebody signed.
 type Identity struct {

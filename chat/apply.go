@@ -45,6 +45,7 @@ type effects struct {
 	forwards []forwardEffect
 	trims    [][]byte // users whose dedup rows are due for a look
 	groups   []groupEffect
+	logouts  []logoutEffect
 	channels []channelEffect
 	// groupTrims are members whose dedup rows in a group are: group, user.
 	groupTrims [][2][]byte

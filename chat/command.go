@@ -56,6 +56,8 @@ func newBody(k kind) body {
 		return new(policyCommand)
 	case kindPeople:
 		return new(peopleCommand)
+	case kindDevice:
+		return new(deviceCommand)
 	case kindGroupCreate:
 		return new(groupCreateCommand)
 	case kindGroupChange:

@@ -52,6 +52,9 @@ type Config struct {
 	// did. Start makes it the epoch of all groups. nil: 0.
 	Restored func() uint64
 
+	// Now is the time in ms since the Unix epoch; time.Now. Only housekeeping goes by
+	// it: what is stored goes by the store's.
+	Now func() int64
 	// Ticks drive deadlines and retries, one every TickInterval; nil: a ticker.
 	Ticks  <-chan time.Time
 	Logger *slog.Logger // slog.Default()
@@ -175,6 +178,9 @@ func (c *Config) validate() error {
 	}
 	if c.Presence == nil {
 		c.Presence, c.WatchMax = noPresence{c.Router}, 0
+	}
+	if c.Now == nil {
+		c.Now = func() int64 { return time.Now().UnixMilli() }
 	}
 	if c.Random == nil {
 		c.Random = rand.Reader

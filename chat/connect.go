@@ -46,6 +46,10 @@ func (r *read) connect(w *readWorker, v View) answer {
 	if err != nil {
 		return w.refuse(err)
 	}
+	var admitted bool
+	if admitted, w.seen = r.admit(w, v, &u); !admitted {
+		return answerLoggedOut
+	}
 	head := v.Head(u.logID(r.user))
 	welcome := godwit.Welcome{Epoch: w.service.epochs[r.group], Head: head, Start: head, Digest: u.publicDigest()}
 	if r.resume {

@@ -79,5 +79,6 @@ type Router interface {
 	Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode)
 	Unregister(user godwit.UserID, device string, s godwit.SessionID)
 	Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.SessionID
+	Devices(user godwit.UserID, dst []godwit.DeviceSession) []godwit.DeviceSession
 	Presence(user godwit.UserID) (online bool, lastSeenMS int64)
 }

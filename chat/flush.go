@@ -29,6 +29,9 @@ func (m *Machine) Flush(group int, live bool) {
 		if len(e.forwards) > 0 {
 			s.forwarder.enqueue(e.forwards)
 		}
+		for i := range e.logouts {
+			s.closeLoggedOut(&e.logouts[i])
+		}
 		for i := range e.groups {
 			s.fanouts.entered(&e.groups[i])
 			s.channels.entered(&e.groups[i], &g.scratch)
@@ -52,6 +55,8 @@ func (g *machineGroup) reset() {
 	clear(e.forwards)
 	clear(e.trims)
 	clear(e.groups)
+	clear(e.logouts)
+	e.logouts = e.logouts[:0]
 	clear(e.groupTrims)
 	e.groupTrims = e.groupTrims[:0]
 	clear(e.channels)

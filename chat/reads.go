@@ -33,6 +33,7 @@ const (
 	answerFrame
 	answerRefused
 	answerConnected
+	answerLoggedOut
 	answerFetched
 	answerPropose
 )
@@ -50,6 +51,7 @@ type readWorker struct {
 
 	records   []godwit.Record
 	entries   []godwit.Entry
+	seen      []byte         // of a connect: notes its device
 	page      []godwit.Entry // before skips are joined
 	items     []conversationItem
 	replies   []godwit.ConversationItem
@@ -64,7 +66,7 @@ type readWorker struct {
 	refusal *godwit.Error
 	welcome godwit.Welcome
 	follow  []wanted // channels of a session that begins
-	command []byte // a trim, proposed when the view is closed
+	command []byte   // a trim, proposed when the view is closed
 	head    godwit.Seq
 	digest  uint64 // of the user's conversations at head
 }
@@ -158,6 +160,11 @@ func (w *readWorker) serve(r *read) {
 		s.cfg.Edge.Connected(r.session, w.welcome)
 		s.channels.opened(r.session, r.user, w.follow)
 		s.warm(r.user)
+		if w.seen != nil {
+			_ = s.cfg.Store.Propose(r.group, w.seen, trimWaiter{}) // else at the next connect
+		}
+	case answerLoggedOut:
+		s.cfg.Edge.Close(r.session, godwit.CloseLoggedOut, godwit.ErrLoggedOut.Code)
 	case answerFetched:
 		s.cfg.Edge.Fetched(r.session, w.entries, w.head, nil)
 	case answerRefused:

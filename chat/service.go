@@ -234,6 +234,8 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		s.presence(session, user, frame.ID, &frame.Presence)
 	case godwit.KindTyping:
 		s.typing(session, user, frame.ID, &frame.Typing)
+	case godwit.KindDevice:
+		s.device(session, user, frame.ID, &frame.Device)
 	case godwit.KindBlock:
 		s.people(session, user, frame.ID, &frame.Block, listBlocked)
 	case godwit.KindContact:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -157,6 +158,15 @@ func (r *memRouter) Sessions(user godwit.UserID, dst []godwit.SessionID) []godwi
 	defer r.mu.Unlock()
 	for _, s := range r.users[user] {
 		dst = append(dst, s)
+	}
+	return dst
+}
+
+func (r *memRouter) Devices(user godwit.UserID, dst []godwit.DeviceSession) []godwit.DeviceSession {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, device := range slices.Sorted(maps.Keys(r.users[user])) {
+		dst = append(dst, godwit.DeviceSession{Device: device, Session: r.users[user][device]})
 	}
 	return dst
 }

@@ -42,7 +42,7 @@ func (w *readWorker) warmUp(user godwit.UserID, conversations []godwit.Newest) [
 	v := w.service.cfg.Store.View(r.group)
 	defer v.Close()
 	u, refusal := userOfView(v, user)
-	if refusal != nil || u.log == 0 || v.IsWarm(u.logID(user)) {
+	if refusal != nil || u.conversations == 0 || v.IsWarm(u.logID(user)) {
 		return conversations
 	}
 	items, _, _ := w.newest(v, r)

@@ -97,7 +97,7 @@ func (l *loop) open(s *session) {
 	hello := &s.opening.hello
 	hello.User, hello.Issued = s.user, s.issued
 	if hello.Device == "" {
-		hello.Device = "d" + sessionName(l.id(s))
+		hello.Device = godwit.DeviceOf(l.id(s))
 	}
 	s.device = hello.Device
 	s.state = stateOpening

@@ -120,6 +120,7 @@ func (n *Node) chatConfig(machine *chat.Machine, store chat.Store, clients chat.
 		GroupSendPerS: int(n.cfg.Limits.GroupSendPerS),
 		HookCalls:     int(n.cfg.Hook.Calls),
 		HookQueueMax:  int(n.cfg.Hook.Queue),
+		Now:           n.now,
 		Policy:        n.cfg.Policy.chat(),
 		Logger:        n.logger.With("tier", "chat"),
 	}

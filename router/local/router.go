@@ -173,6 +173,17 @@ func (r *Router) Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.S
 	return dst
 }
 
+// Devices appends the user's live sessions with their devices to dst.
+func (r *Router) Devices(user godwit.UserID, dst []godwit.DeviceSession) []godwit.DeviceSession {
+	sh := r.shard(user)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for _, p := range sh.users[user] {
+		dst = append(dst, godwit.DeviceSession{Device: p.device, Session: p.session})
+	}
+	return dst
+}
+
 // Presence tells whether the user has a live session, and when he was last
 // seen: now while online, the time of the last Unregister after, 0 if unknown.
 func (r *Router) Presence(user godwit.UserID) (online bool, lastSeenMS int64) {
