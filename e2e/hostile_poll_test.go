@@ -89,13 +89,13 @@ func TestCallsOfAConnectionArePaced(t *testing.T) {
 	token := s.tokens("mallory")["mallory"]
 	var commands strings.Builder
 	for id := range 50 {
-		fmt.Fprintf(&commands, `{"id":%d,"presence":{"get":["bob"]}}`+"\n", id+1)
+		fmt.Fprintf(&commands, `{"id":%d,"conversations":{"limit":1}}`+"\n", id+1)
 	}
 	conn := dialServer(t, s)
 	done, refused := 0, 0
 	for range 100 { // 5000 commands
 		switch status, ends, answer := conn.ask(s, token, "POST /v1/rpc?device=d", commands.String()); {
-		case status == 200 && strings.Count(answer, `"presence":{"users":[`) == 50:
+		case status == 200 && strings.Count(answer, `"conversations":{`) == 50:
 			done++
 		case status == 429 && strings.Contains(answer, `"retry_after_ms":`):
 			refused++
@@ -110,7 +110,7 @@ func TestCallsOfAConnectionArePaced(t *testing.T) {
 	if done < 15 || refused == 0 {
 		t.Errorf("%d calls were done, %d refused", done, refused)
 	}
-	if status, _, _ := dialServer(t, s).ask(s, token, "POST /v1/rpc?device=d", commands.String()+`{"id":51,"presence":{"get":["bob"]}}`); status != 400 {
+	if status, _, _ := dialServer(t, s).ask(s, token, "POST /v1/rpc?device=d", commands.String()+`{"id":51,"conversations":{"limit":1}}`); status != 400 {
 		t.Errorf("51 commands are answered with %d", status)
 	}
 	bystanders.progress()
