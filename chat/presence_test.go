@@ -13,13 +13,19 @@ type fakePresence struct {
 	noPresence
 	calls []string
 	fail  error
+	hold  chan struct{} // Look waits for its end
 }
 
 func (p *fakePresence) note(format string, args ...any) {
 	p.calls = append(p.calls, fmt.Sprintf(format, args...))
 }
 
-func (p *fakePresence) Look(user godwit.UserID) (bool, int64) { return true, 7 }
+func (p *fakePresence) Look(godwit.UserID) (bool, int64) {
+	if p.hold != nil {
+		<-p.hold
+	}
+	return true, 7
+}
 
 func (p *fakePresence) Watch(_ uint64, s godwit.SessionID, user godwit.UserID, device string, targets []godwit.UserID, hidden []bool) (string, error) {
 	p.note("watch %d %s %q %v %v", s, user, device, targets, hidden)
@@ -226,4 +232,69 @@ func TestPresenceOfAMemberIsVisibleInHisGroups(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLooksOfAUserArePaced by the users he asks for, not by his requests.
+func TestLooksOfAUserArePaced(t *testing.T) {
+	bubble(t, 1, func(c *Config) { withPresence(&fakePresence{})(c); c.PresenceMax = 1000 }, func(s *served) {
+		many := make([]string, 1000)
+		for i := range many {
+			many[i] = fmt.Sprint("u", i)
+		}
+		for i := range 6 {
+			r := s.ask("alice", lookFrame(many))
+			if i < 4 != (r.Kind == godwit.KindPresence) {
+				t.Errorf("request %d: %+v", i, r.Error)
+			}
+			if i >= 4 && (r.Error.Code != godwit.ErrRateLimited.Code || r.Error.RetryAfterMS == 0) {
+				t.Errorf("request %d: %+v", i, r.Error)
+			}
+		}
+		s.wantSeen(s.ask("bob", lookFrame([]string{"u1"})), "-u1")
+		s.tick(10)
+		for i := range 3 {
+			if r := s.ask("alice", lookFrame(many)); i < 2 != (r.Kind == godwit.KindPresence) {
+				t.Errorf("a second later, request %d: %+v", i, r.Error)
+			}
+		}
+	})
+}
+
+// TestLooksAreBounded: what waits above it is refused, and at the end all that waits.
+func TestLooksAreBounded(t *testing.T) {
+	const all = looksMax + lookWorkers + 10
+	p := &fakePresence{}
+	bubble(t, 1, withPresence(p), func(s *served) {
+		s.send("alice", "bob", "c1", "hi")
+		p.hold = make(chan struct{})
+		for i := range all {
+			f := lookFrame([]string{"alice"})
+			f.ID = uint64(10_000 + i)
+			s.service.Request(1, godwit.UserID("alice"), f)
+			s.settle()
+		}
+		refused := func() (n int) {
+			for id := range uint64(all) {
+				if a := s.edge.replies[10_000+id]; len(a) == 1 && a[0].Error.Code == godwit.ErrUnavailable.Code {
+					n++
+				}
+			}
+			return n
+		}
+		if n := refused(); n != 10 {
+			t.Errorf("%d are refused", n)
+		}
+		go s.service.Close()
+		s.settle()
+		close(p.hold)
+		s.settle()
+		if n := refused(); n < looksMax/2 {
+			t.Errorf("at the end %d are refused", n)
+		}
+		for id := range uint64(all) {
+			if n := len(s.edge.replies[10_000+id]); n != 1 {
+				t.Fatalf("request %d has %d answers", id, n)
+			}
+		}
+	})
 }
