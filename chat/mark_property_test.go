@@ -366,7 +366,7 @@ func (r *reading) checkAtRest() {
 	}
 	for _, user := range r.users {
 		shownTo := map[string]bool{}
-		for _, e := range r.shown(user) {
+		for _, e := range readAll(r.t, r.world, user) {
 			if e.IsSkip() || e.Kind == godwit.EntryReceipt || e.Kind == godwit.EntrySettings {
 				continue
 			}
@@ -401,20 +401,6 @@ func (r *reading) checkAtRest() {
 			}
 		}
 	}
-}
-
-// shown is a log as its reader sees it.
-func (r *reading) shown(user godwit.UserID) []godwit.Entry {
-	v := r.store.View(r.store.Group(user.Partition()))
-	defer v.Close()
-	u, _ := userOfView(v, user)
-	c := converter{ids: r.ids, v: v, user: []byte(user), log: u.logID(user)}
-	records := v.Since(c.log, 0, 1<<20, 1<<30, nil)
-	entries, ok := c.page(records, nil)
-	if !ok || !c.revise(records, entries) || c.bad {
-		r.rt.Fatal("a record does not convert")
-	}
-	return entries
 }
 
 func TestMarksAndRevisionsAgreeWithACount(t *testing.T) {
