@@ -133,3 +133,85 @@ func TestFanoutToOneRaftGroupDoesNotDelayOthers(t *testing.T) {
 		s.fannedOut(id)
 	})
 }
+
+// usersAt returns users whose logs lie in one raft group.
+func (s *served) usersAt(group, n int) (users []string) {
+	for i := 0; len(users) < n; i++ {
+		name := fmt.Sprintf("user%06d", i)
+		if s.store.Group(godwit.UserID(name).Partition()) == group {
+			users = append(users, name)
+		}
+	}
+	return users
+}
+
+// Rounds of more members than one command takes, some of which get lost.
+func TestFanoutToManyMembers(t *testing.T) {
+	bubble(t, 1, func(c *Config) { c.Policy.ChannelAbove = 1000 }, func(s *served) {
+		g := s.createGroup("alice", "c1", "Many", manyUsers(900)...)
+		for i := range 6 {
+			f := sendFrame(string(g.Conv), fmt.Sprint("m", i), "hi")
+			f.ID = uint64(5000 + i)
+			s.service.Request(1, "alice", f)
+			s.settle()
+			s.faults(rand.New(rand.NewPCG(uint64(i), 1)), 2)
+		}
+		s.tick(backoffTicks)
+		s.faults(rand.New(rand.NewPCG(1, 1)), 0)
+		s.tick(2 * backoffTicks)
+		s.fannedOut(string(g.Group))
+	})
+}
+
+// Many come to a channel and go again before the first is told: each in order.
+func TestFanoutToManyWhoComeAndGo(t *testing.T) {
+	bubble(t, 8, smallChannels, func(s *served) {
+		g := s.createGroup("alice", "c1", "Many", manyUsers(12)...)
+		id := string(g.Group)
+		s.fannedOut(id)
+		far := s.store.Group(s.away(id).Partition())
+		users := s.usersAt(far, 400)[20:]
+		thaw := s.freeze(far)
+		for i := range uint64(3) {
+			for j, do := range []string{godwit.GroupAdd, godwit.GroupRemove} {
+				f := &godwit.ClientFrame{ID: 5000 + 2*i + uint64(j), Kind: godwit.KindGroup}
+				f.Group = godwit.Group{Do: []byte(do), Group: []byte(id), Users: byteLists(users)}
+				s.service.Request(1, "alice", f)
+				s.settle()
+			}
+		}
+		if row := groupOfStore(t, s.store, id); row.members != 13 || row.head != 8 {
+			t.Fatalf("row %+v", row)
+		}
+		s.faults(rand.New(rand.NewPCG(1, 1)), 2)
+		thaw()
+		s.tick(backoffTicks)
+		s.faults(rand.New(rand.NewPCG(1, 1)), 0)
+		s.tick(2 * backoffTicks)
+		s.fannedOut(id)
+		checkGroupCounts(t, s.store, id)
+	})
+}
+
+// A lane that takes for done what is not is told so by the members' logs.
+func TestFanoutGoesBackToAGap(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Friends", manyUsers(30)...)
+		id := string(g.Group)
+		s.fannedOut(id)
+		f := s.service.fanouts
+		f.mu.Lock()
+		for i := range f.groups[id].lanes {
+			f.groups[id].lanes[i].through++
+		}
+		f.mu.Unlock()
+		for i := range uint64(2) {
+			frame := sendFrame(string(g.Conv), fmt.Sprint("m", i), "hi")
+			frame.ID = 5000 + i
+			s.service.Request(1, "alice", frame)
+			s.settle()
+		}
+		s.tick(backoffTicks)
+		s.fannedOut(id)
+	})
+}

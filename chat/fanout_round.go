@@ -98,7 +98,7 @@ func (w *fanWorker) build(r *fanRound, start int) (end, count int) {
 				m.delivered, m.read = 0, 0
 			}
 		}
-		if count == fanoutRecipientsMax {
+		if count == fanoutRecipientsMax || r.personal && r.mayEnd(end, count) {
 			break
 		}
 		w.members = m.append(w.members)
@@ -107,6 +107,12 @@ func (w *fanWorker) build(r *fanRound, start int) (end, count int) {
 	w.command = binary.AppendUvarint(append(w.command[:0], r.head...), uint64(count))
 	w.command = append(w.command, w.members...)
 	return end, count
+}
+
+// mayEnd: what one round has for a user goes in one command, since it is in order
+// there; there is room for it if commands end early.
+func (r *fanRound) mayEnd(end, count int) bool {
+	return count > fanoutRecipientsMax-fanoutEntriesMax && string(r.members[end-1].user) != string(r.members[end].user)
 }
 
 // beginLocked makes the lane's next round, of what its members' logs lack. It
