@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -169,4 +171,30 @@ func TestFormerMemberSeesWhatWasHis(t *testing.T) {
 	say(9)
 	see(false, "1234678")
 	see(true, "1234678")
+}
+
+func TestDissolvedGroupIsGoneForEverybody(t *testing.T) {
+	const n = 2500
+	bubble(t, 8, nil, func(s *served) {
+		g := s.createGroup("alice", "c1", "Many", manyUsers(n)...)
+		ctx, cancel := context.WithCancel(s.t.Context())
+		if err := s.service.Dissolve(ctx, g.Group, "root"); err != nil {
+			t.Fatal(err)
+		}
+		s.wantError(s.askGroup("alice", godwit.GroupInfo, string(g.Group), nil), godwit.ErrNotMember)
+		s.wantError(s.ask("user000003", sendFrame(string(g.Conv), "m1", "hi")), godwit.ErrNotMember)
+		if err := s.service.Dissolve(ctx, g.Group, "root"); !errors.Is(err, godwit.ErrNotMember) {
+			t.Errorf("the second time: %v", err)
+		}
+		s.settle()
+		checkGroups(t, s.store)
+		if r := s.mustGroup(s.askGroup("user000003", godwit.GroupList, "", nil)); len(r.Groups) != 0 {
+			t.Errorf("groups of a former member: %+v", r.Groups)
+		}
+		other := s.createGroup("alice", "c2", "Other", "bob")
+		cancel()
+		if err := s.service.Dissolve(ctx, other.Group, "root"); !errors.Is(err, context.Canceled) {
+			t.Errorf("with an ended context: %v", err)
+		}
+	})
 }
