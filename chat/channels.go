@@ -16,7 +16,9 @@ import (
 // Who leaves is taken out in the flush of the entry that ends his membership.
 type channels struct {
 	service *Service
-	tasks   chan *followTask // a send to it never blocks: what finds it full is closed
+	// tasks are per worker, and those of one session with the same one, in their
+	// order: where it begins to follow a channel, the first of them says.
+	tasks [followWorkers]chan *followTask
 
 	mu sync.Mutex
 	// opening are sessions that are not connected yet, which can't be told anything,
@@ -29,9 +31,9 @@ type channels struct {
 
 const (
 	followWorkers = 2
-	// followTasksMax bounds the sessions that wait to be brought up to date.
-	// Overflow: they are closed, and resume later.
-	followTasksMax = 1 << 16
+	// followTasksMax bounds the sessions that wait for one worker to bring them up to
+	// date. Overflow: they are closed, and resume later.
+	followTasksMax = 1 << 15
 	// followBytesMax bounds what a session is told of all of its channels when it
 	// resumes. Overflow: the channel is reset to its head, and the client takes
 	// what lies between from history.
@@ -54,10 +56,9 @@ type following struct {
 	session godwit.SessionID
 	channel *channel
 	state   followState
-	place   godwit.Seq // everything up to here was told; of followAhead
+	place   godwit.Seq // everything up to here was told; of followAhead and followEnded
 	at      int        // in channel.live; of followLive
 	ended   godwit.Seq // the entry that ended his membership; of followCatching
-	again   bool       // a new membership began while the worker was at the old one
 }
 
 type followState uint8
@@ -66,7 +67,12 @@ const (
 	followCatching followState = iota // a worker has it
 	followAhead
 	followLive
+	followEnded // he is no member; kept, so that nothing comes twice if he is again
 )
+
+// followMax bounds the channels kept of one session. Overflow: one whose
+// membership ended is forgotten at once.
+const followMax = 2 * godwit.ChannelPlacesMax
 
 // follower is a session that follows channels. Guarded by channels.mu.
 type follower struct {
@@ -77,14 +83,16 @@ type follower struct {
 
 func (c *channels) init(s *Service) {
 	c.service = s
-	c.tasks = make(chan *followTask, followTasksMax)
+	for i := range c.tasks {
+		c.tasks[i] = make(chan *followTask, followTasksMax)
+	}
 	c.opening = map[godwit.SessionID][]*followTask{}
 	c.byLog = map[godwit.LogID]*channel{}
 	c.sessions = map[godwit.SessionID]*follower{}
 	c.users = map[godwit.UserID][]*follower{}
 }
 
-// enter adds a session to a channel; nil if it is there already.
+// enter adds a session to a channel; nil if it follows it already.
 func (c *channels) enter(session godwit.SessionID, user godwit.UserID, log godwit.LogID) *following {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,8 +102,11 @@ func (c *channels) enter(session godwit.SessionID, user godwit.UserID, log godwi
 		c.byLog[log] = ch
 	}
 	if f := ch.places[session]; f != nil {
-		f.again = true
-		return nil
+		if f.state != followEnded {
+			return nil
+		}
+		f.state, f.ended = followCatching, 0
+		return f
 	}
 	f := &following{session: session, channel: ch}
 	ch.places[session] = f
@@ -124,17 +135,7 @@ func (c *channels) leave(session godwit.SessionID) {
 // removeLocked takes a session out of one channel.
 func (c *channels) removeLocked(f *following) {
 	ch, fo := f.channel, c.sessions[f.session]
-	switch f.state {
-	case followLive:
-		last := len(ch.live) - 1
-		moved := ch.live[last]
-		ch.live[f.at] = moved
-		ch.places[moved].at = f.at
-		ch.live = ch.live[:last]
-	case followAhead:
-		ch.ahead = slices.DeleteFunc(ch.ahead, func(other *following) bool { return other == f })
-	case followCatching:
-	}
+	ch.stopLocked(f)
 	delete(ch.places, f.session)
 	if len(ch.places) == 0 {
 		delete(c.byLog, ch.log)
@@ -151,6 +152,32 @@ func (c *channels) removeLocked(f *following) {
 	}
 }
 
+// endLocked is for a session that was told everything through place, the end of
+// its user's membership.
+func (c *channels) endLocked(f *following, place godwit.Seq) {
+	if len(c.sessions[f.session].logs) > followMax {
+		c.removeLocked(f)
+		return
+	}
+	f.channel.stopLocked(f)
+	f.state, f.place = followEnded, place
+}
+
+// stopLocked: the session is told nothing more by flushes.
+func (ch *channel) stopLocked(f *following) {
+	switch f.state {
+	case followLive:
+		last := len(ch.live) - 1
+		moved := ch.live[last]
+		ch.live[f.at] = moved
+		ch.places[moved].at = f.at
+		ch.live = ch.live[:last]
+	case followAhead:
+		ch.ahead = slices.DeleteFunc(ch.ahead, func(other *following) bool { return other == f })
+	case followCatching, followEnded:
+	}
+}
+
 // settle ends the catching up of a session that was told everything through place
 // and is a member since the entry since. done is false if there is more to tell.
 func (c *channels) settle(f *following, place, since godwit.Seq) (done bool) {
@@ -163,7 +190,6 @@ func (c *channels) settle(f *following, place, since godwit.Seq) (done bool) {
 	case f.ended >= since || place < ch.heard:
 		return false
 	}
-	f.ended, f.again = 0, false
 	if place > ch.heard {
 		f.state, f.place = followAhead, place
 		ch.ahead = append(ch.ahead, f)
@@ -178,20 +204,14 @@ func (ch *channel) goLive(f *following) {
 	ch.live = append(ch.live, f.session)
 }
 
-// end takes a session out whose user is no member any more, as the worker saw it.
-// done is false if he became one again meanwhile.
-func (c *channels) end(f *following) (done bool) {
+// end is for a session whose user is no member any more, and was told everything
+// through place. If he is one again by now, a task says so.
+func (c *channels) end(f *following, place godwit.Seq) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case f.channel.places[f.session] != f:
-		return true
-	case f.again:
-		f.again = false
-		return false
+	if f.channel.places[f.session] == f {
+		c.endLocked(f, place)
 	}
-	c.removeLocked(f)
-	return true
 }
 
 // entered tells the sessions that follow a channel of its new entry. Called from
@@ -249,11 +269,11 @@ func (c *channels) changedLocked(ch *channel, e *groupEffect) {
 	for user := range change.named() {
 		for _, fo := range slices.Clone(c.users[userOf(user)]) {
 			switch f := ch.places[fo.session]; {
-			case f == nil:
+			case f == nil || f.state == followEnded:
 			case f.state == followCatching:
-				f.ended, f.again = e.record.Seq, false
+				f.ended = e.record.Seq
 			default:
-				c.removeLocked(f)
+				c.endLocked(f, e.record.Seq)
 			}
 		}
 	}

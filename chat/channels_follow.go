@@ -21,29 +21,33 @@ type wanted struct {
 	log   godwit.LogID
 	place godwit.Seq
 	// what is known of place
-	head  bool // nothing: the session begins at the head
-	named bool // the client said it
+	head  bool       // nothing: the session begins at the head
+	named bool       // the client said it
+	owed  godwit.Seq // with head: a client that resumes may lack what came after it; 0: none does
 }
 
 // wanted lists the channels of a user whose session begins, and where it stands:
 // where the client says; or, if his log tells of the channel only after what the
-// client has of it, where the channel takes over; or else at the head.
+// client has of it, where the channel takes over; or else at the head. Who is
+// no member any more gets what was his, if the client says where it stands.
 func (r *read) wanted(v View, resumed bool) (list []wanted, ok bool) {
 	named := map[string]godwit.Seq{}
 	for _, p := range r.hello.Channels {
 		named[string(p.Conv)] = p.GSeq
 	}
 	ok = eachGroup(v, r.user, func(id []byte, c *conversationRow) bool {
-		if !c.isChannel() || !c.isMember() {
+		place, said := named["g:"+string(id)]
+		if !c.isChannel() || !c.isMember() && !(resumed && said && place < c.left) {
 			return true
 		}
 		w := wanted{id: godwit.GroupID(id), log: c.groupLog, head: true}
-		place, said := named["g:"+string(id)]
 		switch {
 		case said:
 			w.place, w.named, w.head = place, true, !resumed
 		case resumed && c.channelSeq > r.after:
 			w.place, w.head = c.channelFrom, false
+		case resumed: // a client that does not say where it stands has to look
+			w.owed = c.channelFrom
 		}
 		list = append(list, w)
 		return true
@@ -86,7 +90,7 @@ func (c *channels) later(t *followTask) bool {
 // follow queues a task. It does not block.
 func (c *channels) follow(t *followTask) {
 	select {
-	case c.tasks <- t:
+	case c.tasks[uint64(t.session)*0x9E3779B97F4A7C15>>32%followWorkers] <- t:
 	default:
 		c.refuse(t)
 	}
@@ -116,13 +120,13 @@ func (c *channels) begins(e *channelEffect, scratch *flushScratch) {
 	}
 }
 
-func (c *channels) loop() {
+func (c *channels) loop(tasks <-chan *followTask) {
 	w := &readWorker{service: c.service}
 	for {
 		select {
 		case <-c.service.stop:
 			return
-		case t := <-c.tasks:
+		case t := <-tasks:
 			c.serve(w, t)
 		}
 	}
@@ -172,8 +176,9 @@ func (f *followWorker) start(id godwit.GroupID, at godwit.Seq, reset bool) {
 func (f *followWorker) catchUp(to *wanted) (ok bool) {
 	at := f.channels.enter(f.t.session, f.t.user, to.log)
 	if at == nil {
-		return true // it is there; its worker looks again
+		return true
 	}
+	to.place = max(to.place, at.place)
 	begun := false
 	for {
 		page, more, sight, ok := f.read(to)
@@ -181,10 +186,8 @@ func (f *followWorker) catchUp(to *wanted) (ok bool) {
 			return false
 		}
 		if !sight.member.isMember() && sight.head <= to.place {
-			if f.channels.end(at) {
-				return true
-			}
-			continue
+			f.channels.end(at, to.place)
+			return true
 		}
 		if !begun {
 			begun = true
@@ -222,7 +225,7 @@ const entryOverhead = 128
 func (f *followWorker) begin(to *wanted, sight *groupSight) (moved bool) {
 	reset := !to.head && (to.place > sight.head || f.tooMuch(to.place, sight.head))
 	if moved = to.head || reset; moved {
-		reset = reset || to.named && to.place != sight.head
+		reset = reset || to.named && to.place != sight.head || to.owed != 0 && to.owed < sight.head
 		to.place = sight.head
 	}
 	if moved || !to.named {

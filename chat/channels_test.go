@@ -156,11 +156,11 @@ func TestAResumeGoesOnInChannels(t *testing.T) {
 		f("the place of the client", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 3)}, "4 four", "5 five")
 		f("the head", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 5)})
 		f("a channel it has not heard of", godwit.Hello{Resume: true, ResumeSeq: 1}, "g:gch from 2", "3 three", "4 four", "5 five")
-		f("a channel whose place it does not say", godwit.Hello{Resume: true, ResumeSeq: 2}, "g:gch from 5")
+		f("a channel whose place it does not say", godwit.Hello{Resume: true, ResumeSeq: 2}, "g:gch reset to 5")
 		f("a place ahead", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 50)}, "g:gch reset to 5")
 		f("no resume", godwit.Hello{Channels: placeIn("gch", 3)}, "g:gch reset to 5")
 		f("a resume that is refused", godwit.Hello{Resume: true, ResumeSeq: 99, Channels: placeIn("gch", 3)}, "g:gch reset to 5")
-		f("another group", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gother", 3)}, "g:gch from 5")
+		f("another group", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gother", 3)}, "g:gch reset to 5")
 	})
 }
 
@@ -209,8 +209,8 @@ func TestWhoIsRemovedIsToldOfThatAndOfNothingLater(t *testing.T) {
 		s.wantTold("an old cursor", 4, "4 remove [bob]", "all begun")
 		g.flush(g.message("alice", "secret too"))
 		s.wantTold("an old cursor, later", 4)
-		if c := &s.service.channels; len(c.users) != 1 {
-			t.Errorf("%d users follow", len(c.users))
+		if ch := s.service.channels.byLog[g.log()]; len(ch.live) != 1 {
+			t.Errorf("%d sessions follow", len(ch.live))
 		}
 		g.flush(g.join("bob")) // 7
 		s.service.channels.begins(&channelEffect{user: []byte("bob"), group: []byte("gch"), log: g.log(), from: 7}, &flushScratch{})
@@ -229,9 +229,11 @@ func TestEntriesThatComeWhileASessionCatchesUp(t *testing.T) {
 		c, scratch := &s.service.channels, &flushScratch{}
 		user := map[godwit.SessionID]godwit.UserID{1: "bob", 2: "carol"}
 		f := c.enter(1, user[1], g.log())
-		if c.enter(1, user[1], g.log()) != nil || !f.again {
+		if c.settle(f, 3, 1); c.enter(1, user[1], g.log()) != nil {
 			t.Error("entered twice")
 		}
+		c.leave(1)
+		f = c.enter(1, user[1], g.log())
 		four := g.message("alice", "four")
 		c.entered(&four, scratch)
 		if c.settle(f, 3, 1) {
@@ -252,9 +254,7 @@ func TestEntriesThatComeWhileASessionCatchesUp(t *testing.T) {
 		if c.settle(carol, 7, 2) {
 			t.Error("live after the membership ended")
 		}
-		if !c.end(carol) {
-			t.Error("not ended")
-		}
+		c.end(carol, 7)
 		seven := g.message("alice", "eight")
 		c.entered(&seven, scratch)
 		s.wantTold("left while catching up", 2)

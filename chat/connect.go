@@ -65,7 +65,7 @@ func (r *read) connect(w *readWorker, v View) answer {
 		}
 	}
 	w.follow = nil
-	if u.channels > 0 {
+	if u.channels > 0 || welcome.Resumed && len(r.hello.Channels) > 0 {
 		var ok bool
 		if w.follow, ok = r.wanted(v, welcome.Resumed); !ok {
 			return w.refuse(godwit.ErrInternal)

@@ -117,8 +117,8 @@ func (s *Service) Start(ctx context.Context) error {
 		s.running.Go(s.lookLoop)
 	}
 	s.running.Go(s.warmLoop)
-	for range followWorkers {
-		s.running.Go(s.channels.loop)
+	for _, tasks := range s.channels.tasks {
+		s.running.Go(func() { s.channels.loop(tasks) })
 	}
 	s.running.Go(s.gate.run)
 	s.running.Go(s.forwarder.run)
