@@ -297,3 +297,29 @@ func TestASessionThatIsNotConnectedYetFollowsWhenItIs(t *testing.T) {
 		s.wantTold("live", 1, "3 three")
 	})
 }
+
+// Where a session begins to follow a channel, the first task says.
+func TestTasksOfASessionStayInOrder(t *testing.T) {
+	var c channels
+	c.init(&Service{})
+	for session := range godwit.SessionID(100) {
+		for range 3 {
+			c.follow(&followTask{session: session})
+		}
+	}
+	seen := 0
+	for _, tasks := range c.tasks {
+		var last godwit.SessionID
+		for i := range len(tasks) {
+			if f := <-tasks; i%3 == 0 {
+				last = f.session
+			} else if f.session != last {
+				t.Errorf("a task of session %d is not with those of %d", f.session, last)
+			}
+			seen++
+		}
+	}
+	if seen != 300 || len(c.tasks[0]) == 300 {
+		t.Errorf("%d tasks", seen)
+	}
+}
