@@ -215,6 +215,10 @@ func (l *loop) tellPoll(s *session, conv []byte, at, what godwit.Seq, frame []by
 	x := s.exchange
 	if what == placesEnd {
 		x.beginning = false
+		if !x.first && len(x.body) == 0 { // now it is held as long as it asked
+			s.deadline = x.since + x.wait
+			l.arm(s)
+		}
 		l.settlePoll(s, false)
 		return
 	}

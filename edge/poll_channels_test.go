@@ -176,6 +176,28 @@ func TestPollThatDoesNotWaitAwaitsItsChannels(t *testing.T) {
 	}
 }
 
+// TestPollOfAFollowerIsHeldAsLongAsItAsked, not only until its channels would have
+// been given up.
+func TestPollOfAFollowerIsHeldAsLongAsItAsked(t *testing.T) {
+	var now clock
+	chat := newChannelChat()
+	chat.follow = true
+	e := newEdge(t, chat.fakeChat, now.set)
+	w := newWeb(t, e)
+	w.poll("alice", "device=d1&wait=60&c=e1.5,g1:7")
+	s := []godwit.SessionID{<-chat.opened}
+	e.Tell(s, endOfPlaces)
+	now.pass(100 * time.Millisecond)
+	waitFor(t, func() bool { return int64(e.tick.Load()) == now.ms.Load()/tickMS })
+	for range 30 {
+		now.pass(time.Second)
+		waitFor(t, func() bool { return int64(e.tick.Load()) == now.ms.Load()/tickMS })
+	}
+	entry := event(6)
+	e.Deliver(s, &entry)
+	w.want(200, `{"ev":{"seq":6`, `{"poll":{"cursor":"e1.6,g1:7"}}`)
+}
+
 // TestPollHasRoomForTheLogBesideABusyChannel, and what finds no room is not passed
 // by the cursor.
 func TestPollHasRoomForTheLogBesideABusyChannel(t *testing.T) {
