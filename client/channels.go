@@ -32,6 +32,9 @@ type channels struct {
 	feed   *feed
 	by     map[godwit.ConversationID]*channel
 	behind map[godwit.ConversationID]bool // those that owe something
+	// held while the user's log is replayed: what it still has of a group is older
+	// than all of the channel that the group became. Entries are parked meanwhile.
+	held bool
 }
 
 func (c *channels) init(f *feed, places []ChannelPlace) {
@@ -113,6 +116,9 @@ func (c *channels) offer(e godwit.Entry) {
 	}
 	switch {
 	case e.GSeq <= ch.place:
+	case c.held:
+		c.owe(conv, ch, e.GSeq)
+		c.park(conv, ch, e)
 	case e.GSeq > ch.place+1:
 		c.owe(conv, ch, e.GSeq-1)
 		c.park(conv, ch, e)
@@ -172,6 +178,9 @@ func (c *channels) fill(conv godwit.ConversationID, page *godwit.HistoryReply) {
 		return
 	}
 	ch.fetching = false
+	if c.held {
+		return // it is asked for again
+	}
 	for i := range page.Entries {
 		e := page.Entries[i]
 		for len(ch.ahead) > 0 && ch.ahead[0].GSeq < e.GSeq {
@@ -207,7 +216,7 @@ func (c *channels) conclude(ch *channel) {
 
 // missing returns a channel of which a page must be fetched, if that finds room.
 func (c *channels) missing(page int) (conv godwit.ConversationID, after godwit.Seq, ok bool) {
-	if len(c.behind) == 0 || len(c.feed.ready)+page > readyMax || c.feed.readyBytes >= readyBytesMax {
+	if len(c.behind) == 0 || c.held || len(c.feed.ready)+page > readyMax || c.feed.readyBytes >= readyBytesMax {
 		return "", 0, false
 	}
 	for conv := range c.behind {
@@ -216,6 +225,19 @@ func (c *channels) missing(page int) (conv godwit.ConversationID, after godwit.S
 		}
 	}
 	return "", 0, false
+}
+
+// hold begins or ends a replay of the user's log.
+func (c *channels) hold(replaying bool) {
+	if c.held == replaying {
+		return
+	}
+	c.held = replaying
+	for conv, ch := range c.by {
+		if !c.held && len(ch.ahead) > 0 {
+			c.advance(conv, ch)
+		}
+	}
 }
 
 // drop forgets a channel the user is no longer in.

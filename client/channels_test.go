@@ -199,6 +199,20 @@ func TestReplayReadsAChannelFromWhereItWas(t *testing.T) {
 	}
 }
 
+// What the log still has of a group is older than all of the channel it became.
+func TestAReplayOfTheLogGoesBeforeItsChannels(t *testing.T) {
+	f, p := live(t, 10, nil)
+	p.drop()
+	p = f.again(t)
+	p.welcome(t, godwit.ConnectReply{Seq: 13, Resumed: true})
+	p.send(begins("g:1", 5, false), told("g:1", 6), pushed(11), told("g:1", 7), pushed(12), begins("g:2", 3, false), pushed(13), told("g:1", 8))
+	f.receiveEntries(t, 11, 13)
+	f.receiveChannel(t, "g:1", 6, 8)
+	p.send(told("g:2", 4))
+	f.receiveChannel(t, "g:2", 4, 4)
+	p.barrier(t) // nothing had to be fetched
+}
+
 func TestLeavingForgetsAChannel(t *testing.T) {
 	f := start(t, nil)
 	p := f.accept(t)

@@ -175,6 +175,7 @@ func (l *loop) welcome(t *track, r *godwit.ConnectReply) {
 	l.c.setPlace(l.feed.epoch, l.feed.cursor, r.Seq)
 	l.state.Welcome = *r
 	l.heard()
+	l.channels.hold(l.replayPhase() == Replaying)
 	l.show(l.replayPhase(), time.Time{}, nil)
 	l.watchAgain()
 	l.flush()

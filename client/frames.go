@@ -55,11 +55,17 @@ func (l *loop) handle(e event) {
 	}
 	l.heard()
 	l.c.setHead(max(l.liveAt, l.feed.cursor, l.feed.owed))
-	if l.state.Phase == Replaying && l.replayPhase() == Live {
-		l.show(Live, time.Time{}, nil)
-	}
+	l.caughtUp()
 	l.ackSoon()
 	l.flush()
+}
+
+// caughtUp ends the replay when nothing of it is missing any more.
+func (l *loop) caughtUp() {
+	if l.state.Phase == Replaying && l.current != nil && l.replayPhase() == Live {
+		l.channels.hold(false)
+		l.show(Live, time.Time{}, nil)
+	}
 }
 
 // handshake takes a frame before the connect reply.

@@ -131,6 +131,7 @@ func (l *loop) itemTaken(item *Item) {
 		l.bytes += len(item.Entry.Msg.Body)
 		l.ackSoon()
 	}
+	l.caughtUp()
 	l.received(item)
 	l.flush() // room in the feed may let a fetch go out
 }

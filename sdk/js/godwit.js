@@ -502,7 +502,7 @@ export class Client extends EventTarget {
     channel.ahead.set(entry.gseq, entry);
     channel.owed = Math.max(channel.owed, entry.gseq);
     if (channel.ahead.size > AHEAD_MAX) channel.ahead.delete(Math.max(...channel.ahead.keys()));
-    this.#advanceChannel(channel);
+    if (!this.#replaying) this.#advanceChannel(channel); // what the log still has of the group is older
   }
 
   #advanceChannel(channel) {
@@ -574,6 +574,7 @@ export class Client extends EventTarget {
   #settle() {
     if (this.#replaying && this.#cursor >= this.#liveAt) {
       this.#replaying = false;
+      for (const channel of this.#channels.values()) this.#advanceChannel(channel);
       this.#show({ phase: "live" });
       this.#emit("resumed", { missed: this.#cursor - this.#from, from: this.#from + 1, to: this.#cursor });
     }
@@ -624,7 +625,7 @@ export class Client extends EventTarget {
     if (!this.#socket?.established) return;
     const limit = this.#welcome.limits?.inflight || 64;
     if (this.#owed > this.#cursor && !this.#fetching && this.#flying.size < limit) this.#fetch(this.#socket);
-    if (this.#channels.size > 0) {
+    if (this.#channels.size > 0 && !this.#replaying) {
       for (const [conv, channel] of this.#channels) {
         if (channel.owed > channel.place && !channel.fetching && this.#flying.size < limit) this.#fetchChannel(conv, channel);
       }

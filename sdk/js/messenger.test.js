@@ -37,6 +37,16 @@ test("a channel's entries come beside the log and keep their place", async () =>
   assert.deepEqual(list.slice(3), ["g:1#8", "g:1#9", "g:1#10", "g:1#12"]);
 });
 
+test("a replay of the log goes before its channels", async () => {
+  const [client, ws] = await live({ seq: 10 });
+  const list = shown(client);
+  ws.drop();
+  const [again] = await reconnect({ seq: 12 });
+  again.push(begins("g:1", 5), said("g:1", 6), ev(11), said("g:1", 7), ev(12));
+  assert.deepEqual(list, ["11", "12", "g:1#6", "g:1#7"]);
+  assert.deepEqual(again.take().filter((f) => f.history), []);
+});
+
 test("a channel too far behind is a discontinuity of its own; leaving forgets it", async () => {
   const [client, ws] = await live({ user: "alice" });
   ws.push(begins("g:1", 5), begins("g:1", 900, true), said("g:1", 901));
