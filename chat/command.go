@@ -58,6 +58,8 @@ func newBody(k kind) body {
 		return new(peopleCommand)
 	case kindDevice:
 		return new(deviceCommand)
+	case kindErase:
+		return new(eraseCommand)
 	case kindGroupCreate:
 		return new(groupCreateCommand)
 	case kindGroupChange:

@@ -248,13 +248,15 @@ func (g *memGroup) Append(log godwit.LogID, r godwit.Record) godwit.Seq {
 	if n := len(records); n > 0 && records[n-1].Time > r.Time {
 		panic("BUG: time goes back within a log")
 	}
-	prev := godwit.Seq(0)
+	prev, left := godwit.Seq(0), godwit.Seq(0) // of all, and of what is not erased
 	for i := len(records) - 1; i >= 0 && prev == 0 && r.Conv != 0; i-- {
 		if records[i].Conv == r.Conv {
-			prev = records[i].Seq
+			if prev = records[i].Seq; !g.isErased(log, &records[i]) {
+				left = prev
+			}
 		}
 	}
-	if r.Prev != prev {
+	if r.Prev != prev && r.Prev != left {
 		panic("BUG: Prev is not the newest record of the conversation")
 	}
 	g.logs[log] = append(records, r)

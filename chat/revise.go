@@ -107,7 +107,11 @@ func (c *reviseChange) look(v View) (command []byte, next step) {
 		}
 	}
 	block := appendBlock(nil, b.from[2:], b.to[2:], b.cid, typ, body, text)
-	return appendReviseCommand(nil, homeOf(group, s.cfg.Store.Groups()), logNumber(c.log), r.Time, c.edit == nil, c.seq, block), stepPropose
+	at := r.Time
+	if isOperator(c.session) {
+		at = max(at, s.cfg.Now()) // no window binds him
+	}
+	return appendReviseCommand(nil, homeOf(group, s.cfg.Store.Groups()), logNumber(c.log), at, c.edit == nil, c.seq, block), stepPropose
 }
 
 func (c *reviseChange) refuse(e *godwit.Error) ([]byte, step) {
