@@ -157,9 +157,11 @@ func (w *readWorker) newest(v View, r *read) (items, channels []conversationItem
 			ok = false
 			return false
 		}
-		if item.time = item.row.time; item.row.isChannel() {
+		item.time = item.row.time
+		switch {
+		case item.row.isChannel():
 			channels = append(channels, item)
-		} else {
+		case !item.row.isHidden():
 			items = r.keep(items, item)
 		}
 		return true

@@ -111,6 +111,15 @@ func (x *transcript) step(d *datadriven.TestData) string {
 			out = append(out, string(f.AppendTo(nil, godwit.EncodingJSON)))
 		}
 		return strings.Join(out, "\n")
+	case "conversations":
+		r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindConversations})
+		var out []string
+		for i := range r.Conversations.Items {
+			item := &r.Conversations.Items[i]
+			out = append(out, fmt.Sprintf("%s unread %d, read %d, delivered %d, peer read %d, delivered %d: %s",
+				item.Conv, item.Unread, item.Read, item.Delivered, item.PeerRead, item.PeerDelivered, line(&item.Last)))
+		}
+		return strings.Join(out, "\n")
 	case "records":
 		return x.records(user)
 	case "clock":
