@@ -68,6 +68,8 @@ func number(d *datadriven.TestData, key string) (n uint64) {
 }
 
 // step runs one directive and returns what it shows.
+//
+//tidy:long one directive a case
 func (x *transcript) step(d *datadriven.TestData) string {
 	if len(d.CmdArgs) == 0 {
 		x.t.Fatalf("%s: %s names nobody", d.Pos, d.Cmd)
