@@ -28,81 +28,92 @@ func (w *world) checkBudget(t interface {
 	}
 }
 
+// storm is users and watchers who do anything, and what the watchers were told.
+type storm struct {
+	*world
+	r               *rapid.T
+	users, watchers int
+	told, listed    map[[2]int]bool // watcher, user
+}
+
+func target(i int) godwit.UserID  { return godwit.UserID(fmt.Sprint("u", i)) }
+func watcher(i int) godwit.UserID { return godwit.UserID(fmt.Sprint("w", i)) }
+
+func sessionOf(i int) godwit.SessionID {
+	return godwit.SessionID(i%3)<<godwit.SessionEdgeShift | godwit.SessionID(1000+i)
+}
+
+// list gives a watcher a list; its answer shows what is so now.
+func (st *storm) list(i int) {
+	var targets []godwit.UserID
+	for u := range st.users {
+		if st.listed[[2]int{i, u}] = rapid.Bool().Draw(st.r, "on the list"); st.listed[[2]int{i, u}] {
+			targets = append(targets, target(u))
+		}
+	}
+	delete(st.heard, sessionOf(i))
+	st.watch(watcher(i), sessionOf(i), targets...)
+	for u := range st.users {
+		if st.listed[[2]int{i, u}] {
+			st.told[[2]int{i, u}], _ = st.hub.Look(target(u))
+		}
+	}
+}
+
+func (st *storm) hear() {
+	for i := range st.watchers {
+		for _, text := range st.heard[sessionOf(i)] {
+			var u int
+			if _, err := fmt.Sscanf(text, "u%d ", &u); err != nil {
+				st.r.Fatal(err)
+			}
+			st.told[[2]int{i, u}] = text == fmt.Sprintf("u%d on", u)
+		}
+		delete(st.heard, sessionOf(i))
+	}
+}
+
+func (st *storm) step() {
+	u, i := rapid.IntRange(0, st.users-1).Draw(st.r, "user"), rapid.IntRange(0, st.watchers-1).Draw(st.r, "watcher")
+	switch rapid.IntRange(0, 5).Draw(st.r, "step") {
+	case 0, 1:
+		st.in(target(u), "d", godwit.SessionID(1+u))
+	case 2:
+		if st.Session(target(u), "d") != 0 {
+			st.out(target(u), "d")
+		}
+	case 3:
+		st.list(i)
+	case 4: // a poll ends, and the next comes
+		st.out(watcher(i), "d")
+		st.pass(int64(rapid.IntRange(0, 20).Draw(st.r, "ticks")) * 200)
+		st.in(watcher(i), "d", sessionOf(i))
+	default:
+		st.pass(int64(rapid.IntRange(1, 60).Draw(st.r, "ticks")) * 200)
+	}
+	st.hear()
+}
+
 // TestTheBudgetIsNeverExceeded, whatever users and watchers do, and in the end
 // every watcher was told what is so.
 func TestTheBudgetIsNeverExceeded(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		const perSecond = 30
-		w := newWorld(t, func(c *Config) { c.PerSecond = perSecond })
-		users, watchers := rapid.IntRange(1, 20).Draw(r, "users"), rapid.IntRange(1, 20).Draw(r, "watchers")
-		target := func(i int) godwit.UserID { return godwit.UserID(fmt.Sprint("u", i)) }
-		watcher := func(i int) godwit.UserID { return godwit.UserID(fmt.Sprint("w", i)) }
-		session := func(i int) godwit.SessionID {
-			return godwit.SessionID(i%3)<<godwit.SessionEdgeShift | godwit.SessionID(1000+i)
-		}
-		told := map[[2]int]bool{} // watcher, user
-		listed := map[[2]int]bool{}
-		watch := func(i int) {
-			var targets []godwit.UserID
-			for u := range users {
-				delete(listed, [2]int{i, u})
-				if rapid.Bool().Draw(r, "on the list") {
-					targets = append(targets, target(u))
-					listed[[2]int{i, u}] = true
-					told[[2]int{i, u}], _ = w.hub.Look(target(u))
-				}
-			}
-			delete(w.heard, session(i)) // the answer shows it all
-			w.watch(watcher(i), session(i), targets...)
-			for u := range users {
-				if listed[[2]int{i, u}] {
-					told[[2]int{i, u}], _ = w.hub.Look(target(u))
-				}
-			}
-		}
-		hear := func() {
-			for i := range watchers {
-				for _, text := range w.heard[session(i)] {
-					var u int
-					if _, err := fmt.Sscanf(text, "u%d ", &u); err != nil {
-						r.Fatal(err)
-					}
-					told[[2]int{i, u}] = text == fmt.Sprintf("u%d on", u)
-				}
-				delete(w.heard, session(i))
-			}
-		}
-		for i := range watchers {
-			w.in(watcher(i), "d", session(i))
-			watch(i)
+		st := &storm{world: newWorld(t, func(c *Config) { c.PerSecond = perSecond }), r: r, told: map[[2]int]bool{}, listed: map[[2]int]bool{}}
+		st.users, st.watchers = rapid.IntRange(1, 20).Draw(r, "users"), rapid.IntRange(1, 20).Draw(r, "watchers")
+		for i := range st.watchers {
+			st.in(watcher(i), "d", sessionOf(i))
+			st.list(i)
 		}
 		for range rapid.IntRange(1, 60).Draw(r, "steps") {
-			switch u := rapid.IntRange(0, users-1).Draw(r, "user"); rapid.IntRange(0, 5).Draw(r, "step") {
-			case 0, 1:
-				w.in(target(u), "d", godwit.SessionID(1+u))
-			case 2:
-				if w.Session(target(u), "d") != 0 {
-					w.out(target(u), "d")
-				}
-			case 3:
-				hear()
-				watch(rapid.IntRange(0, watchers-1).Draw(r, "watcher"))
-			case 4:
-				i := rapid.IntRange(0, watchers-1).Draw(r, "watcher")
-				w.out(watcher(i), "d") // a poll ends
-				w.pass(int64(rapid.IntRange(0, 20).Draw(r, "ticks")) * 200)
-				w.in(watcher(i), "d", session(i))
-			default:
-				w.pass(int64(rapid.IntRange(1, 60).Draw(r, "ticks")) * 200)
-			}
-			hear()
+			st.step()
 		}
-		w.pass(30_000 + int64(users*watchers)*1000/perSecond*2)
-		hear()
-		w.checkBudget(r, perSecond)
-		for pair := range listed {
-			if online, _ := w.Presence(target(pair[1])); told[pair] != online {
-				r.Fatalf("watcher %d was told that user %d is online: %v", pair[0], pair[1], told[pair])
+		st.pass(30_000 + int64(st.users*st.watchers)*1000/perSecond*2)
+		st.hear()
+		st.checkBudget(r, perSecond)
+		for pair, listed := range st.listed {
+			if online, _ := st.Presence(target(pair[1])); listed && st.told[pair] != online {
+				r.Fatalf("watcher %d was told that user %d is online: %v", pair[0], pair[1], st.told[pair])
 			}
 		}
 	})

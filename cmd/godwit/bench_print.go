@@ -22,6 +22,7 @@ type benchSummary struct {
 	Targets  []result.Target `json:"targets,omitempty"`
 	Missed   int             `json:"missed"` // targets
 	Slow     *slowSummary    `json:"slow,omitempty"`
+	Flap     *flapSummary    `json:"flap,omitempty"`
 
 	Offered    uint64 `json:"offered"`
 	Acked      uint64 `json:"acked"`
@@ -62,6 +63,20 @@ type slowSummary struct {
 	BesideP99  float64           `json:"others_beside_p99_ms"`
 }
 
+// flapSummary is what flapping users cost the others.
+type flapSummary struct {
+	Turns         uint64  `json:"turns"`
+	Skipped       uint64  `json:"skipped"`
+	Frames        uint64  `json:"frames"`
+	FramesPerSMax uint64  `json:"frames_per_s_max"`
+	QuietP50      float64 `json:"quiet_p50_ms"`
+	FlappingP50   float64 `json:"flapping_p50_ms"`
+	QuietP99      float64 `json:"quiet_p99_ms"`
+	FlappingP99   float64 `json:"flapping_p99_ms"`
+	QuietCores    float64 `json:"quiet_cores"`
+	FlappingCores float64 `json:"flapping_cores"`
+}
+
 func summarize(run *result.Run) benchSummary {
 	v := &run.Verify
 	s := benchSummary{
@@ -75,6 +90,12 @@ func summarize(run *result.Run) benchSummary {
 		s.Slow = &slowSummary{
 			w.Silent, w.Asking, w.WindowFull, w.CutOff, w.CloseCodes,
 			w.OthersBefore.P50 / 1000, w.OthersBeside.P50 / 1000, w.OthersBefore.P99 / 1000, w.OthersBeside.P99 / 1000,
+		}
+	}
+	if f := run.Flap; f != nil {
+		s.Flap = &flapSummary{
+			f.Turns, f.Skipped, f.Frames, f.FramesPerSMax, f.Quiet.P50 / 1000, f.Flapping.P50 / 1000, f.Quiet.P99 / 1000, f.Flapping.P99 / 1000,
+			f.QuietCores, f.FlappingCores,
 		}
 	}
 	for _, stage := range run.Stages {
@@ -126,6 +147,10 @@ func (a *app) benchPrint(run *result.Run) error {
 	if w := s.Slow; w != nil {
 		p("slow: %d silent, %d asking; %d held back at the window, %d cut off, closes by code %v", w.Silent, w.Asking, w.WindowFull, w.CutOff, w.CloseCodes)
 		p("the others' send→delivered: p50 %.3f ms, p99 %.3f ms before; p50 %.3f ms, p99 %.3f ms beside the slow ones", w.BeforeP50, w.BeforeP99, w.BesideP50, w.BesideP99)
+	}
+	if f := s.Flap; f != nil {
+		p("flapping: %d times somebody came or went (%d left out); %d frames of presence, at most %d in a second", f.Turns, f.Skipped, f.Frames, f.FramesPerSMax)
+		p("the others' send→delivered: p50 %.3f ms, p99 %.3f ms while nobody flaps; p50 %.3f ms, p99 %.3f ms beside it; server %.2f and %.2f cores", f.QuietP50, f.QuietP99, f.FlappingP50, f.FlappingP99, f.QuietCores, f.FlappingCores)
 	}
 	p("fsync p50 %.0f µs on %s", s.FsyncP50, s.FileSystem)
 	p("verified: lost %d, duplicated %d, reordered %d, gaps %d, foreign %d; %d entries read back", s.Lost, s.Duplicated, s.Reordered, s.Gaps, s.Foreign, s.ReadBack)

@@ -79,6 +79,28 @@ func TestSlowConsumersMeetTheServersBounds(t *testing.T) {
 	}
 }
 
+// TestFlappingUsersAreQuiet: while they come and go every half second, those who
+// watch them hear next to nothing, and the chat of the others goes on.
+func TestFlappingUsersAreQuiet(t *testing.T) {
+	c := exec.Command(benchBinary(t), "bench", "run", "presence-flap", "--quick", "--json", "--out", filepath.Join(t.TempDir(), "r.json"),
+		"--set", "flap_every: 500ms", "--set", "flappers: 100", "--set", "sessions: 200", "--set", "stages: {measure: 10s}", "--set", "phase: 5s")
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	stdout, err := c.Output()
+	var s benchSummary
+	if err != nil || json.Unmarshal(stdout, &s) != nil || s.Flap == nil {
+		t.Fatalf("%v\n%s\n%s", err, stdout, stderr.String())
+	}
+	t.Logf("%+v, flap %+v", s, s.Flap)
+	if s.Lost+s.Duplicated+s.Reordered+s.Gaps+s.Foreign != 0 || s.Acked != s.Offered || s.Delivered != s.Offered {
+		t.Errorf("not everything offered was stored and delivered once: %+v", s)
+	}
+	// Each of them is on 20 lists; each but a straggler is never away for 4 s.
+	if s.Flap.Turns < 500 || s.Flap.Frames > 200 || s.Flap.FramesPerSMax > 2000 || s.Flap.QuietP50 == 0 || s.Flap.FlappingP50 == 0 {
+		t.Errorf("%+v", s.Flap)
+	}
+}
+
 // TestNothingOutlivesTheBench kills the bench without warning: its server, the
 // server's edge processes and its generators must not stay behind, and the next run
 // removes its data.

@@ -17,6 +17,7 @@ import (
 	"github.com/godwit-im/godwit/harness/load"
 	"github.com/godwit-im/godwit/harness/record"
 	"github.com/godwit-im/godwit/harness/scenario"
+	"github.com/godwit-im/godwit/node"
 )
 
 // benchServer is a server of this same program on a fresh directory, with a key
@@ -58,6 +59,9 @@ func startServer(ctx context.Context, parent string, sc *scenario.Scenario) (*be
 	}
 	if sc.Ping > 0 {
 		environ = append(environ, "GODWIT_EDGE_PING="+sc.Ping.String())
+	}
+	if sc.Kind == scenario.KindFlap { // its users know each other by nothing but its name
+		environ = append(environ, "GODWIT_PRESENCE_VISIBLE="+node.PresenceAll)
 	}
 	var log bytes.Buffer
 	if s.running, err = load.StartServer(ctx, &log, environ, self, args...); err != nil {

@@ -61,6 +61,7 @@ type Report struct {
 	Lost      uint64 // connections that ended unasked
 	Reason    string // of the last of them
 	Slow      result.Slow
+	Flap      result.Flap
 	Nice      int // priority of the loop while there was traffic
 	Edges     result.Edges
 }
@@ -257,7 +258,7 @@ func (a *agentCalls) Finish(_ *None, r *Report) error {
 	if a.running.Load() == nil {
 		return errNotPrepared
 	}
-	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found, Nice: a.nice, Edges: a.loop.edges}
+	*r = Report{Stages: a.loop.stages.rows, Verify: a.loop.check.finish(), Latencies: a.recorder.Distributions(), Lost: a.loop.lost, Slow: a.loop.slow.found, Flap: a.loop.flap.found, Nice: a.nice, Edges: a.loop.edges}
 	if a.loop.reason != nil {
 		r.Reason = a.loop.reason.Error()
 	}

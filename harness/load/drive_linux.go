@@ -98,11 +98,14 @@ func (l *loop) drive(t traffic) error {
 		if s.Kind == scenario.KindSlow {
 			l.plan = l.planSlow(s.Arrivals, t.rate, s.SlowRate, end-t.base)
 		} else {
-			l.plan = planArrivals(s.Arrivals, t.rate, end-t.base, len(l.sessions), l.seed)
+			l.plan = planArrivals(s.Arrivals, t.rate, end-t.base, len(l.sessions)-s.Flappers, l.seed)
 		}
 		for _, a := range l.plan {
 			l.stages.row(t.base+a.at).Scheduled++
 		}
+	}
+	if s.Kind == scenario.KindFlap {
+		l.prepareFlaps(s)
 	}
 	switch {
 	case s.Kind == scenario.KindConnect:
@@ -150,6 +153,10 @@ func (l *loop) segments(s *scenario.Scenario, end time.Duration) error {
 			return err
 		}
 		l.cut(min(l.now(), from[stageCoolDown]-1))
+	case scenario.KindFlap:
+		if err := l.flapPhases(from[stageCoolDown]); err != nil {
+			return err
+		}
 	case scenario.KindSlow:
 		if err := l.pump(l.slow.from, nil); err != nil {
 			return err

@@ -97,6 +97,7 @@ type loop struct {
 	edges  result.Edges
 
 	slow   slowPart
+	flap   flapPart
 	window int         // limits.window of the server
 	gaveUp bool        // answers may come that nobody waits for
 	stop   atomic.Bool // set by the coordinator: end now
@@ -248,6 +249,7 @@ func (l *loop) tick(now time.Duration) error {
 	}
 	l.owing = owing
 	l.askOn()
+	l.flapOn(now)
 	if l.hinder > 0 && now >= l.hindered+time.Second {
 		l.hindered = now
 		time.Sleep(l.hinder)

@@ -152,18 +152,22 @@ const (
 	latencyConnect
 	latencyResume
 	latencyHistory
-	latencyBefore // of kind slow: while all read
-	latencyBeside // of kind slow: while some do not
-	latencySlow   // of kind slow: to those that do not; their own doing
+	latencyBefore   // of kind slow: while all read
+	latencyBeside   // of kind slow: while some do not
+	latencySlow     // of kind slow: to those that do not; their own doing
+	latencyQuiet    // of kind flap: while nobody flaps
+	latencyFlapping // of kind flap: while some do
 )
 
-var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history", othersBefore, othersBeside, toSlow}
+var latencyNames = []string{"send→stored", "send→delivered", "connect", "resume", "history", othersBefore, othersBeside, toSlow, nobodyFlaps, besideFlaps}
 
-// These stand in result.Slow instead of among the latencies.
+// These stand in result.Slow and result.Flap instead of among the latencies.
 const (
 	othersBefore = "send→delivered, all read"
 	othersBeside = "send→delivered, beside slow sessions"
 	toSlow       = "send→delivered, to slow sessions"
+	nobodyFlaps  = "send→delivered, nobody flaps"
+	besideFlaps  = "send→delivered, beside flapping"
 )
 
 // mainLatency is the one whose percentiles stand in the series.

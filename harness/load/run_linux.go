@@ -31,6 +31,8 @@ type coordinator struct {
 	prefix   string // of the users' names; their numbers follow
 	sweep    sweep
 	measured measurement
+	// measureFrom is when the measure stage begins.
+	measureFrom time.Duration
 	// processes are the server's: itself, then its edge processes.
 	processes []process
 	broken    atomic.Pointer[error] // why the coordinator ended the run itself
@@ -189,6 +191,7 @@ func (c *coordinator) stagesInTurn(ctx context.Context) error {
 	}
 	base := c.now() + driveDelay
 	from := base + time.Duration(s.Stages.WarmUp)
+	c.measureFrom = from
 	to := from + time.Duration(s.Stages.Measure)
 	end := to + time.Duration(s.Stages.CoolDown)
 	var noter sync.WaitGroup
@@ -321,11 +324,14 @@ func (c *coordinator) conclude() {
 	if c.Scenario.Kind == scenario.KindSlow {
 		c.run.Slow = c.concludeSlow(latencies)
 	}
+	c.run.Series = c.series.Rows()
+	if c.Scenario.Kind == scenario.KindFlap {
+		c.run.Flap = c.concludeFlap(latencies)
+	}
 	c.run.Latencies = map[string]result.Latency{}
 	for name, d := range latencies {
 		c.run.Latencies[name] = d.ToLatency()
 	}
-	c.run.Series = c.series.Rows()
 	messages := book.rows[stageMeasure].Succeeded
 	if c.Scenario.Kind == scenario.KindIdle {
 		messages = 0 // the server's CPU time is that of the sessions

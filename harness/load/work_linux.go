@@ -99,6 +99,8 @@ func (l *loop) handle(i uint32, f *godwit.ServerFrame) {
 		l.entry(i, &f.Event)
 	case godwit.KindSkip:
 		l.check.problem("user %d was told to skip %d to %d of a log that holds everything", l.first+i, f.Skip.From, f.Skip.To)
+	case godwit.KindEphemeral:
+		l.heard(l.now())
 	case godwit.KindSend, godwit.KindHistory, godwit.KindSync:
 		l.reply(i, f)
 	case godwit.KindError:
@@ -137,6 +139,9 @@ func (l *loop) entry(i uint32, e *godwit.Entry) {
 	l.shard.Record(latencyDelivered, due, now)
 	if l.slow.sessions > 0 {
 		l.besides(due, now)
+	}
+	if l.flap.flappers > 0 {
+		l.inPhase(due, now)
 	}
 }
 

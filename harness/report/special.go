@@ -27,6 +27,14 @@ func specialFigures(run *result.Run) (figures []figure) {
 		})
 	}
 	figures = append(figures, edgeFigures(run)...)
+	if f := run.Flap; f != nil {
+		figures = append(figures,
+			figure{"Frames of presence", count(f.Frames), fmt.Sprintf("at most %s in a second, of %s times that somebody came or went", count(f.FramesPerSMax), count(f.Turns))},
+			figure{
+				"The others' p99 beside them", latencyCell(f.Flapping, f.Flapping.P99),
+				fmt.Sprintf("while nobody flaps %s; p50 %s, while nobody flaps %s; the server used %.2f cores, while nobody flaps %.2f", latencyCell(f.Quiet, f.Quiet.P99), latencyCell(f.Flapping, f.Flapping.P50), latencyCell(f.Quiet, f.Quiet.P50), f.FlappingCores, f.QuietCores),
+			})
+	}
 	if s := run.Slow; s != nil {
 		figures = append(figures,
 			figure{"Slow sessions cut off", integer(s.CutOff), fmt.Sprintf("of %s that kept asking and %s silent; %s held back at the window; closes by code: %s", integer(s.Asking), integer(s.Silent), integer(s.WindowFull), codes(s.CloseCodes))},

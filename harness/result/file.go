@@ -136,6 +136,11 @@ func (r *Run) fillEmpty() {
 		}
 		r.Slow = &slow
 	}
+	if r.Flap != nil {
+		flap := *r.Flap
+		flap.Quiet.Buckets, flap.Flapping.Buckets = nonNil(flap.Quiet.Buckets), nonNil(flap.Flapping.Buckets)
+		r.Flap = &flap
+	}
 	if r.Capacity != nil {
 		c := *r.Capacity
 		c.Trials = append([]CapacityTrial{}, c.Trials...)

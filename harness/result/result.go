@@ -26,6 +26,7 @@ type Run struct {
 	Verify    Verify             `json:"verify"`
 	SDK       *SDK               `json:"sdk,omitempty"`      // of scenarios with such sessions
 	Slow      *Slow              `json:"slow,omitempty"`     // of scenarios with slow sessions
+	Flap      *Flap              `json:"flap,omitempty"`     // of scenarios with flapping users
 	Capacity  *Capacity          `json:"capacity,omitempty"` // of the run that confirmed a capacity
 	Edges     *Edges             `json:"edges,omitempty"`    // of servers with edge processes
 	Sweep     *Sweep             `json:"sweep,omitempty"`    // of scenarios that ramp up in steps
@@ -240,6 +241,23 @@ type Slow struct {
 	OthersBefore Latency `json:"others_before"`
 	OthersBeside Latency `json:"others_beside"`
 	ToSlow       Latency `json:"to_slow"` // their own doing
+}
+
+// Flap is what came of users who come and go in every second phase of measure.
+type Flap struct {
+	Turns   uint64 `json:"turns"`   // times one came or went
+	Skipped uint64 `json:"skipped"` // turns left out: he was still on his way
+	// Frames of presence that came to watchers, the most of them in a second, and
+	// those that the server says it sent in the measure stage.
+	Frames        uint64 `json:"frames"`
+	FramesPerSMax uint64 `json:"frames_per_s_max"`
+	Sent          uint64 `json:"sent"`
+	// Send→delivered of the others while nobody flaps, and beside it, and how many
+	// cores the server used.
+	Quiet         Latency `json:"quiet"`
+	Flapping      Latency `json:"flapping"`
+	QuietCores    float64 `json:"quiet_cores"`
+	FlappingCores float64 `json:"flapping_cores"`
 }
 
 // Capacity is the search that the run belongs to. Rates are operations a second.

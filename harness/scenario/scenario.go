@@ -19,6 +19,7 @@ const (
 	KindResume  = "resume"  // chat, and then every session is cut at once and resumes
 	KindSlow    = "slow"    // chat with recipients of whom some stop reading
 	KindHistory = "history" // a page of a conversation's history
+	KindFlap    = "flap"    // chat while others come and go, and are watched
 )
 
 // Loops.
@@ -76,7 +77,14 @@ type Scenario struct {
 	SlowShare   float64 `yaml:"slow_share"`    // of the sessions, which stop reading after a third of measure
 	// SlowRate is how many of the Rate operations a second go to each slow session.
 	SlowRate float64 `yaml:"slow_rate_per_s"`
-	Agents   int     `yaml:"agents"` // generator processes
+	// Of the kind flap: the last sessions come and go, each once in FlapEvery, in
+	// every second Phase of measure; the first Watchers each watch WatchEach of them.
+	Flappers  int      `yaml:"flappers"`
+	FlapEvery Duration `yaml:"flap_every"`
+	Watchers  int      `yaml:"watchers"`
+	WatchEach int      `yaml:"watch_each"`
+	Phase     Duration `yaml:"phase"`
+	Agents    int      `yaml:"agents"` // generator processes
 	// Edges is how many edge processes of the server share its port; 0: the server
 	// itself holds the clients.
 	Edges int `yaml:"edges"`
@@ -163,7 +171,7 @@ const (
 
 // Sends reports whether the measure stage stores messages.
 func (s *Scenario) Sends() bool {
-	return s.Kind == KindChat || s.Kind == KindResume || s.Kind == KindSlow || s.Kind == KindIdle && s.Rate > 0
+	return s.Kind == KindChat || s.Kind == KindResume || s.Kind == KindSlow || s.Kind == KindFlap || s.Kind == KindIdle && s.Rate > 0
 }
 
 // Paired reports whether every session has a partner it writes to.
@@ -181,7 +189,7 @@ func (s *Scenario) Validate() error {
 		refuse(!slices.Contains(allowed, value), "%s is %q; it must be one of %s.", field, value, strings.Join(allowed, ", "))
 	}
 	refuse(!validName(s.Name), "name is %q; it must be lower-case letters, digits and dashes.", s.Name)
-	oneOf("kind", s.Kind, KindIdle, KindConnect, KindChat, KindResume, KindSlow, KindHistory)
+	oneOf("kind", s.Kind, KindIdle, KindConnect, KindChat, KindResume, KindSlow, KindHistory, KindFlap)
 	oneOf("loop", s.Loop, LoopOpen, LoopClosed)
 	oneOf("arrivals", s.Arrivals, ArrivalsPoisson, ArrivalsUniform)
 	oneOf("encoding", s.Encoding, EncodingJSON, EncodingProto)
@@ -199,6 +207,7 @@ func (s *Scenario) Validate() error {
 		refuse(d < 0 || d > stageMax, "stages.%s is %s; it must be 0s to %s.", name, d, stageMax)
 	}
 	s.validateLoad(refuse)
+	s.validateFlaps(refuse)
 	s.validateProcesses(refuse)
 	s.Targets.validate(s, refuse)
 	if len(wrong) == 0 {
@@ -234,6 +243,20 @@ func (s *Scenario) validateLoad(refuse func(bad bool, format string, args ...any
 	refuse(s.Kind == KindSlow && open && !(s.SlowRate > 0 && toSlow < s.Rate), "slow_rate_per_s is %g; it must be above 0, and to %d slow sessions less than rate_per_s.", s.SlowRate, s.SlowSessions())
 	refuse(s.SlowRate != 0 && (s.Kind != KindSlow || !open), "slow_rate_per_s is %g; only the kind slow in an open loop has it, leave it out.", s.SlowRate)
 	refuse(s.Kind != KindSlow && s.SlowShare != 0, "slow_share is %g; only the kind slow has slow sessions, leave it out.", s.SlowShare)
+}
+
+func (s *Scenario) validateFlaps(refuse func(bad bool, format string, args ...any)) {
+	if s.Kind != KindFlap {
+		refuse(s.Flappers != 0 || s.FlapEvery != 0 || s.Watchers != 0 || s.WatchEach != 0 || s.Phase != 0, "kind is %s; only the kind flap has flappers, flap_every, watchers, watch_each and phase, leave them out.", s.Kind)
+		return
+	}
+	refuse(s.Flappers < 2 || s.Flappers%2 != 0 || s.Flappers > s.Sessions-2, "flappers is %d; it must be an even number of 2 to two less than sessions.", s.Flappers)
+	refuse(s.FlapEvery < Duration(100*time.Millisecond) || s.FlapEvery > Duration(time.Hour), "flap_every is %s; it must be 100ms to 1h.", s.FlapEvery)
+	refuse(s.Watchers < 0 || s.Watchers > s.Sessions-s.Flappers, "watchers is %d; it must be 0 to the sessions that don't flap.", s.Watchers)
+	refuse(s.WatchEach < 0 || s.WatchEach > min(s.Flappers, 500), "watch_each is %d; it must be 0 to 500 and no more than there are flappers.", s.WatchEach)
+	refuse(s.Phase < Duration(5*time.Second) || s.Phase*2 > s.Stages.Measure, "phase is %s; it must be at least 5s, and measure at least two of them.", s.Phase)
+	refuse(s.Loop != LoopOpen, "loop is %s; the kind flap needs an open one.", s.Loop)
+	refuse(s.Agents != 1 || s.PerProcess != 0, "agents is %d; the kind flap has one.", s.Agents)
 }
 
 func validName(name string) bool {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestEveryScenarioOfTheProgramIsValid(t *testing.T) {
-	want := []string{"connect-storm", "dm-chat", "held-polls", "history-scan", "idle-connections", "idle-sweep", "million", "resume-storm", "server-50k", "slow-consumers"}
+	want := []string{"connect-storm", "dm-chat", "held-polls", "history-scan", "idle-connections", "idle-sweep", "million", "presence-flap", "resume-storm", "server-50k", "slow-consumers"}
 	if got := strings.Join(Names(), " "); got != strings.Join(want, " ") {
 		t.Errorf("the scenarios are %s, want %s", got, want)
 	}
@@ -110,6 +110,14 @@ func TestRefusalsSayWhatIsWrong(t *testing.T) {
 	f("name: X\nkind: idle\nsessions: 3\n", "lower-case")
 	f("name: x\nkind: history\nsessions: 2\nrate_per_s: 5\n", "messages to read")
 	f("name: x\nkind: slow\nsessions: 2\nrate_per_s: 5\n", "slow_share is 0")
+	f(good+"flappers: 2\n", "only the kind flap")
+	flap := "name: x\nkind: flap\nsessions: 10\nrate_per_s: 5\nflappers: 6\nflap_every: 1s\nwatchers: 4\nwatch_each: 6\nphase: 10s\n"
+	f(strings.Replace(flap, "flappers: 6", "flappers: 10", 1), "two less than sessions")
+	f(strings.Replace(flap, "every: 1s", "every: 1ms", 1), "flap_every is 1ms")
+	f(strings.Replace(flap, "watchers: 4", "watchers: 5", 1), "that don't flap")
+	f(strings.Replace(flap, "each: 6", "each: 7", 1), "watch_each is 7")
+	f(strings.Replace(flap, "phase: 10s", "phase: 31s", 1), "at least two of them")
+	f(flap+"agents: 2\n", "has one")
 	f("name: x\nkind: slow\nsessions: 2\nrate_per_s: 5\nslow_share: 0.2\nslow_rate_per_s: 1\n", "that is none")
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\n", "slow_rate_per_s is 0")
 	f("name: x\nkind: slow\nsessions: 8\nrate_per_s: 5\nslow_share: 0.25\nslow_rate_per_s: 2.5\n", "less than rate_per_s")
