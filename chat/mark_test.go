@@ -50,6 +50,7 @@ func TestMarksOfASecondGoTogether(t *testing.T) {
 		s.tick(markRestTicks)
 		marks, receipts := head(bob)-messages, head(alice)-messages
 		commands := s.store.count - before
+		t.Logf("%d messages read in %d s: %d entries of the reader, %d of the sender, %d commands", messages, messages/50, marks, receipts, commands)
 		if marks < 2 || marks > 22 || receipts != marks || commands > 3*uint64(marks) {
 			t.Errorf("%d entries of bob, %d of alice, %d commands", marks, receipts, commands)
 		}
