@@ -25,6 +25,11 @@ type channel struct {
 	owed     godwit.Seq     // entries up to here exist and must be fetched if they don't come
 	ahead    []godwit.Entry // beyond a hole: sorted by GSeq, each above place+1
 	fetching bool
+	// gated: entries are parked until the next sequence of the user's log is gate,
+	// which is 0 while the log's head is asked for. A group that becomes a channel,
+	// or is joined, says so in the log, and that goes first.
+	gated bool
+	gate  godwit.Seq
 }
 
 // channels puts the entries of channels into order. It is pure, as feed is.
@@ -34,7 +39,9 @@ type channels struct {
 	behind map[godwit.ConversationID]bool // those that owe something
 	// held while the user's log is replayed: what it still has of a group is older
 	// than all of the channel that the group became. Entries are parked meanwhile.
-	held bool
+	held    bool
+	ungated []godwit.ConversationID // gated, and the head is still to be asked for
+	gates   int                     // channels that are gated
 }
 
 func (c *channels) init(f *feed, places []ChannelPlace) {
@@ -80,8 +87,10 @@ func (c *channels) start(s *godwit.ChannelStart, snapshot bool) {
 	ch := c.by[conv]
 	switch {
 	case ch == nil:
-		ch = &channel{place: s.GSeq, owed: s.GSeq}
+		ch = &channel{place: s.GSeq, owed: s.GSeq, gated: true}
 		c.by[conv] = ch
+		c.ungated = append(c.ungated, conv)
+		c.gates++
 		if s.Reset {
 			c.feed.jumpChannel(conv, 0, s.GSeq)
 		}
@@ -102,7 +111,7 @@ func (c *channels) owe(conv godwit.ConversationID, ch *channel, upTo godwit.Seq)
 	}
 }
 
-// offer takes an entry in any order, any number of times. A skip names no channel:
+// offer takes an entry of a channel that has begun, in any order, any number of times. A skip names no channel:
 // its position is a hole until another entry shows it, and then it is fetched.
 func (c *channels) offer(e godwit.Entry) {
 	conv := convOf(&e)
@@ -110,13 +119,10 @@ func (c *channels) offer(e godwit.Entry) {
 		return
 	}
 	ch := c.by[conv]
-	if ch == nil {
-		ch = &channel{place: e.GSeq - 1, owed: e.GSeq - 1}
-		c.by[conv] = ch
-	}
 	switch {
+	case ch == nil: // the user has left it meanwhile
 	case e.GSeq <= ch.place:
-	case c.held:
+	case c.held || ch.gated:
 		c.owe(conv, ch, e.GSeq)
 		c.park(conv, ch, e)
 	case e.GSeq > ch.place+1:
@@ -178,7 +184,7 @@ func (c *channels) fill(conv godwit.ConversationID, page *godwit.HistoryReply) {
 		return
 	}
 	ch.fetching = false
-	if c.held {
+	if c.held || ch.gated {
 		return // it is asked for again
 	}
 	for i := range page.Entries {
@@ -220,7 +226,7 @@ func (c *channels) missing(page int) (conv godwit.ConversationID, after godwit.S
 		return "", 0, false
 	}
 	for conv := range c.behind {
-		if ch := c.by[conv]; ch != nil && !ch.fetching {
+		if ch := c.by[conv]; ch != nil && !ch.fetching && !ch.gated {
 			return conv, ch.place, true
 		}
 	}
@@ -234,8 +240,38 @@ func (c *channels) hold(replaying bool) {
 	}
 	c.held = replaying
 	for conv, ch := range c.by {
-		if !c.held && len(ch.ahead) > 0 {
+		if !c.held && !ch.gated && len(ch.ahead) > 0 {
 			c.advance(conv, ch)
+		}
+	}
+}
+
+// setGate notes the head of the user's log, as it was after the channels began.
+func (c *channels) setGate(convs []godwit.ConversationID, head godwit.Seq) {
+	for _, conv := range convs {
+		if ch := c.by[conv]; ch != nil && ch.gated {
+			ch.gate = head + 1
+		}
+	}
+	c.openGates()
+}
+
+// openGates lets the channels go on whose gate the log has reached.
+func (c *channels) openGates() {
+	if c.gates == 0 {
+		return
+	}
+	c.gates = 0
+	for conv, ch := range c.by {
+		switch {
+		case !ch.gated:
+		case ch.gate == 0 || c.feed.cursor+1 < ch.gate:
+			c.gates++
+		default:
+			ch.gated = false
+			if !c.held {
+				c.advance(conv, ch)
+			}
 		}
 	}
 }

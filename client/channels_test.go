@@ -23,6 +23,13 @@ func begins(conv godwit.ConversationID, gseq godwit.Seq, reset bool) godwit.Serv
 	return godwit.ServerFrame{Kind: godwit.KindChannel, Channel: godwit.ChannelStart{Conv: conv, GSeq: gseq, Reset: reset}}
 }
 
+// begin tells of channels the client does not know, and answers what it asks then.
+func (p *peer) begin(t *testing.T, head godwit.Seq, starts ...godwit.ServerFrame) {
+	t.Helper()
+	p.send(starts...)
+	p.page(p.expect(t, godwit.KindSync), head)
+}
+
 func (f *fixture) receiveChannel(t *testing.T, conv string, from, to godwit.Seq) {
 	t.Helper()
 	for gseq := from; gseq <= to; gseq++ {
@@ -46,6 +53,7 @@ func TestChannelAgainstAModelLog(t *testing.T) {
 		var c channels
 		c.init(f, nil)
 		c.start(&godwit.ChannelStart{Conv: "g:1", GSeq: 0}, true)
+		c.setGate(c.ungated, 0)
 		seen := godwit.Seq(0)
 		take := func() {
 			item, ok := f.next()
@@ -134,7 +142,8 @@ func TestChannelsShareTheBoundOfTheFeed(t *testing.T) {
 func TestChannelEntriesComeBesideTheLogAndKeepTheirPlace(t *testing.T) {
 	bothEncodings(t, func(t *testing.T, encoding Encoding) {
 		f, p := live(t, 10, func(cfg *Config) { cfg.Encoding = encoding })
-		p.send(begins("g:1", 5, false), begins("g:2", 0, false), told("g:1", 6), pushed(11), told("g:2", 1), told("g:1", 6), told("g:1", 7))
+		p.begin(t, 10, begins("g:1", 5, false), begins("g:2", 0, false))
+		p.send(told("g:1", 6), pushed(11), told("g:2", 1), told("g:1", 6), told("g:1", 7))
 		f.receiveChannel(t, "g:1", 6, 6)
 		f.receiveEntries(t, 11, 11)
 		f.receiveChannel(t, "g:2", 1, 1)
@@ -163,7 +172,8 @@ func TestChannelEntriesComeBesideTheLogAndKeepTheirPlace(t *testing.T) {
 
 func TestChannelTooFarBehindIsADiscontinuityOfItsOwn(t *testing.T) {
 	f, p := live(t, 10, nil)
-	p.send(begins("g:1", 5, false), told("g:1", 6))
+	p.begin(t, 10, begins("g:1", 5, false))
+	p.send(told("g:1", 6))
 	f.receiveChannel(t, "g:1", 6, 6)
 	p.send(begins("g:1", 9000, true), told("g:1", 9001), pushed(11))
 	item := f.receive(t)
@@ -205,12 +215,32 @@ func TestAReplayOfTheLogGoesBeforeItsChannels(t *testing.T) {
 	p.drop()
 	p = f.again(t)
 	p.welcome(t, godwit.ConnectReply{Seq: 13, Resumed: true})
-	p.send(begins("g:1", 5, false), told("g:1", 6), pushed(11), told("g:1", 7), pushed(12), begins("g:2", 3, false), pushed(13), told("g:1", 8))
+	p.begin(t, 13, begins("g:1", 5, false))
+	p.send(told("g:1", 6), pushed(11), told("g:1", 7), pushed(12), pushed(13), told("g:1", 8))
 	f.receiveEntries(t, 11, 13)
 	f.receiveChannel(t, "g:1", 6, 8)
-	p.send(told("g:2", 4))
-	f.receiveChannel(t, "g:2", 4, 4)
 	p.barrier(t) // nothing had to be fetched
+}
+
+// A group becomes a channel while the client is there, and what the log says of
+// that is late.
+func TestAChannelWaitsForWhatTheLogSaysOfIt(t *testing.T) {
+	f, p := live(t, 10, nil)
+	p.send(begins("g:1", 5, false), told("g:1", 6))
+	ask := p.expect(t, godwit.KindSync)
+	p.send(pushed(11), told("g:1", 7))
+	f.receiveEntries(t, 11, 11)
+	p.page(ask, 13, entry(11))
+	p.send(pushed(12))
+	f.receiveEntries(t, 12, 12)
+	p.send(pushed(13), told("g:1", 8))
+	f.receiveEntries(t, 13, 13)
+	f.receiveChannel(t, "g:1", 6, 8)
+	p.send(told("g:2", 1)) // has not begun, or is over
+	p.barrier(t)
+	if got := fmt.Sprint(f.Channels()); got != "[{g:1 8}]" {
+		t.Fatal(got)
+	}
 }
 
 func TestLeavingForgetsAChannel(t *testing.T) {
@@ -222,7 +252,8 @@ func TestLeavingForgetsAChannel(t *testing.T) {
 		{Conv: "g:2", By: "alice", Do: godwit.GroupLeave},
 		{Conv: "g:3", By: "bob", Do: godwit.GroupLeave},
 	} {
-		p.send(begins(change.Conv, 1, false), told(string(change.Conv), 2))
+		p.begin(t, 1, begins(change.Conv, 1, false))
+		p.send(told(string(change.Conv), 2))
 		f.receiveChannel(t, string(change.Conv), 2, 2)
 		p.send(godwit.ServerFrame{Kind: godwit.KindEvent, Event: godwit.Entry{Seq: godwit.Seq(i + 2), GSeq: 3, Kind: godwit.EntryGroup, Group: &change}})
 		if item := f.receive(t); item.Entry.Kind != godwit.EntryGroup || item.Entry.Group.Conv != change.Conv {

@@ -62,6 +62,7 @@ func (l *loop) handle(e event) {
 
 // caughtUp ends the replay when nothing of it is missing any more.
 func (l *loop) caughtUp() {
+	l.channels.openGates()
 	if l.state.Phase == Replaying && l.current != nil && l.replayPhase() == Live {
 		l.channels.hold(false)
 		l.show(Live, time.Time{}, nil)
@@ -171,6 +172,7 @@ func (l *loop) flush() {
 			return
 		}
 	}
+	l.askGates()
 	l.fetchChannels()
 	for r := l.queue.next(now); r != nil; r = l.queue.next(now) {
 		l.queue.launch(r)

@@ -60,6 +60,26 @@ func (l *loop) fetchChannels() {
 	}
 }
 
+// askGates asks for the head of the log when channels began that the client did
+// not know.
+func (l *loop) askGates() {
+	convs := l.channels.ungated
+	if len(convs) == 0 {
+		return
+	}
+	l.channels.ungated = nil
+	r := newRequest(godwit.KindSync)
+	r.frame.Sync.Since, r.frame.Sync.Limit = l.feed.cursor, 1
+	r.then = func(r *request) {
+		if r.err != nil {
+			l.channels.setGate(convs, 0)
+			return
+		}
+		l.channels.setGate(convs, r.reply.Sync.Head)
+	}
+	l.queue.push(r)
+}
+
 // request takes one from a caller. What is written once and never again is done
 // here: nobody wants to know later that someone was typing.
 func (l *loop) request(r *request) {

@@ -238,7 +238,8 @@ func TestReceivedMessagesAreMarkedOncePerSecondAndConversation(t *testing.T) {
 	p.send(pushed(1))
 	f.receiveEntries(t, 1, 1)
 	marked(t, p, "u:bob 1") // the first at once
-	p.send(pushed(2), pushed(3), begins("g:1", 6, false), told("g:1", 7), told("g:1", 8))
+	p.begin(t, 1, begins("g:1", 6, false))
+	p.send(pushed(2), pushed(3), told("g:1", 7), told("g:1", 8))
 	f.receiveEntries(t, 2, 3)
 	f.receiveChannel(t, "g:1", 7, 8)
 	p.barrier(t)

@@ -79,6 +79,12 @@ export const ev = (seq) => ({ ev: { seq, msg: { mid: `m${seq}`, conv: "u:bob", f
 export const entry = (seq) => ev(seq).ev;
 export const said = (conv, gseq) => ({ ev: { gseq, msg: { mid: `g${gseq}`, conv, from: "carol", cid: `g${gseq}`, time: gseq, text: `text ${gseq}` } } });
 export const begins = (conv, gseq, reset) => ({ channel: { conv, gseq, reset } });
+/** Answers the question for the log's head that a new channel asks. */
+export async function gate(ws, head) {
+  const [ask] = ws.sent.splice(ws.sent.findIndex((f) => f.sync), 1);
+  ws.push({ id: ask.id, sync: { entries: [], head } });
+  await settle();
+}
 export const seqs = (...list) => list.map((seq) => ["entry", seq]);
 export const stored = (frame, seq) => ({ id: frame.id, send: { state: "stored", seq, mid: `m${seq}`, conv: "u:bob", time: 1 } });
 export const refused = (frame, code, temporary) => ({ id: frame.id, error: { code, num: 1, temporary, retry_after_ms: 0, message: "m" } });

@@ -484,28 +484,40 @@ export class Client extends EventTarget {
 
   #beginChannel({ conv, gseq, reset }) {
     const channel = this.#channels.get(conv);
-    if (!channel) this.#channels.set(conv, newChannel(gseq));
+    if (!channel) this.#gateChannel(conv, gseq);
     if (reset && !(channel && this.#options.replay) && gseq > (channel?.place ?? 0)) {
       this.#emit("discontinuity", { reason: "too_far", conv, from: { seq: channel?.place ?? 0 }, to: { seq: gseq } });
-      this.#channels.set(conv, newChannel(gseq));
+      Object.assign(this.#channels.get(conv), { place: gseq, owed: gseq, ahead: new Map() });
     } else if (channel) {
       channel.owed = Math.max(channel.owed, gseq);
     }
   }
 
+  /**
+   * A group that becomes a channel, or is joined, says so in the log, and that goes
+   * first: the channel waits until the log is where its head is now.
+   */
+  #gateChannel(conv, gseq) {
+    const channel = { ...newChannel(gseq), gate: Infinity };
+    this.#channels.set(conv, channel);
+    const open = (head) => { channel.gate = head; this.#flush(); };
+    this.#ask("sync", { since: this.#cursor, limit: 1 }).then(({ head }) => open(head), () => open(0));
+  }
+
+  #waits(channel) { return this.#replaying || this.#cursor < channel.gate; }
+
   #offerChannel(entry) {
     const conv = BODIES.map((body) => entry[body]?.conv).find(Boolean);
-    if (!conv) return; // of a newer server: history has it, as a hole
-    if (!this.#channels.has(conv)) this.#channels.set(conv, newChannel(entry.gseq - 1));
-    const channel = this.#channels.get(conv);
-    if (entry.gseq <= channel.place) return;
+    const channel = this.#channels.get(conv); // none of a newer server's entry: history has it, as a hole
+    if (!channel || entry.gseq <= channel.place) return;
     channel.ahead.set(entry.gseq, entry);
     channel.owed = Math.max(channel.owed, entry.gseq);
     if (channel.ahead.size > AHEAD_MAX) channel.ahead.delete(Math.max(...channel.ahead.keys()));
-    if (!this.#replaying) this.#advanceChannel(channel); // what the log still has of the group is older
+    this.#advanceChannel(channel);
   }
 
   #advanceChannel(channel) {
+    if (this.#waits(channel)) return; // what the log still has of the group is older
     for (let entry; (entry = channel.ahead.get(channel.place + 1));) {
       channel.ahead.delete(entry.gseq);
       channel.place = entry.gseq;
@@ -519,6 +531,7 @@ export class Client extends EventTarget {
     channel.fetching = true;
     const done = () => { channel.fetching = false; this.#flush(); };
     this.#ask("history", { conv, gafter: after, limit: this.#welcome.limits?.page || 100 }).then((page) => {
+      if (this.#waits(channel)) return done(); // it is asked for again
       const entries = page.entries ?? [];
       for (const entry of entries) {
         for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) {
@@ -532,7 +545,7 @@ export class Client extends EventTarget {
         for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) this.#jumpChannel(channel, gseq);
         channel.place = Math.max(channel.place, channel.owed);
       }
-      done();
+      return done();
     }, () => { this.#channels.delete(conv); done(); });
   }
 
@@ -574,7 +587,6 @@ export class Client extends EventTarget {
   #settle() {
     if (this.#replaying && this.#cursor >= this.#liveAt) {
       this.#replaying = false;
-      for (const channel of this.#channels.values()) this.#advanceChannel(channel);
       this.#show({ phase: "live" });
       this.#emit("resumed", { missed: this.#cursor - this.#from, from: this.#from + 1, to: this.#cursor });
     }
@@ -625,9 +637,11 @@ export class Client extends EventTarget {
     if (!this.#socket?.established) return;
     const limit = this.#welcome.limits?.inflight || 64;
     if (this.#owed > this.#cursor && !this.#fetching && this.#flying.size < limit) this.#fetch(this.#socket);
-    if (this.#channels.size > 0 && !this.#replaying) {
+    if (this.#channels.size > 0) {
       for (const [conv, channel] of this.#channels) {
-        if (channel.owed > channel.place && !channel.fetching && this.#flying.size < limit) this.#fetchChannel(conv, channel);
+        this.#advanceChannel(channel);
+        const missing = channel.owed > channel.place && !channel.fetching && !this.#waits(channel);
+        if (missing && this.#flying.size < limit) this.#fetchChannel(conv, channel);
       }
     }
     for (const request of [...this.#reads]) {
@@ -736,7 +750,7 @@ export class Client extends EventTarget {
 }
 
 /** What is known of a channel: everything up to place was dispatched, once and in order. */
-function newChannel(place) { return { place, owed: place, ahead: new Map(), fetching: false }; }
+function newChannel(place) { return { place, owed: place, ahead: new Map(), fetching: false, gate: 0 }; }
 
 function convId(conv) { return /^[ug]:/.test(conv) ? conv : "u:" + conv; }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { begins, entry, ev, live, newest, reconnect, refused, said, settle } from "./fake.js";
+import { begins, entry, ev, gate, live, newest, reconnect, refused, said, settle } from "./fake.js";
 
 /** What the client showed, by conversation and place. */
 function shown(client) {
@@ -23,7 +23,9 @@ test("entries of all kinds come in order, unknown ones are skips", async () => {
 test("a channel's entries come beside the log and keep their place", async () => {
   const [client, ws] = await live({ seq: 10 });
   const list = shown(client);
-  ws.push(begins("g:1", 5), said("g:1", 6), ev(11), said("g:1", 6), said("g:1", 7));
+  ws.push(begins("g:1", 5), said("g:1", 6));
+  await gate(ws, 10);
+  ws.push(ev(11), said("g:1", 6), said("g:1", 7));
   assert.deepEqual(list, ["g:1#6", "11", "g:1#7"]);
   assert.deepEqual(client.position, { epoch: "e1", seq: 11, channels: [{ conv: "g:1", gseq: 7 }] });
   ws.drop();
@@ -42,14 +44,29 @@ test("a replay of the log goes before its channels", async () => {
   const list = shown(client);
   ws.drop();
   const [again] = await reconnect({ seq: 12 });
-  again.push(begins("g:1", 5), said("g:1", 6), ev(11), said("g:1", 7), ev(12));
+  again.push(begins("g:1", 5), said("g:1", 6), ev(11), said("g:1", 7));
+  await gate(again, 12);
+  again.push(ev(12));
   assert.deepEqual(list, ["11", "12", "g:1#6", "g:1#7"]);
   assert.deepEqual(again.take().filter((f) => f.history), []);
+});
+
+test("a channel waits for what the log says of it", async () => {
+  const [client, ws] = await live({ seq: 10 });
+  const list = shown(client);
+  ws.push(begins("g:1", 5), said("g:1", 6));
+  await gate(ws, 12);
+  ws.push(ev(11), said("g:1", 7), said("g:2", 1));
+  assert.deepEqual(list, ["11"]);
+  ws.push(ev(12));
+  assert.deepEqual(list, ["11", "12", "g:1#6", "g:1#7"]);
+  assert.deepEqual(client.position.channels, [{ conv: "g:1", gseq: 7 }]);
 });
 
 test("a channel too far behind is a discontinuity of its own; leaving forgets it", async () => {
   const [client, ws] = await live({ user: "alice" });
   ws.push(begins("g:1", 5), begins("g:1", 900, true), said("g:1", 901));
+  await gate(ws, 0);
   assert.deepEqual(client.seen.find(([type]) => type === "discontinuity")[1], { reason: "too_far", conv: "g:1", from: { seq: 5 }, to: { seq: 900 } });
   assert.deepEqual(client.position.channels, [{ conv: "g:1", gseq: 901 }]);
   ws.push({ ev: { seq: 1, gseq: 902, group: { conv: "g:1", do: "remove", by: "bob", users: ["alice"] } } });
@@ -151,6 +168,7 @@ test("what arrives is marked as delivered once a second and conversation", async
   mock.timers.tick(0);
   assert.deepEqual(marks(), [{ conv: "u:bob", delivered: 1 }]);
   ws.push(ev(3), ev(4), begins("g:1", 6), said("g:1", 7));
+  await gate(ws, 4);
   mock.timers.tick(900);
   assert.deepEqual(marks(), []);
   mock.timers.tick(100);
