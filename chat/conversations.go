@@ -111,7 +111,9 @@ func (r *read) conversations(w *readWorker, v View) answer {
 			return w.refuse(refusal)
 		}
 		for _, item := range channels {
-			items = r.keep(items, item)
+			if item.row.deleted == 0 || item.head > item.row.deleted {
+				items = r.keep(items, item)
+			}
 		}
 	}
 	more := len(items) > r.limit

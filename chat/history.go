@@ -58,8 +58,7 @@ func (r *read) history(w *readWorker, v View) answer {
 	var more bool
 	switch {
 	case isGroup && (!have || r.byGroup || c.isChannel()):
-		hidden := w.hidden(v, u.logID(r.user), &c)
-		w.entries, more, refusal = w.groupHistory(r, godwit.GroupID(group), hidden, w.entries[:0])
+		w.entries, more, refusal = w.groupHistory(r, godwit.GroupID(group), c.hidden(), w.entries[:0])
 	case have:
 		w.entries, more, refusal = w.ownHistory(r, u.logID(r.user), &c, w.entries[:0])
 	default:
@@ -143,24 +142,13 @@ func isHistory(e *godwit.Entry) bool {
 	return !e.IsSkip() && e.Kind != godwit.EntryReceipt && e.Kind != godwit.EntrySettings
 }
 
-// hidden is the sequence of the group's log through which the user deleted the
+// hidden is the sequence of the group's log through which the owner deleted the
 // conversation for himself.
-func (w *readWorker) hidden(v View, log godwit.LogID, c *conversationRow) godwit.Seq {
-	if c.deleted == 0 || c.isChannel() {
+func (c *conversationRow) hidden() godwit.Seq {
+	if c.isChannel() {
 		return c.deleted
 	}
-	page := godwit.Page{Newest: c.last, After: c.deleted, Forward: true, Limit: 1, BytesMax: 1}
-	for {
-		w.records, _ = v.Conversation(log, uint32(c.number), page, w.records[:0])
-		if len(w.records) == 0 {
-			return c.gseq
-		}
-		var md meta
-		if md.parse(w.records[0].Meta) && md.kind == recordPointer {
-			return md.originSeq - 1
-		}
-		page.After = w.records[0].Seq
-	}
+	return c.deletedGSeq
 }
 
 // groupHistory appends a page of the group's log to dst: what lies in memberships

@@ -163,10 +163,10 @@ func TestWhatAUserDeletedIsHiddenInTheGroupsLogToo(t *testing.T) {
 		g.join("bob") // 2
 		g.message("alice", "3")
 		g.message("alice", "4")
-		g.point("bob", func(c *conversationRow) { c.deleted = 2 }, 2, 3, 4)
+		g.point("bob", func(c *conversationRow) { c.deleted, c.deletedGSeq = 2, 3 }, 2, 3, 4)
 		h, _ := s.historyOf("bob", godwit.History{Conv: []byte("g:gchess"), HasGAfter: true})
 		s.wantEntries("some deleted", h.Entries, "-/4 alice g:gchess 4")
-		g.point("bob", func(c *conversationRow) { c.deleted = 3 })
+		g.point("bob", func(c *conversationRow) { c.deleted, c.deletedGSeq = 3, 4 })
 		h, _ = s.historyOf("bob", godwit.History{Conv: []byte("g:gchess"), HasGAfter: true})
 		s.wantEntries("all deleted", h.Entries)
 	})
@@ -297,5 +297,36 @@ func TestSyncOverWhatWasErasedGivesSkips(t *testing.T) {
 		f(godwit.Sync{Since: 3}, "skip 4-10")
 		f(godwit.Sync{From: 3, To: 20}, "skip 3-10")
 		f(godwit.Sync{Since: 10})
+	})
+}
+
+func TestADeletedConversationIsListedAgainWithItsNextEntry(t *testing.T) {
+	eachWorld(t, func(s *served) {
+		f := func(what string, want ...string) {
+			s.t.Helper()
+			var got []string
+			for _, item := range s.ask("bob", &godwit.ClientFrame{Kind: godwit.KindConversations}).Conversations.Items {
+				got = append(got, string(item.Conv))
+			}
+			if !slices.Equal(got, want) {
+				s.t.Errorf("%s: %q, want %q", what, got, want)
+			}
+		}
+		g := s.handChannel("gch", 0, "bob") // 2
+		g.message("alice", "three")
+		s.send("alice", "bob", "c1", "hi")
+		f("both", "g:gch", "u:alice")
+		for _, conv := range []string{"u:alice", "g:gch"} {
+			r := s.ask("bob", &godwit.ClientFrame{Kind: godwit.KindConversation, Conversation: godwit.ConversationChange{Conv: []byte(conv), Delete: 3}})
+			if r.Kind != godwit.KindDone {
+				s.t.Fatalf("%+v", r.Error)
+			}
+		}
+		f("deleted")
+		g.message("alice", "four")
+		f("the channel is back", "g:gch")
+		s.store.clock += 10
+		s.send("alice", "bob", "c2", "hi")
+		f("both are back", "u:alice", "g:gch")
 	})
 }
