@@ -145,6 +145,22 @@ func TestConversationsCursorRoundTrip(t *testing.T) {
 	}
 }
 
+// FuzzConversationsCursor: what is taken from a client means one place.
+func FuzzConversationsCursor(f *testing.F) {
+	f.Add([]byte(conversationsCursor{place: place{time: 1_700_000_000_000, last: 1 << 50, number: 7}}.String()))
+	f.Add([]byte("AQE"))
+	f.Add([]byte("AgAAAQ"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, ok := parseConversationsCursor(text)
+		if !ok || !c.set {
+			return
+		}
+		if again, ok := parseConversationsCursor([]byte(c.String())); !ok || again != c || c.place.compare(again.place) != 0 {
+			t.Errorf("cursor %q is %+v, and then %+v", text, c, again)
+		}
+	})
+}
+
 // FuzzCommand gives arbitrary bytes to apply: it must not panic, must read only
 // what Reads names (the fake panics otherwise), two replicas must agree, and
 // what is refused must leave the state alone.
