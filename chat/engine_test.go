@@ -61,7 +61,7 @@ func (a *answers) expect(id uint64) (answer chan godwit.ServerFrame) {
 
 // node is a service on the real engine, on a file system in memory.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	store   *engine.Store
 	service *chat.Service
 	edge    *answers
@@ -69,12 +69,12 @@ type node struct {
 	mu      sync.Mutex
 }
 
-func openNode(t *testing.T, fs vfs.FS, groups int) *node {
+func openNode(t testing.TB, fs vfs.FS, groups int) *node {
 	t.Helper()
 	return openNodeAt(t, fs, "data", groups)
 }
 
-func openNodeAt(t *testing.T, fs vfs.FS, dir string, groups int) *node {
+func openNodeAt(t testing.TB, fs vfs.FS, dir string, groups int) *node {
 	t.Helper()
 	n := &node{t: t, edge: &answers{waiting: map[uint64]chan godwit.ServerFrame{}}}
 	machine := chat.NewMachine(groups)

@@ -293,6 +293,12 @@ func (f *fanouts) tick() {
 	f.signal()
 }
 
+func (f *fanouts) stats(st *Stats) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st.FanoutGroups, st.FanoutBytes = len(f.groups), f.listBytes+f.buffered
+}
+
 func (f *fanouts) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -30,8 +30,10 @@ func (f *fanouts) deliver(e *fanoutEffect, scratch *flushScratch) {
 		kept.entries = g.entries
 	}
 	f.mu.Unlock()
+	pointers := 0
 	for i := range e.recipients {
 		r := &e.recipients[i]
+		pointers += r.count
 		scratch.sessions = f.service.cfg.Router.Sessions(userOf(r.user), scratch.sessions[:0])
 		if len(scratch.sessions) == 0 {
 			continue
@@ -46,6 +48,7 @@ func (f *fanouts) deliver(e *fanoutEffect, scratch *flushScratch) {
 			f.service.cfg.Edge.Deliver(scratch.sessions, entry)
 		}
 	}
+	f.counters.pointers.Add(uint64(pointers))
 	clear(kept.made)
 	scratch.made = kept.made[:0]
 }

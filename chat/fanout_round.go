@@ -335,6 +335,5 @@ func (f *fanouts) settleLocked(l *fanLane) {
 		return
 	}
 	l.through, l.attempts, l.restUntil = r.last, 0, 0
-	f.counters.fanoutRounds.Add(1)
 	f.queueGroupLocked(g)
 }

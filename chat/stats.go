@@ -18,11 +18,15 @@ type Stats struct {
 	OutboxItems  int           // waiting to arrive
 	OutboxLanes  int           // lanes with something to forward or to acknowledge
 	OutboxOldest time.Duration // since the slowest lane that holds items last moved
+	Pointers     uint64        // to entries of groups' logs, that members' logs got
+	FanoutsLost  uint64        // fan-outs that failed or were refused, and are repeated
+	FanoutGroups int           // that the fan-out holds in memory
+	FanoutBytes  int           // of their members and entries
 }
 
 // counters are the part of Stats that is counted as it happens.
 type counters struct {
-	stored, repeated, refused, late, reads, forwarded, forwardsLost, fanoutRounds, fanoutsLost, pointers atomic.Uint64
+	stored, repeated, refused, late, reads, forwarded, forwardsLost, fanoutsLost, pointers atomic.Uint64
 }
 
 func (c *counters) sent(dup bool) {
@@ -40,6 +44,8 @@ func (s *Service) Stats() Stats {
 		Late: s.counters.late.Load(), Reads: s.counters.reads.Load(), ReadsRunning: s.reading.Load(),
 		Forwarded: s.counters.forwarded.Load(), ForwardsLost: s.counters.forwardsLost.Load(),
 	}
+	st.Pointers, st.FanoutsLost = s.counters.pointers.Load(), s.counters.fanoutsLost.Load()
+	s.fanouts.stats(&st)
 	f := s.forwarder
 	f.mu.Lock()
 	defer f.mu.Unlock()

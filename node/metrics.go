@@ -147,6 +147,10 @@ func chatSeries() []series {
 		counter("chat_forwarded_total", "Outbox items that arrived at another raft group.", func(s *snapshot) float64 { return float64(s.chat.Forwarded) }),
 		counter("chat_forwards_lost_total", "Forwards that failed and are repeated.", func(s *snapshot) float64 { return float64(s.chat.ForwardsLost) }),
 		gauge("chat_outbox_items", "Outbox items on their way to another raft group.", func(s *snapshot) float64 { return float64(s.chat.OutboxItems) }),
+		counter("chat_pointers_total", "Pointers to entries of groups that members' logs got.", func(s *snapshot) float64 { return float64(s.chat.Pointers) }),
+		counter("chat_fanouts_lost_total", "Fan-outs of groups that failed and are repeated.", func(s *snapshot) float64 { return float64(s.chat.FanoutsLost) }),
+		gauge("chat_fanout_groups", "Groups whose members or entries the fan-out holds.", func(s *snapshot) float64 { return float64(s.chat.FanoutGroups) }),
+		gauge("chat_fanout_bytes", "Bytes of these members and entries.", func(s *snapshot) float64 { return float64(s.chat.FanoutBytes) }),
 		gauge("chat_outbox_oldest_seconds", "Time since the slowest lane that holds items last moved.", func(s *snapshot) float64 { return s.chat.OutboxOldest.Seconds() }),
 	}
 }
