@@ -92,3 +92,35 @@ func TestMarksBeyondTheTableGoAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What is on a lane when the process ends arrives after the restart, in order:
+// messages by their entries, other items by their rows.
+func TestReceiptsAndEditsOutliveARestartOnTheirLane(t *testing.T) {
+	bubble(t, 8, nil, func(s *served) {
+		alice, bob, _ := usersApart(8)
+		s.send(bob, string(alice), "b1", "one")
+		s.freeze(s.store.Group(bob.Partition()))
+		sent := s.send(alice, string(bob), "a1", "two")
+		s.ask(alice, &godwit.ClientFrame{Kind: godwit.KindMark, Mark: godwit.Mark{Conv: []byte(bob), Read: 1}})
+		s.ask(alice, &godwit.ClientFrame{Kind: godwit.KindEdit, Edit: godwit.Edit{
+			MID: []byte(sent.MID.String()), Text: []byte("2"), HasText: true,
+		}})
+		s.send(alice, string(bob), "a2", "three")
+		if n := s.outboxRows(); n != 4 {
+			t.Fatalf("%d items wait", n)
+		}
+		s.restart()
+		if n := s.outboxRows(); n != 0 {
+			t.Errorf("%d items wait for ever", n)
+		}
+		conv := "u:" + string(alice)
+		want := []string{
+			"1 " + string(bob) + " " + conv + " one",
+			"2 " + string(alice) + " " + conv + " 2",
+			`{"ev":{"seq":3,"receipt":{"conv":"` + conv + `","user":"` + string(alice) + `","delivered":1,"read":1}}}`,
+			"4/- edit " + string(alice) + " " + conv + " 2",
+			"5 " + string(alice) + " " + conv + " three",
+		}
+		s.wantLog(bob, want...)
+	})
+}

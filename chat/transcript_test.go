@@ -113,6 +113,9 @@ func (x *transcript) step(d *datadriven.TestData) string {
 			out = append(out, string(f.AppendTo(nil, godwit.EncodingJSON)))
 		}
 		return strings.Join(out, "\n")
+	case "block":
+		r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindBlock, Block: godwit.People{Add: [][]byte{[]byte(d.CmdArgs[1].Key)}}})
+		return fmt.Sprint(r.People.Users)
 	case "conversations":
 		r := x.ask(user, &godwit.ClientFrame{Kind: godwit.KindConversations})
 		var out []string
