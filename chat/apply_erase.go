@@ -5,10 +5,7 @@ package chat
 import "github.com/godwit-im/godwit"
 
 func (c *eraseCommand) apply(a *applier, tx Tx, _ header, st *settings) outcome {
-	p := userOf(c.id).Partition()
-	if c.op == eraseGroup {
-		p = groupOfID(c.id).Partition()
-	}
+	p := c.owner()
 	if c.op != eraseExpired && st.group(p) != tx.Group() {
 		return outcome{refusal: godwit.ErrFrameInvalid}
 	}

@@ -82,6 +82,14 @@ func (c *eraseCommand) parse(r *reader) bool {
 	return r.done() && godwit.ValidID(c.id)
 }
 
+// owner is the partition of the user or group.
+func (c *eraseCommand) owner() godwit.Partition {
+	if c.op == eraseGroup {
+		return groupOfID(c.id).Partition()
+	}
+	return userOf(c.id).Partition()
+}
+
 // next takes one row off r: its letter, and its key behind the owner.
 func (c *eraseCommand) next(r *reader) (letter byte, rest []byte) { return r.u8(), r.short() }
 
@@ -99,7 +107,7 @@ func isOwnedRow(letter byte) bool {
 }
 
 func (c *eraseCommand) reads(_ header, put func(key []byte)) {
-	p := userOf(c.id).Partition()
+	p := c.owner()
 	switch c.op {
 	case eraseExpired:
 	case eraseGroup:

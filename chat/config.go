@@ -35,6 +35,9 @@ type Config struct {
 	OutboxMax     int // undelivered items of all lanes in this process; 1 Mi
 	AnswerSeconds int // after which a request in doubt is answered; 4, below the promised 5
 
+	// Retention is how long entries are kept, at least; 0: for ever.
+	Retention time.Duration
+
 	// Hook is asked about each message before it is stored; nil: nobody is.
 	Hook         Hook
 	HookCalls    int // messages that are looked at at once; 32
@@ -135,6 +138,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("chat: BodyBytesMax is %d, at most %d", c.BodyBytesMax, bodyBytesCap)
 	case c.UserSendPerS < 0 || c.UserSendPerS > senderUserPerSMax:
 		return fmt.Errorf("chat: UserSendPerS is %d, it must be 0 to %d", c.UserSendPerS, senderUserPerSMax)
+	case c.Retention < 0 || c.Retention > 0 && c.Retention < retentionEvery:
+		return fmt.Errorf("chat: Retention is %s, it must be 0 or at least %s", c.Retention, retentionEvery)
 	case c.GroupSendPerS < 0 || c.GroupSendPerS > senderUserPerSMax:
 		return fmt.Errorf("chat: GroupSendPerS is %d, it must be 0 to %d", c.GroupSendPerS, senderUserPerSMax)
 	case len(c.Machine.groups) != c.Store.Groups():

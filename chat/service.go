@@ -28,6 +28,7 @@ type Service struct {
 	marks     marks
 	fanouts   *fanouts
 	gate      *gate
+	retention *retention
 	channels  channels
 	// groupNames are what pointers in users' logs lead to.
 	groupNames groupNames
@@ -79,6 +80,7 @@ func NewService(cfg Config) (*Service, error) {
 	s.marks.service = s
 	s.fanouts = newFanouts(s)
 	s.gate = newGate(s)
+	s.retention = newRetention(s)
 	cfg.Machine.service = s
 	return s, nil
 }
@@ -121,6 +123,7 @@ func (s *Service) Start(ctx context.Context) error {
 		s.running.Go(func() { s.channels.loop(tasks) })
 	}
 	s.running.Go(s.gate.run)
+	s.running.Go(s.retention.run)
 	s.running.Go(s.forwarder.run)
 	s.running.Go(s.tickLoop)
 	s.ready.Store(true)
@@ -164,6 +167,7 @@ func (s *Service) tickLoop() {
 		s.lookers.tick()
 		s.typists.tick()
 		s.forwarder.tick()
+		s.retention.tick()
 		s.marks.tick()
 		s.fanouts.tick()
 	}

@@ -121,6 +121,7 @@ func (n *Node) chatConfig(machine *chat.Machine, store chat.Store, clients chat.
 		HookCalls:     int(n.cfg.Hook.Calls),
 		HookQueueMax:  int(n.cfg.Hook.Queue),
 		Now:           n.now,
+		Retention:     time.Duration(n.cfg.Retention.Messages),
 		Policy:        n.cfg.Policy.chat(),
 		Logger:        n.logger.With("tier", "chat"),
 	}
