@@ -211,7 +211,7 @@ func TestPresenceOfAMemberIsVisibleInHisGroups(t *testing.T) {
 				target, watcher *conversationRow
 				want            bool
 			}{
-				{&member, &member, true}, {&member, &left, false}, {&left, &member, false}, {&channel, &channel, false},
+				{&member, &member, true}, {&member, &left, false}, {&left, &member, false}, {&channel, &channel, false}, {&member, &channel, false},
 				{&member, nil, false}, {nil, &member, false},
 			} {
 				put := func(user godwit.UserID, row *conversationRow) {

@@ -66,6 +66,7 @@ func TestNoChangeIsToldBeforeTheAnswer(t *testing.T) {
 	w := newWorld(t, nil)
 	w.in("alice", "a", 1)
 	w.in("bob", "b", 2)
+	w.watch("alice", 1, "bob") // her second list
 	device, err := w.hub.Watch(w.hub.Order(), 1, "alice", "", []godwit.UserID{"bob"}, []bool{false})
 	if err != nil {
 		t.Fatal(err)

@@ -149,6 +149,30 @@ func TestWhatWaitsForTheBudgetIsToldAsItIsThen(t *testing.T) {
 	w.checkBudget(t, perSecond)
 }
 
+// TestADeviceThatMovesUsesTheBudgetOfItsNewEdge, also for what waited at the old one.
+func TestADeviceThatMovesUsesTheBudgetOfItsNewEdge(t *testing.T) {
+	const perSecond, watchers = 60, 200
+	w := newWorld(t, func(c *Config) { c.PerSecond = perSecond })
+	at := func(edge, i int) godwit.SessionID {
+		return godwit.SessionID(edge)<<godwit.SessionEdgeShift | godwit.SessionID(100+i)
+	}
+	for i := range watchers {
+		user := godwit.UserID(fmt.Sprint("w", i))
+		w.in(user, "d", at(i%2, i))
+		w.watch(user, at(i%2, i), "bob")
+	}
+	w.in("bob", "b", 1)
+	w.pass(1000)
+	for i := range watchers { // all gather at edge 1, while half of them wait at edge 0
+		w.in(godwit.UserID(fmt.Sprint("w", i)), "d", at(1, 1000+i))
+	}
+	w.pass(10_000)
+	if s := w.hub.Stats(); s.Sent != watchers || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+	w.checkBudget(t, perSecond)
+}
+
 // TestOneFrameServesAllWatchersOfAnEdge and rights are asked once for each of them.
 func TestOneFrameServesAllWatchersOfAnEdge(t *testing.T) {
 	w := newWorld(t, nil)
