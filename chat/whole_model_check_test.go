@@ -16,7 +16,11 @@ func (r *wholeRun) check() {
 		for id, c := range r.model.convs[user] {
 			var want, got []string
 			for _, msg := range c.messages[c.gone:] {
-				want = append(want, line2(string(r.model.users[msg.from]), r.textFor(user, msg), msg.recalled))
+				body := msg.modelBody
+				if msg.group == nil && user != msg.from {
+					body = msg.atPeer
+				}
+				want = append(want, line2(string(r.model.users[msg.from]), body.text, body.recalled))
 			}
 			for _, e := range places[id] {
 				got = append(got, line2(string(e.Msg.From), string(e.Msg.Body), e.Msg.Recalled))
@@ -32,10 +36,6 @@ func (r *wholeRun) check() {
 		r.checkConversations(user)
 	}
 }
-
-// textFor is what a user sees of a message: of one that changed after he left the
-// group, or that did not reach him, what he had.
-func (r *wholeRun) textFor(_ int, msg *modelMessage) string { return msg.text }
 
 func (r *wholeRun) checkConversations(user int) {
 	unread := map[string]int{}

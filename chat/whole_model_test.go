@@ -22,9 +22,16 @@ type modelMessage struct {
 	from, to int // to is a user, or with group not nil nobody
 	group    *modelGroup
 	cid      string
+	mid      godwit.MessageID
+	modelBody
+	// atPeer is what the other has of a 1:1 message: changes by somebody he blocks
+	// do not reach him.
+	atPeer modelBody
+}
+
+type modelBody struct {
 	text     string
 	recalled bool
-	mid      godwit.MessageID
 }
 
 type modelGroup struct {
@@ -62,6 +69,7 @@ func (m *wholeModel) direct(peer int) string { return "u:" + string(m.users[peer
 // deliver puts a message where it belongs.
 func (m *wholeModel) deliver(msg *modelMessage) {
 	m.sent = append(m.sent, msg)
+	msg.atPeer = msg.modelBody
 	if msg.group != nil {
 		for user, member := range msg.group.members {
 			if member {
@@ -136,10 +144,10 @@ func (r *wholeRun) do(op wholeOp, number int) {
 	a, b := op.a%len(m.users), op.b%len(m.users)
 	switch op.kind % wholeKinds {
 	case 0, 1, 2:
-		r.send(&modelMessage{from: a, to: b, cid: fmt.Sprint("c", number), text: fmt.Sprint("text ", number)})
+		r.send(&modelMessage{from: a, to: b, cid: fmt.Sprint("c", number), modelBody: modelBody{text: fmt.Sprint("text ", number)}})
 	case 3, 4, 5:
 		if g := r.group(op.n); g != nil {
-			r.send(&modelMessage{from: a, group: g, cid: fmt.Sprint("c", number), text: fmt.Sprint("text ", number)})
+			r.send(&modelMessage{from: a, group: g, cid: fmt.Sprint("c", number), modelBody: modelBody{text: fmt.Sprint("text ", number)}})
 		}
 	case 6:
 		r.retry(op.n)
@@ -352,17 +360,24 @@ func (r *wholeRun) revise(user, n, number int, recall bool) {
 	if recall && msg.group != nil && msg.group.owner == user {
 		may = true
 	}
+	if msg.group == nil { // what he deleted for himself is no longer his to change
+		c := r.model.conv(msg.from, r.model.direct(msg.to))
+		may = may && slices.Index(c.messages, msg) >= c.gone
+	}
 	switch {
 	case !may && reply.Kind != godwit.KindError:
 		r.fail("%s changed a message of %s: %+v", r.model.users[user], r.model.users[msg.from], reply)
 	case may && !recall && msg.recalled:
 		// what was taken back stays so, whatever the answer
 	case may && reply.Kind != godwit.KindDone:
-		r.fail("change of %+v: %+v", msg, reply)
+		r.fail("change of %+v: %+v", msg, reply.Error)
 	case may && recall:
 		msg.recalled = true
 	case may:
 		msg.text = string(f.Edit.Text)
+	}
+	if may && msg.group == nil && !r.model.blocks[[2]int{msg.to, msg.from}] {
+		msg.atPeer = msg.modelBody
 	}
 }
 
