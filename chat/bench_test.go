@@ -118,3 +118,26 @@ func BenchmarkRecordToEntry(b *testing.B) {
 		ids.entry(e, 1, r)
 	}
 }
+
+// BenchmarkConvertPage makes entries of a page of 100 messages of 5 conversations.
+func BenchmarkConvertPage(b *testing.B) {
+	w := newWorld(b, 1, nil)
+	for i := range 100 {
+		w.send("alice", godwit.UserID(fmt.Sprint("peer", i%5)), fmt.Sprint("c", i), "a message of some usual length")
+	}
+	s := &Service{cfg: Config{Store: w.store}}
+	s.ids.Store(&w.ids)
+	rw := &readWorker{service: s}
+	v := rw.open(0)
+	defer rw.shut()
+	u, _ := userOfView(v, "alice")
+	log := u.logID("alice")
+	b.ReportAllocs()
+	for b.Loop() {
+		rw.records = v.Since(log, 0, 100, 1<<20, rw.records[:0])
+		var refusal *godwit.Error
+		if rw.page, refusal = rw.convert(v, "alice", log, rw.records, rw.page[:0]); refusal != nil || len(rw.page) != 100 {
+			b.Fatal(refusal)
+		}
+	}
+}
