@@ -15,5 +15,7 @@ type Chat interface {
 	Users(ctx context.Context, after godwit.UserID, limit int) ([]godwit.UserRecord, error)
 	User(ctx context.Context, user godwit.UserID) (record godwit.UserRecord, ok bool, err error)
 	Groups(ctx context.Context, after godwit.GroupID, limit int) ([]godwit.GroupRecord, error)
+	// Dissolve ends a group: nobody is a member any more.
+	Dissolve(ctx context.Context, group godwit.GroupID, by godwit.UserID) error
 	Kick(user godwit.UserID, code godwit.CloseCode, reason string) int
 }

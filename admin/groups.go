@@ -116,6 +116,20 @@ func (s *Server) setGroup(r *request) (any, error) {
 	return s.ask(r.ctx, by, f, true)
 }
 
+// dissolveGroup ends a group; what its members' logs hold stays theirs.
+func (s *Server) dissolveGroup(r *request) (any, error) {
+	group := r.PathValue("group")
+	if !godwit.ValidID(group) {
+		return nil, godwit.ErrBadConv
+	}
+	if err := s.cfg.Chat.Dissolve(r.ctx, godwit.GroupID(group), by); err != nil {
+		return nil, err
+	}
+	return struct {
+		Group string `json:"group"`
+	}{group}, nil
+}
+
 func (s *Server) members(r *request) (any, error) {
 	limit, next, err := r.page()
 	if err != nil {

@@ -33,6 +33,7 @@ func (s *Server) routes() []route {
 		{"POST", "groups", ScopeGroups, true, (*Server).createGroup},
 		{"GET", "groups/{group}", ScopeRead, false, (*Server).group},
 		{"PATCH", "groups/{group}", ScopeGroups, true, (*Server).setGroup},
+		{"DELETE", "groups/{group}", ScopeGroups, true, (*Server).dissolveGroup},
 		{"GET", "groups/{group}/members", ScopeRead, false, (*Server).members},
 		{"POST", "groups/{group}/members", ScopeGroups, true, (*Server).addMembers},
 		{"PUT", "groups/{group}/members/{user}", ScopeGroups, true, (*Server).setRole},

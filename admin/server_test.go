@@ -67,6 +67,11 @@ func (c *fakeChat) Groups(context.Context, godwit.GroupID, int) ([]godwit.GroupR
 	return []godwit.GroupRecord{{Group: "g1", Members: 3}}, c.refusal
 }
 
+func (c *fakeChat) Dissolve(_ context.Context, group godwit.GroupID, by godwit.UserID) error {
+	c.calls = append(c.calls, fmt.Sprint("dissolve ", group, " by ", by))
+	return c.refusal
+}
+
 func (c *fakeChat) Kick(user godwit.UserID, _ godwit.CloseCode, _ string) int {
 	c.kicked = append(c.kicked, user)
 	return 2

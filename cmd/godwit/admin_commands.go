@@ -135,6 +135,9 @@ func (a *app) adminGroupCommands(f *adminFlags) []*cobra.Command {
 		leaf("info GROUP", "Print what is known of a group", cobra.ExactArgs(1), func(args []string) adminRequest {
 			return adminRequest{method: "GET", path: []string{"groups", args[0]}}
 		}),
+		leaf("dissolve GROUP", "End a group: nobody is a member any more", cobra.ExactArgs(1), func(args []string) adminRequest {
+			return adminRequest{method: "DELETE", path: []string{"groups", args[0]}}
+		}),
 		paged(f, leaf("members GROUP", "List members", cobra.ExactArgs(1), func(args []string) adminRequest {
 			return adminRequest{method: "GET", path: []string{"groups", args[0], "members"}, query: f.page()}
 		})),

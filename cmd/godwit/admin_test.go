@@ -46,6 +46,7 @@ func TestAdminCommandsAskForWhatTheySay(t *testing.T) {
 		"send --to bob hi":               `POST /v1/admin/messages {"text":"hi","to":"bob"}`,
 		"recall M --user al":             `POST /v1/admin/messages/M/recall {"user":"al"}`,
 		"groups":                         "GET /v1/admin/groups?limit=100",
+		"group dissolve g1":              "DELETE /v1/admin/groups/g1",
 		"group info g1":                  "GET /v1/admin/groups/g1",
 		"group members g1":               "GET /v1/admin/groups/g1/members?limit=100",
 		"group add g1 a b":               `POST /v1/admin/groups/g1/members {"users":["a","b"]}`,
