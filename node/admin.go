@@ -33,8 +33,12 @@ func (n *Node) startAdmin() error {
 		}
 		keys = []admin.Key{key}
 	}
+	var err error
+	if n.erasures, err = openErasures(n.cfg.Data, n.chat, n.cfg.Clock); err != nil {
+		return err
+	}
 	server, err := admin.New(admin.Config{
-		Chat: n.chat, Keys: keys, Stats: n.adminStats, Clock: n.cfg.Clock, Logger: n.logger.With("tier", "admin"),
+		Chat: n.chat, Eraser: n.erasures, Keys: keys, Stats: n.adminStats, Clock: n.cfg.Clock, Logger: n.logger.With("tier", "admin"),
 	})
 	if err != nil {
 		return err

@@ -51,6 +51,7 @@ type Node struct {
 	edges    *edgeProcesses
 	cert     *certificate // nil: no TLS, or it is the edge processes' business
 	hook     *hook.Client // nil: there is none
+	erasures *erasures    // nil: not open
 	keyring  *auth.Keyring
 	tickets  *auth.Tickets
 	admin    atomic.Pointer[admin.Server]
@@ -469,6 +470,9 @@ func (n *Node) close() error {
 	}
 	if n.hook != nil {
 		n.hook.Close()
+	}
+	if n.erasures != nil {
+		errs = append(errs, n.erasures.close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
