@@ -89,10 +89,10 @@ func wantHeard(t *testing.T, members []*listener, from, to int) {
 }
 
 func testChannel(t *testing.T, env ...string) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	s := newServer(t, "", append(env, "GODWIT_POLICY_CHANNEL_ABOVE=5")...)
 	s.start()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	members := listeners(s, "alice", "bob", "carol", "dave", "erin", "frank")
 	alice, erin, frank := members[0], members[4], members[5]
 	for _, m := range members {

@@ -92,6 +92,8 @@ func code(err error) string {
 		return "unknown"
 	case errors.As(err, &refused):
 		return refused.Code
+	case errors.As(err, &closed) && closed.Code == godwit.CloseLoggedOut:
+		return godwit.ErrLoggedOut.Code
 	case errors.As(err, &closed) && closed.Code/100 == godwit.CloseTokenInvalid/100:
 		return godwit.ErrUnauthorized.Code
 	case errors.Is(err, client.ErrNotSent), errors.Is(err, errUnreachable):
