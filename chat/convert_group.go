@@ -8,12 +8,15 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// groupReader shows records of a group's log. Rights are its caller's matter.
+// groupReader shows records of a group's log. Which, is its caller's matter; what
+// became of them it shows as far as the reader's memberships go.
 type groupReader struct {
 	ids      messageIDs
 	id       godwit.GroupID
 	log      godwit.LogID
 	revised  bool // some messages of it were edited or recalled
+	member   memberRow
+	all      bool // members see what came before they joined
 	key      []byte
 	overlays []overlay
 }
@@ -27,7 +30,15 @@ func (g *groupReader) open(v View, id godwit.GroupID) (row groupRow, ok bool) {
 		return row, false
 	}
 	g.id, g.log, g.revised = id, row.logID(bytesOf(id)), row.overlays > 0
+	g.member, g.all = memberRow{}, row.flags&groupHistoryAll != 0
 	return row, true
+}
+
+// reveals tells whether an overlay may be shown. An edit that lies in none of the
+// reader's memberships is not his to see: the message stays as it was written,
+// and edits that he may see stand where they were. A recall is for everybody.
+func (g *groupReader) reveals(o *overlayRow) bool {
+	return o.isRecalled() || g.member.maySee(o.last, g.all)
 }
 
 // page appends records as entries, one for each.
@@ -54,7 +65,9 @@ func (g *groupReader) page(v View, records []godwit.Record, dst []godwit.Entry) 
 			if !o.row.parse(row) {
 				return dst, false
 			}
-			g.overlays = append(g.overlays, o)
+			if g.reveals(&o.row) {
+				g.overlays = append(g.overlays, o)
+			}
 		}
 	}
 	return dst, applyOverlays(v, g.log, g.overlays, dst[start:])
@@ -64,7 +77,7 @@ func (g *groupReader) page(v View, records []godwit.Record, dst []godwit.Entry) 
 // owner may see all that pointers in it name: fan-out gave them to him as a
 // member. What is gone from the group's log is a skip. The worker's view is
 // another one after it.
-func (w *readWorker) resolve(entries []godwit.Entry, pointers []pointer) *godwit.Error {
+func (w *readWorker) resolve(user godwit.UserID, entries []godwit.Entry, pointers []pointer) *godwit.Error {
 	place := func(log godwit.LogID) int {
 		if g := w.service.cfg.Store.Group(log.Partition()); g != w.group {
 			return g
@@ -81,7 +94,7 @@ func (w *readWorker) resolve(entries []godwit.Entry, pointers []pointer) *godwit
 			n++
 		}
 		if pointers[0].group != "" {
-			if refusal := w.resolveLog(entries, pointers[:n]); refusal != nil {
+			if refusal := w.resolveLog(user, entries, pointers[:n]); refusal != nil {
 				return refusal
 			}
 		}
@@ -91,13 +104,16 @@ func (w *readWorker) resolve(entries []godwit.Entry, pointers []pointer) *godwit
 }
 
 // resolveLog fills in the entries of one group's log, which ascend.
-func (w *readWorker) resolveLog(entries []godwit.Entry, run []pointer) *godwit.Error {
+func (w *readWorker) resolveLog(user godwit.UserID, entries []godwit.Entry, run []pointer) *godwit.Error {
 	log := run[0].log
 	v := w.open(w.service.cfg.Store.Group(log.Partition()))
 	g := &w.reader
 	g.ids = *w.service.ids.Load()
 	if _, ok := g.open(v, run[0].group); !ok || g.log != log {
 		return w.damaged(log, run[0].gseq)
+	}
+	if g.revised {
+		g.member, _ = memberOf(v, bytesOf(g.id), bytesOf(user))
 	}
 	from, to := run[0].gseq, run[len(run)-1].gseq
 	if v.Head(log) < to {

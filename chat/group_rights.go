@@ -33,7 +33,7 @@ func (w *readWorker) openGroup(v View, id godwit.GroupID, user godwit.UserID, hi
 	if t.member, ok = memberOf(v, bytesOf(id), bytesOf(user)); !ok {
 		return t, false, nil
 	}
-	t.log = w.reader.log
+	t.log, w.reader.member = w.reader.log, t.member
 	all := t.row.flags&groupHistoryAll != 0
 	t.spans = t.member.spansOf(v.Head(t.log), all, hidden, w.spans[:0])
 	w.spans = t.spans

@@ -252,7 +252,7 @@ func (w *readWorker) convert(v View, user godwit.UserID, log godwit.LogID, recor
 		return dst, nil
 	}
 	w.name(v, user, c.pointers)
-	return dst, w.resolve(dst[start:], c.pointers)
+	return dst, w.resolve(user, dst[start:], c.pointers)
 }
 
 // within cuts entries that pass bytesMax, but keeps one: the records of pointers

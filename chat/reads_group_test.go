@@ -82,6 +82,42 @@ func TestAMessageIsShownWithItsLastBodyOrAsTakenBack(t *testing.T) {
 	})
 }
 
+// What became of a message after its reader left the group is none of his, but for
+// a recall: that takes it from everybody.
+func TestAnEditAfterAMembershipIsNotShownToWhoLeft(t *testing.T) {
+	eachWorld(t, func(s *served) {
+		g := s.handGroup("gchess", 0)
+		g.join("bob")
+		g.message("alice", "first")
+		g.message("alice", "second")
+		g.revise(2, "alice", "first, better")
+		g.revise(2, "alice", "first, best")
+		g.leave("bob") // 6
+		g.revise(2, "alice", "first, a secret")
+		g.revise(3, "alice", "")
+		g.point("bob", nil, 1, 2, 3, 4, 5, 6)
+		want := []string{
+			"/1 g:gchess add [bob]", "/2 alice g:gchess first", "/3 recalled alice g:gchess",
+			"/4 edit alice g:gchess first, better", "/5 edit alice g:gchess first, best", "/6 g:gchess remove [bob]",
+		}
+		own, byGroup := make([]string, len(want)), make([]string, len(want))
+		for i, line := range want {
+			own[i], byGroup[i] = fmt.Sprint(i+1, line), "-"+line
+		}
+		s.wantEntries("sync", s.syncAll("bob"), own...)
+		h, _ := s.historyOf("bob", godwit.History{Conv: []byte("g:gchess")})
+		s.wantEntries("history", h.Entries, own...)
+		h, _ = s.historyOf("bob", godwit.History{Conv: []byte("g:gchess"), HasGAfter: true})
+		s.wantEntries("by gseq", h.Entries, byGroup...)
+		g.join("bob") // 9: an edit made between is still not his, one after it is
+		h, _ = s.historyOf("bob", godwit.History{Conv: []byte("g:gchess"), HasGAfter: true, Limit: 2})
+		s.wantEntries("again a member", h.Entries, byGroup[:2]...)
+		g.revise(2, "alice", "first, at last")
+		h, _ = s.historyOf("bob", godwit.History{Conv: []byte("g:gchess"), HasGAfter: true, Limit: 2})
+		s.wantEntries("edited again", h.Entries, byGroup[0], "-/2 edited alice g:gchess first, at last")
+	})
+}
+
 func TestHistoryByGroupSequenceShowsMembershipsOnly(t *testing.T) {
 	eachWorld(t, func(s *served) {
 		t := s.t
