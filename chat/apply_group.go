@@ -175,9 +175,9 @@ func (p *places) lowest() uint64 {
 	return uint64(p.at)
 }
 
-// relist changes a member's entry in his bucket; false if he is not in it: the
-// leader looked at an older list.
-func (a *applier) relist(tx Tx, group, user []byte, bucket uint32, change func(e *bucketEntry)) bool {
+// relist changes a member's entry in his bucket, or takes it off if change says so;
+// false if he is not in it: the leader looked at an older list.
+func (a *applier) relist(tx Tx, group, user []byte, bucket uint32, change func(e *bucketEntry) (stays bool)) bool {
 	key := a.keyOf(appendBucketKey(a.key[:0], group, bucket))
 	row, _ := tx.Get(key)
 	found := false
@@ -188,8 +188,10 @@ func (a *applier) relist(tx Tx, group, user []byte, bucket uint32, change func(e
 			break
 		}
 		if e.left == 0 && bytes.Equal(e.user, user) {
-			change(&e)
 			found = true
+			if !change(&e) {
+				continue
+			}
 		}
 		a.value = e.append(a.value)
 	}

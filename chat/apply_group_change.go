@@ -269,9 +269,16 @@ func (k *groupChanging) end(user []byte) {
 		g.owner = nil
 	}
 	m.left = g.head + 1
+	// A channel's fan-out goes by what entries name: once all have the boundary, nobody
+	// looks for former members in the buckets.
+	atOnce := g.isChannel() && g.fanned >= g.boundary
 	k.putMember(k.tx, k.c.group, user, &m)
-	if !k.relist(k.tx, k.c.group, user, uint32(m.bucket), func(e *bucketEntry) { e.left = m.left }) {
+	if !k.relist(k.tx, k.c.group, user, uint32(m.bucket), func(e *bucketEntry) bool { e.left = m.left; return !atOnce }) {
 		panic("BUG: a member is not listed in his bucket")
+	}
+	if atOnce {
+		g.room = min(g.room, m.bucket)
+		g.freed++
 	}
 	g.members--
 	g.version++
@@ -332,7 +339,7 @@ func (k *groupChanging) rank(user []byte, r role) {
 	m := k.member(k.tx, k.c.group, user)
 	m.role = r
 	k.putMember(k.tx, k.c.group, user, &m)
-	if !k.relist(k.tx, k.c.group, user, uint32(m.bucket), func(e *bucketEntry) { e.role = r }) {
+	if !k.relist(k.tx, k.c.group, user, uint32(m.bucket), func(e *bucketEntry) bool { e.role = r; return true }) {
 		panic("BUG: a member is not listed in his bucket")
 	}
 }

@@ -272,8 +272,8 @@ func (s *Service) pause(ctx context.Context) error {
 	}
 }
 
-// leaveForGood takes the user out of a group and waits until his log has the end
-// of it. An owner leaves the group to an admin, or else to any member.
+// leaveForGood takes the user out of a group and waits until nothing more of it
+// comes to his log. An owner leaves the group to an admin, or else to any member.
 func (s *Service) leaveForGood(ctx context.Context, user godwit.UserID, g groupOfUser, e *Erasure) error {
 	ask := func(f godwit.Group) (*godwit.ServerFrame, error) {
 		f.Group = bytesOf(g.id)
@@ -284,7 +284,7 @@ func (s *Service) leaveForGood(ctx context.Context, user godwit.UserID, g groupO
 		return err
 	}
 	if !m.isMember() {
-		return nil
+		return s.awaitFanned(ctx, user, g.id)
 	}
 	if m.role == roleOwner {
 		page, err := ask(godwit.Group{Do: []byte(godwit.GroupMembers), Limit: 100})
@@ -301,18 +301,25 @@ func (s *Service) leaveForGood(ctx context.Context, user godwit.UserID, g groupO
 		return fmt.Errorf("leave %s: %w", g.id, err)
 	}
 	e.Groups++
-	peer := "g:" + string(g.id)
+	return s.awaitFanned(ctx, user, g.id)
+}
+
+// awaitFanned waits until nothing of a group is on its way to a former member any
+// more: a pointer that is sent again would begin his conversation anew.
+func (s *Service) awaitFanned(ctx context.Context, user godwit.UserID, group godwit.GroupID) error {
 	for {
-		var c conversationRow
-		err := s.look(ctx, user.Partition(), func(v View) {
-			row, _ := v.Get(appendConversationKey(nil, user.Partition(), bytesOf(user), []byte(peer)))
-			c.parse(row)
+		var g groupRow
+		var m memberRow
+		err := s.look(ctx, group.Partition(), func(v View) {
+			row, _ := v.Get(appendGroupKey(nil, bytesOf(group)))
+			g.parse(row)
+			m, _ = memberOf(v, bytesOf(group), bytesOf(user))
 		})
-		if err != nil || c.left != 0 {
+		if err != nil || m.left <= g.fanned {
 			return err
 		}
 		if err := s.pause(ctx); err != nil {
-			return fmt.Errorf("leave %s: %w", g.id, err)
+			return fmt.Errorf("leave %s: %w", group, err)
 		}
 	}
 }

@@ -31,9 +31,11 @@ func (f *fanouts) dueLocked(g *fanGroup) {
 	g.due, g.dueAt = true, f.now+fannedTicks
 	q := &f.fanned[g.src]
 	q.due = append(q.due, g)
+	f.signal()
 }
 
-// fannedLocked proposes what is due of one raft group. mu is given up meanwhile.
+// fannedLocked proposes what is due of one raft group: at once where members have
+// left, since who erases one of them waits for it. mu is given up meanwhile.
 func (w *fanWorker) fannedLocked(src int) bool {
 	q := &w.fanned[src]
 	if q.flying || q.restUntil > w.now || len(q.due) == 0 {
@@ -45,7 +47,7 @@ func (w *fanWorker) fannedLocked(src int) bool {
 	var items []byte
 	for _, g := range q.due {
 		done := g.done()
-		if g.dueAt > w.now && done < g.fanned+fannedEntries || len(r.groups) == fannedGroupsMax || buckets >= fannedBucketsMax/2 {
+		if g.dueAt > w.now && done < g.fanned+fannedEntries && len(g.leaving) == 0 || len(r.groups) == fannedGroupsMax || buckets >= fannedBucketsMax/2 {
 			rest = append(rest, g)
 			continue
 		}

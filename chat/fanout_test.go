@@ -234,6 +234,14 @@ func TestChannelWritesNothingForItsMembers(t *testing.T) {
 		if got, row, _ := pointersOf(t, s.store, "alice", id); len(got) != 4 || row.unread(groupOfStore(t, s.store, id).messages) != 0 {
 			t.Errorf("alice has %v, %d unread of her own", got, row.unread(groupOfStore(t, s.store, id).messages))
 		}
+		for n := range uint32(groupOfStore(t, s.store, id).buckets) {
+			bucket := s.store.groups[s.store.Group(g.Group.Partition())].rows[string(appendBucketKey(nil, []byte(id), n))]
+			for r := (reader{b: bucket}); len(r.b) > 0; {
+				if e, _ := nextBucketEntry(&r); e.left != 0 {
+					t.Errorf("%s is still listed, who left at %d", e.user, e.left)
+				}
+			}
+		}
 		s.restart()
 		s.fannedOut(id)
 	})
