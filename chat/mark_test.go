@@ -124,3 +124,22 @@ func TestReceiptsAndEditsOutliveARestartOnTheirLane(t *testing.T) {
 		s.wantLog(bob, want...)
 	})
 }
+
+// What was looked up before a group became a channel means other sequences.
+func TestMarksOfBeforeTheChannelAreRefused(t *testing.T) {
+	bubble(t, 1, func(c *Config) { c.Policy.ChannelAbove = 1 }, func(s *served) {
+		g := s.createGroup("alice", "g1", "club", "bob")
+		s.settle()
+		peer := []byte("g:" + string(g.Group))
+		mark := markCommand{user: []byte("bob"), peer: peer, read: 1, ordinal: 1}
+		remove := conversationCommand{user: []byte("bob"), peer: peer, deleted: 1}
+		for _, command := range [][]byte{mark.append(nil, 0), remove.append(nil, 0)} {
+			w := &caught{}
+			if err := s.store.Propose(0, command, w); err != nil {
+				t.Fatal(err)
+			}
+			s.settle()
+			w.outcome.mustBe(t, godwit.ErrUnavailable)
+		}
+	})
+}
