@@ -28,7 +28,7 @@ FUZZ := \
 	./edge/http1:FuzzUpgrade ./edge/ws:FuzzWSFrame ./edge:FuzzCursor ./edge:FuzzSession ./edge:FuzzProxyHeader ./link:FuzzBatch \
 	./edge/http1:FuzzExtensions ./edge/ws:FuzzInflate ./edge/ws:FuzzReaderAgainstOthers \
 	./:FuzzClientFrameJSON ./:FuzzClientFrameProto ./:FuzzServerFrameJSON ./:FuzzServerFrameProto ./:FuzzNextFrame \
-	./chat:FuzzCommand ./chat:FuzzGroupCommand ./chat:FuzzFanoutCommand ./chat:FuzzGroupRecord ./chat:FuzzMarkCommand ./chat:FuzzRecord ./chat:FuzzConversationsCursor \
+	./chat:FuzzCommand ./chat:FuzzRights ./chat:FuzzGroupCommand ./chat:FuzzFanoutCommand ./chat:FuzzGroupRecord ./chat:FuzzMarkCommand ./chat:FuzzRecord ./chat:FuzzConversationsCursor \
 	./engine/wal:FuzzFrame ./engine/wal:FuzzWALRecover ./engine:FuzzBatch ./engine:FuzzSuperblock \
 	./engine:FuzzBackupManifest ./tools/powerloss:FuzzLine \
 	./engine/rows:FuzzParse ./engine/rows:FuzzParseGuard ./engine/segment:FuzzSegmentBlock \
