@@ -46,6 +46,9 @@ func (c *markChange) look(v View) (command []byte, next step) {
 	if c.delivered > max(row.delivered, m.read) {
 		m.delivered, m.peerDelivered = c.delivered, positionAt(v, log, &row, c.delivered).peer
 	}
+	if !isGroup(m.peer) && isBlockedBy(v, m.user, m.peer) {
+		m.peerDelivered, m.peerRead = 0, 0 // whom one blocks is told nothing
+	}
 	return c.propose(p)
 }
 
