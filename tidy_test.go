@@ -37,7 +37,7 @@ var importTable = map[string][]string{
 	"harness/groups":    {"", "client"},
 	"harness/load":      {"", "harness/record", "harness/result", "harness/scenario", "client"},
 	"harness/record":    {"harness/result"},
-	"harness/report":    {"harness/result"},
+	"harness/report":    {"harness/groups", "harness/result"},
 	"harness/result":    {},
 	"harness/scenario":  {},
 	"chat":              {""},

@@ -80,6 +80,27 @@ func (flags *groupsFlags) config() groups.Config {
 	return cfg
 }
 
+// command makes the same measurement again.
+func (flags *groupsFlags) command() string {
+	line := "godwit bench groups"
+	if flags.quick {
+		line += " --quick"
+	}
+	if len(flags.sizes) > 0 {
+		line += " --sizes " + strings.Trim(strings.ReplaceAll(fmt.Sprint(flags.sizes), " ", ","), "[]")
+	}
+	if flags.channel >= 0 {
+		line += fmt.Sprint(" --channel ", flags.channel)
+	}
+	if flags.online > 0 {
+		line += fmt.Sprint(" --online ", flags.online)
+	}
+	if flags.rounds > 0 {
+		line += fmt.Sprint(" --rounds ", flags.rounds)
+	}
+	return line
+}
+
 func (a *app) benchGroups(ctx context.Context, flags *groupsFlags) (err error) {
 	cfg := flags.config()
 	s := &benchServer{}
@@ -104,14 +125,10 @@ func (a *app) benchGroups(ctx context.Context, flags *groupsFlags) (err error) {
 	if result == nil {
 		return failed
 	}
-	_, commit := programVersion()
-	result.Started, result.Commit, result.CPUs = started.Format(time.RFC3339), commit, runtime.NumCPU()
+	result.Started, result.Commit, result.CPUs = started.Format(time.RFC3339), record.Commit(), runtime.NumCPU()
 	host, _ := record.HostFacts(s.data.Path) // what the system does not tell stays empty
 	result.CPU = host.CPU
-	result.Command = "godwit bench groups"
-	if flags.quick {
-		result.Command += " --quick"
-	}
+	result.Command = flags.command()
 	return errors.Join(failed, a.keepGroups(flags, result, started))
 }
 
@@ -147,9 +164,7 @@ func (a *app) keepGroups(flags *groupsFlags, result *groups.Result, started time
 	out := flags.out
 	if out == "" {
 		commit := result.Commit
-		if commit = commit[:min(12, len(commit))]; commit == "" {
-			commit = "unknown"
-		}
+		commit = commit[:min(12, len(commit))]
 		out = filepath.Join(benchResults, "groups-"+strings.ReplaceAll(started.Format("20060102T150405Z"), ":", "")+"-"+commit+".json")
 	}
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {

@@ -36,7 +36,7 @@ func edgeInput(t *testing.T, path string, change func(*EdgeResult)) EdgeInput {
 
 func edgePage(t *testing.T, inputs ...EdgeInput) string {
 	t.Helper()
-	page, err := BuildPage(nil, nil, inputs, nil, "plots")
+	page, err := BuildPage(Inputs{Edges: inputs}, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestEdgeSectionHoldsAnyContent(t *testing.T) {
 			return
 		}
 		shown++
-		page, err := BuildPage(nil, nil, []EdgeInput{{"x.json", r}}, nil, "plots")
+		page, err := BuildPage(Inputs{Edges: []EdgeInput{{"x.json", r}}}, "plots")
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -41,7 +41,7 @@ func engineInput(t *testing.T, path string, change func(*EngineResult)) EngineIn
 
 func enginePage(t *testing.T, inputs ...EngineInput) string {
 	t.Helper()
-	page, err := BuildPage(nil, inputs, nil, nil, "plots")
+	page, err := BuildPage(Inputs{Engines: inputs}, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +190,7 @@ func TestEngineSectionHoldsAnyContent(t *testing.T) {
 			return
 		}
 		shown++
-		page, err := BuildPage(nil, []EngineInput{{"x.json", r}}, nil, nil, "plots")
+		page, err := BuildPage(Inputs{Engines: []EngineInput{{"x.json", r}}}, "plots")
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -40,6 +40,7 @@ type pageData struct {
 	Invalid   []*pageRun
 	Engine    *engineSection // nil: never compared
 	Edge      *edgeSection   // likewise
+	Groups    *groupsSection // likewise
 	Packages  []*stagePackage
 }
 
@@ -58,18 +59,26 @@ type pageRun struct {
 
 type pagePlot struct{ Title, Path string }
 
-// BuildPage makes the page from runs, comparisons of the storage engine and of the
-// edge, and the output of stage benchmarks, all of which may be empty. It is pure:
-// the order of the inputs does not matter. plotsDir is where the plots will
+// Inputs are what the page is made of; all of them may be empty, and their order
+// does not matter.
+type Inputs struct {
+	Runs    []PageInput
+	Engines []EngineInput
+	Edges   []EdgeInput
+	Groups  []GroupsInput
+	Stages  []byte // the output of stage benchmarks
+}
+
+// BuildPage makes the page, as a pure function. plotsDir is where the plots will
 // stand, relative to the page.
-func BuildPage(inputs []PageInput, engines []EngineInput, edges []EdgeInput, stages []byte, plotsDir string) (*Page, error) {
-	packages, err := parseStages(stages, module)
+func BuildPage(in Inputs, plotsDir string) (*Page, error) {
+	packages, err := parseStages(in.Stages, module)
 	if err != nil {
 		return nil, err
 	}
 	page := &Page{Plots: map[string][]byte{}}
-	data := &pageData{Engine: engineOf(engines), Edge: edgeOf(edges), Packages: packages}
-	inputs = slices.Clone(inputs)
+	data := &pageData{Engine: engineOf(in.Engines), Edge: edgeOf(in.Edges), Groups: groupsOf(in.Groups), Packages: packages}
+	inputs := slices.Clone(in.Runs)
 	slices.SortFunc(inputs, newestFirst)
 	shown := map[string]*pageRun{}
 	for _, input := range inputs {

@@ -69,7 +69,7 @@ func sampleInputs() []PageInput {
 
 func build(t *testing.T, inputs []PageInput, stages string) *Page {
 	t.Helper()
-	page, err := BuildPage(inputs, nil, nil, []byte(stages), "bench/results/plots")
+	page, err := BuildPage(Inputs{Runs: inputs, Stages: []byte(stages)}, "bench/results/plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestPageHoldsHostileText(t *testing.T) {
 	}
 	for _, scenario := range []string{"", "../x", "a b", "<b>"} {
 		hostile.Scenario = scenario
-		if _, err := BuildPage([]PageInput{{"x.json", hostile}}, nil, nil, nil, "plots"); err == nil {
+		if _, err := BuildPage(Inputs{Runs: []PageInput{{"x.json", hostile}}}, "plots"); err == nil {
 			t.Errorf("scenario %q is taken for a file name", scenario)
 		}
 	}
@@ -196,7 +196,7 @@ func TestStagesTakeAnyText(t *testing.T) {
 	pieces := rapid.SampledFrom([]string{"Benchmark", "BenchmarkX-2", " ", "\t", "1", "1e308", "-1", "ns/op", "B/op", "allocs/op", "\n", ":", "pkg: ", "|", "`", "\xff", "<b>"})
 	rapid.Check(t, func(t *rapid.T) {
 		output := []byte(strings.Join(rapid.SliceOfN(pieces, 0, 40).Draw(t, "pieces"), ""))
-		page, err := BuildPage(nil, nil, nil, output, "plots")
+		page, err := BuildPage(Inputs{Stages: output}, "plots")
 		if err == nil && (uneven(string(page.Markdown)) != "" || !bytes.HasPrefix(page.Markdown, []byte("# Benchmarks\n"))) {
 			t.Fatalf("page of %q:\n%s", output, page.Markdown)
 		}

@@ -141,6 +141,7 @@ func hostileRun() *result.Run {
 	run.Verify.Lost, run.Verify.Problems = 3, []string{evil}
 	run.About, run.SDK = evil, &result.SDK{Sessions: math.MinInt, Cut: math.MaxUint64}
 	run.Slow = &result.Slow{CutOff: -1, CloseCodes: map[string]uint64{evil: math.MaxUint64}, OthersBeside: run.Latencies[evil]}
+	run.Flap = &result.Flap{Frames: math.MaxUint64, Quiet: run.Latencies[evil], FlappingCores: nan, QuietCores: inf}
 	run.Capacity = &result.Capacity{SLO: evil, Latency: evil, Rate: nan, Failed: inf, Verdict: evil, Why: evil, Trials: []result.CapacityTrial{{Phase: evil, Rate: inf, P50: nan, P99: -1, Unmet: []string{evil}}}}
 	run.Usage.Processes = []result.ProcessUsage{{Name: evil, CPUSeconds: nan, RSSBytes: inf, Sessions: math.MinInt}}
 	run.Edges = &result.Edges{Crossed: math.MaxUint64, Within: 1}

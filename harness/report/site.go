@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/godwit-im/godwit/harness/groups"
 	"github.com/godwit-im/godwit/harness/result"
 )
 
@@ -35,9 +36,7 @@ func (s Site) Build() (*Page, error) {
 			return nil, fmt.Errorf("list results: %w", err)
 		}
 	}
-	var inputs []PageInput
-	var engines []EngineInput
-	var edges []EdgeInput
+	var inputs Inputs
 	for _, file := range files {
 		in, err := readInput(file)
 		if err != nil {
@@ -49,11 +48,13 @@ func (s Site) Build() (*Page, error) {
 		}
 		switch {
 		case in.engine != nil:
-			engines = append(engines, EngineInput{Path: link, Result: in.engine})
+			inputs.Engines = append(inputs.Engines, EngineInput{Path: link, Result: in.engine})
 		case in.edge != nil:
-			edges = append(edges, EdgeInput{Path: link, Result: in.edge})
+			inputs.Edges = append(inputs.Edges, EdgeInput{Path: link, Result: in.edge})
+		case in.groups != nil:
+			inputs.Groups = append(inputs.Groups, GroupsInput{Path: link, Result: in.groups})
 		default:
-			inputs = append(inputs, PageInput{Path: link, Run: in.run})
+			inputs.Runs = append(inputs.Runs, PageInput{Path: link, Run: in.run})
 		}
 	}
 	stages, err := os.ReadFile(filepath.Join(s.Results, "stages.txt"))
@@ -64,21 +65,23 @@ func (s Site) Build() (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return BuildPage(inputs, engines, edges, stages, plots)
+	inputs.Stages = stages
+	return BuildPage(inputs, plots)
 }
 
 // comparisonMaxBytes is many times what a comparison takes.
 const comparisonMaxBytes = 16 << 20
 
-// input is what a file holds: one of the three.
+// input is what a file holds: one of the four.
 type input struct {
 	run    *result.Run
 	engine *EngineResult
 	edge   *EdgeResult
+	groups *groups.Result
 }
 
-// readInput takes a load test's result or a comparison of the storage engine or
-// the edge, by the file's format.
+// readInput takes a load test's result, a comparison of the storage engine or the
+// edge, or a measurement of groups, by the file's format.
 func readInput(file string) (in input, err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -98,10 +101,12 @@ func readInput(file string) (in input, err error) {
 		in.engine, err = decodeEngine(content)
 	case known && strings.HasPrefix(head.Format, edgeFamily):
 		in.edge, err = decodeEdge(content)
+	case known && strings.HasPrefix(head.Format, groupsFamily):
+		in.groups, err = decodeGroups(content)
 	default:
 		// What is neither is refused there, and so is what is too large or damaged.
 		if in.run, err = result.Read(file); err != nil && head.Format != "" {
-			err = fmt.Errorf("%w (a comparison would be %q or %q)", err, engineFormat, edgeFormat)
+			err = fmt.Errorf("%w (others would be %q, %q or %q)", err, engineFormat, edgeFormat, groups.Format)
 		}
 		return in, err
 	}

@@ -32,7 +32,7 @@ func specialFigures(run *result.Run) (figures []figure) {
 			figure{"Frames of presence", count(f.Frames), fmt.Sprintf("at most %s in a second, of %s times that somebody came or went", count(f.FramesPerSMax), count(f.Turns))},
 			figure{
 				"The others' p99 beside them", latencyCell(f.Flapping, f.Flapping.P99),
-				fmt.Sprintf("while nobody flaps %s; p50 %s, while nobody flaps %s; the server used %.2f cores, while nobody flaps %.2f", latencyCell(f.Quiet, f.Quiet.P99), latencyCell(f.Flapping, f.Flapping.P50), latencyCell(f.Quiet, f.Quiet.P50), f.FlappingCores, f.QuietCores),
+				fmt.Sprintf("while nobody flaps %s; p50 %s, while nobody flaps %s; the server used %s, while nobody flaps %s", latencyCell(f.Quiet, f.Quiet.P99), latencyCell(f.Flapping, f.Flapping.P50), latencyCell(f.Quiet, f.Quiet.P50), recorded(f.FlappingCores, cores), recorded(f.QuietCores, cores)),
 			})
 	}
 	if s := run.Slow; s != nil {

@@ -15,6 +15,7 @@ func specialRun() *result.Run {
 	run.Settings.Edges, run.Settings.SDKSessions, run.Settings.Tokens = 2, 8, "hs256"
 	run.SDK = &result.SDK{Sessions: 8, Offered: 389, Acked: 389, Delivered: 778, Cut: 8, Reconnects: 9}
 	run.Slow = &result.Slow{Silent: 5, Asking: 6, WindowFull: 5, CutOff: 6, CloseCodes: map[string]uint64{"4202": 6, "4302": 1}, OthersBefore: sampleLatency(500, 1000), OthersBeside: sampleLatency(600, 1000)}
+	run.Flap = &result.Flap{Turns: 4800, Frames: 52_000, FramesPerSMax: 1999, Quiet: sampleLatency(800, 1000), Flapping: sampleLatency(900, 1000), QuietCores: 0.25, FlappingCores: 0.75}
 	run.Capacity = &result.Capacity{SLO: "p99<20ms,loss=0", Latency: "send→delivered", Rate: 41_650, Failed: 45_818, Verdict: result.VerdictCapacity, Trials: []result.CapacityTrial{
 		{Phase: "step", Rate: 1000, P50: 400, P99: 2500},
 		{Phase: "bisect", Rate: 45_818, P50: 3000, P99: 33_855, Unmet: []string{"p99 is 33.86ms, want p99<20ms"}},
@@ -32,7 +33,7 @@ func specialRun() *result.Run {
 
 func TestSpecialScenariosAreShownInFull(t *testing.T) {
 	run := specialRun()
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, nil, "plots")
+	page, err := BuildPage(Inputs{Runs: []PageInput{{Path: "a.json", Run: run}}}, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +44,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 	for _, want := range []string{
 		"Users in pairs write to each other.", "Deliveries across edge processes", "75 %",
 		"8 connections cut, 9 reconnects", "4202: 6, 4302: 1", "of 6 that kept asking and 5 silent; 5 held back at the window",
+		"Frames of presence", "52,000", "at most 1,999 in a second, of 4,800 times that somebody came or went", "0.75 cores, while nobody flaps 0.25 cores",
 		"busy with something else: it took 65 %", "41,650/s", "45,818/s broke it", "p99 is 33.86ms", "Trials of the search", "Each process of the server during measure", "node-1-2", "1,002",
 		"processes, resident", "1,000 B", "-2 KiB", "0.9876", "7,800 B", "2 µs", "Steps of the ramp, at rest", "0.25 cores",
 		"the ramp ended with 2000 sessions", "a target was missed: a target out of reach; measured: less", "signed with HS256",
@@ -58,7 +60,7 @@ func TestSpecialScenariosAreShownInFull(t *testing.T) {
 func TestARateThatIsNoCapacityIsCalledNone(t *testing.T) {
 	run := specialRun()
 	run.Capacity.Verdict, run.Capacity.Why = result.VerdictGenerator, "45818/s failed for the generator's sake: it fell behind"
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: run}}, nil, nil, nil, "plots")
+	page, err := BuildPage(Inputs{Runs: []PageInput{{Path: "a.json", Run: run}}}, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestManyEdgeProcessesAreSummedUp(t *testing.T) {
 
 // TestTargetsStandWithTheRunAsMetOrMissed: on the page, whoever judged them.
 func TestTargetsStandWithTheRunAsMetOrMissed(t *testing.T) {
-	page, err := BuildPage([]PageInput{{Path: "a.json", Run: specialRun()}}, nil, nil, nil, "plots")
+	page, err := BuildPage(Inputs{Runs: []PageInput{{Path: "a.json", Run: specialRun()}}}, "plots")
 	if err != nil {
 		t.Fatal(err)
 	}
