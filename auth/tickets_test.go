@@ -240,7 +240,7 @@ func TestVerifierTellsTicketsFromTokens(t *testing.T) {
 
 func FuzzTicket(f *testing.F) {
 	tickets := NewTickets(nil)
-	good, _, err := tickets.Issue(godwit.Identity{User: "alice", Expires: 1<<53})
+	good, _, err := tickets.Issue(godwit.Identity{User: "alice", Expires: 1 << 53})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -17,7 +17,6 @@ type walker struct {
 	s      *served
 	user   godwit.UserID
 	conv   string
-	device int
 	online godwit.SessionID // 0: away
 
 	cursor godwit.Seq

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"unicode/utf8"
 
@@ -32,9 +31,6 @@ type groupTask struct {
 	limit   int
 	reading func(*groupTask) (godwit.GroupReply, *godwit.Error)
 }
-
-// errGone: the deadline answered, or the service ends.
-var errGone = errors.New("nobody waits for the answer")
 
 // group serves one request about groups. The answer comes by Edge.Reply, once.
 func (s *Service) group(session godwit.SessionID, user godwit.UserID, id uint64, f *godwit.Group) {

@@ -14,12 +14,12 @@ import (
 
 // groupModel is a group as one would write it down: who is in it, and its log.
 type groupModel struct {
-	open, all bool
-	name      string
-	roles     map[string]role
-	log       []string
-	channel   bool
-	sent      map[string]int // by "user cid": its place in the log
+	open    bool
+	name    string
+	roles   map[string]role
+	log     []string
+	channel bool
+	sent    map[string]int // by "user cid": its place in the log
 }
 
 // groupChaos makes commands as a leader does and applies some of them late, when

@@ -35,6 +35,7 @@ func (p *fakePresence) Watch(_ uint64, s godwit.SessionID, user godwit.UserID, d
 func (p *fakePresence) Answered(user godwit.UserID, device string) {
 	p.note("answered %s %s", user, device)
 }
+
 func (p *fakePresence) Attach(user godwit.UserID, device string, s godwit.SessionID) {
 	p.note("attach %s %s %d", user, device, s)
 }
@@ -211,8 +212,13 @@ func TestPresenceOfAMemberIsVisibleInHisGroups(t *testing.T) {
 				target, watcher *conversationRow
 				want            bool
 			}{
-				{&member, &member, true}, {&member, &left, false}, {&left, &member, false}, {&channel, &channel, false}, {&member, &channel, false},
-				{&member, nil, false}, {nil, &member, false},
+				{&member, &member, true},
+				{&member, &left, false},
+				{&left, &member, false},
+				{&channel, &channel, false},
+				{&member, &channel, false},
+				{&member, nil, false},
+				{nil, &member, false},
 			} {
 				put := func(user godwit.UserID, row *conversationRow) {
 					key := string(appendConversationKey(nil, user.Partition(), []byte(user), []byte("g:42")))

@@ -179,8 +179,10 @@ func TestHistoryByGroupSequenceShowsMembershipsOnly(t *testing.T) {
 func TestHistoryRefusesAMixOfSequences(t *testing.T) {
 	bubble(t, 1, nil, func(s *served) {
 		for _, h := range []godwit.History{
-			{Conv: []byte("g:g"), GBefore: 2, Before: 2}, {Conv: []byte("g:g"), GBefore: 2, GAfter: 2},
-			{Conv: []byte("u:bob"), GBefore: 2}, {Conv: []byte("g:g"), HasGAfter: true, HasAfter: true},
+			{Conv: []byte("g:g"), GBefore: 2, Before: 2},
+			{Conv: []byte("g:g"), GBefore: 2, GAfter: 2},
+			{Conv: []byte("u:bob"), GBefore: 2},
+			{Conv: []byte("g:g"), HasGAfter: true, HasAfter: true},
 		} {
 			if _, err := s.historyOf("alice", h); err != godwit.ErrFrameInvalid {
 				t.Errorf("%+v: %v", h, err)

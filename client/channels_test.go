@@ -42,6 +42,8 @@ func (f *fixture) receiveChannel(t *testing.T, conv string, from, to godwit.Seq)
 
 // Whatever order, repetition and loss a channel's entries come with, and whatever
 // is erased of it, the application sees each once and in order.
+//
+//tidy:long one walk
 func TestChannelAgainstAModelLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		head := godwit.Seq(rapid.IntRange(1, 60).Draw(t, "head"))

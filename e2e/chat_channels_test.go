@@ -88,6 +88,7 @@ func wantHeard(t *testing.T, members []*listener, from, to int) {
 	}
 }
 
+//tidy:long one story in its order
 func testChannel(t *testing.T, env ...string) {
 	s := newServer(t, "", append(env, "GODWIT_POLICY_CHANNEL_ABOVE=5")...)
 	s.start()

@@ -118,7 +118,7 @@ func TestWatchersHearByEitherTransport(t *testing.T) {
 				if got := w.heard(); got.IsTyping || got.Presence.User != "bob" || got.Presence.Online || got.Presence.LastSeen == 0 {
 					t.Errorf("%s heard %+v", user, got)
 				}
-				bob, _ = connectWire(t, s.url(), godwit.EncodingProto, tokens["bob"], "tv", godwit.Resume{})
+				connectWire(t, s.url(), godwit.EncodingProto, tokens["bob"], "tv", godwit.Resume{})
 				if got := w.heard(); got.IsTyping || got.Presence.User != "bob" || !got.Presence.Online {
 					t.Errorf("%s heard %+v", user, got)
 				}

@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+//tidy:long one story in its order
 func TestErasuresAreSignedAndWrittenDown(t *testing.T) {
 	cfg := testConfig(t)
 	n := mustOpen(t, cfg)

@@ -125,7 +125,10 @@ func (w *lockedWorld) check() (listed int) {
 func TestConfigIsChecked(t *testing.T) {
 	w := newWorld(t, nil)
 	for _, cfg := range []Config{
-		{}, {Router: w, Edge: w}, {Router: w, Edge: w, Rights: w, PerSecond: 9}, {Router: w, Edge: w, Rights: w, Debounce: -1},
+		{},
+		{Router: w, Edge: w},
+		{Router: w, Edge: w, Rights: w, PerSecond: 9},
+		{Router: w, Edge: w, Rights: w, Debounce: -1},
 		{Router: w, Edge: w, Rights: w, WatchesMax: -1},
 	} {
 		if _, err := New(cfg); err == nil {

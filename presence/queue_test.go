@@ -13,7 +13,8 @@ import (
 func (w *world) checkBudget(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, perSecond int) {
+}, perSecond int,
+) {
 	t.Helper()
 	for i, from := 0, 0; i < len(w.frames); i++ {
 		for w.frames[i].at-w.frames[from].at >= 1000 {

@@ -64,6 +64,7 @@ func TestHelpIsComplete(t *testing.T) {
 	}
 }
 
+//tidy:long one table of command lines
 func TestExitCodes(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad.yaml")

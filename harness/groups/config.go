@@ -64,6 +64,3 @@ func (c *Config) validate() error {
 	}
 	return nil
 }
-
-// users is how many there are.
-func (c *Config) users() int { return max(c.Sizes[len(c.Sizes)-1], c.Channel, c.Online) }
