@@ -145,6 +145,8 @@ func (l *loop) endExchange(s *session, code godwit.CloseCode) {
 	case code == godwit.CloseSessions:
 		s.exchange.keep = false
 		l.respondError(s, godwit.ErrRateLimited, uint32(retryAfterMS()))
+	case code == godwit.CloseLoggedOut:
+		l.respondError(s, godwit.ErrLoggedOut, 0)
 	case code/100 == 41:
 		l.respondError(s, godwit.ErrUnauthorized, 0)
 	case code/100 == 40:

@@ -358,3 +358,21 @@ func TestPollReplacedWhileItIsOpenedKeepsItsCursor(t *testing.T) {
 	w.poll("alice", "device=d1") // it has none yet
 	w.want(429, "rate.limited")
 }
+
+func TestPollOfALoggedOutDeviceSaysSo(t *testing.T) {
+	head := godwit.Seq(5)
+	chat, opened := heldChat(&head)
+	e := newEdge(t, chat, nil)
+	w := newWeb(t, e)
+	w.poll("alice", "device=d1&c=e1.5&wait=60")
+	e.Close(<-opened, godwit.CloseLoggedOut, "device.logged_out") // while it is held
+	w.want(401, "device.logged_out")
+
+	refusing := &fakeChat{}
+	refusing.onConnect = func(s godwit.SessionID, _ Hello) {
+		refusing.edge.Close(s, godwit.CloseLoggedOut, "device.logged_out")
+	}
+	w = newWeb(t, newEdge(t, refusing, nil))
+	w.poll("alice", "device=d1&c=e1.5")
+	w.want(401, "device.logged_out")
+}
