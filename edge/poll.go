@@ -68,7 +68,9 @@ func (l *loop) poll(s *session, headBytes int) {
 		return
 	}
 	x := l.newExchange()
-	x.wait, x.first, x.epoch, x.channels = q.wait, !q.hello.Resume, q.hello.Epoch, slices.Clone(q.hello.Channels)
+	x.wait, x.first, x.epoch = q.wait, !q.hello.Resume, q.hello.Epoch
+	x.channels = q.hello.Channels
+	q.hello.Channels, _ = takePlaces(x.channels) // the receiver's own
 	s.exchange, s.encoding = x, enc
 	s.flow.cursor = q.hello.ResumeSeq
 	l.discard(s, headBytes)

@@ -244,6 +244,24 @@ func TestFullMailboxClosesTheUntoldAndLeavesNoHole(t *testing.T) {
 	}
 }
 
+// TestNothingIsToldBehindAHole: a small frame would fit where a large one did not.
+func TestNothingIsToldBehindAHole(t *testing.T) {
+	e, l, ids := liveSessions(t, 2)
+	e.cfg.Chat.(*fakeChat).hellos = map[godwit.SessionID]Hello{}
+	conn := &fakeConn{}
+	l.sessions.find(ids[0]).conn = conn
+	e.Tell(ids[:1], channelEvent("g1", 1, "first"))
+	arena := make([]byte, owedBytesMax-1000, owedBytesMax+1000)
+	copy(arena, l.box.in.arena)
+	l.box.in.arena = arena
+	e.Tell(ids[:1], channelEvent("g1", 2, strings.Repeat("x", 2000)))
+	e.Tell(ids[:1], channelEvent("g1", 3, "small"))
+	drainAll(l)
+	if got, s := gseqs(t, conn.out), l.sessions.find(ids[0]); got != 1 || s.state != stateClosing {
+		t.Fatalf("told up to %d, state %d", got, s.state)
+	}
+}
+
 // TestTellingManySessionsDoesNotAllocate: one encoding, and an item for each.
 func TestTellingManySessionsDoesNotAllocate(t *testing.T) {
 	skipUnderRace(t)
@@ -317,12 +335,37 @@ func TestConnectCarriesPlacesAndIssueToTheChatTier(t *testing.T) {
 		if l := f.Connect.Limits; f.Connect.Digest != 1<<53-1 || l.Watch != 500 || l.Members != 9 || l.Groups != 8 || l.Edit != 7 {
 			t.Fatalf("%+v", f.Connect)
 		}
-		c.send(sendFrame(2, "the input of the connect frame is gone by now"))
-		c.next()
-		if string(h.Channels[0].Conv) != "g:a" {
-			t.Fatal("the places alias the frame")
-		}
 	})
+}
+
+// TestPlacesAreTheChatTiersOwn: the input they came in is overwritten afterwards.
+func TestPlacesAreTheChatTiersOwn(t *testing.T) {
+	for name, input := range map[string]string{
+		"connect": upgradeHead + "\r\n" + string(ws.AppendMasked(nil, true, ws.Text, 3, []byte(`{"id":1,"connect":{"token":"user:alice","resume":{"epoch":"e","seq":2,"channels":[{"conv":"g:a","gseq":7}]}}}`))),
+		"cursor":  "GET /v1/poll?device=d&c=e.2,a:7 HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer user:alice\r\n\r\n",
+		"query":   "GET /v1/poll?device=d&epoch=e&seq=2&channels=a:7 HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer user:alice\r\n\r\n",
+	} {
+		h := newHarness(t)
+		var hello Hello
+		h.chat.onConnect = func(s godwit.SessionID, got Hello) {
+			hello = got
+			h.edge.Connected(s, godwit.Welcome{Epoch: "e", Head: 2, Start: 2, Resumed: true})
+		}
+		h.feed([]byte(input))
+		if got := fmt.Sprintf("%s %s %v", hello.Device, hello.Epoch, hello.Channels); !strings.HasSuffix(got, " e "+fmt.Sprint([]godwit.ChannelPlace{{Conv: []byte("g:a"), GSeq: 7}})) {
+			t.Errorf("%s: %s", name, got)
+		}
+		s := onlySession(t, h.chat)
+		for i := range hello.Channels {
+			hello.Channels[i].Conv[2] = 'X' // the receiver's, to do with as it likes
+		}
+		h.edge.Close(s, godwit.CloseReplaced, "")
+		h.settle()
+		if name != "connect" && !strings.Contains(string(h.conn.out), `"cursor":"e.2,a:7"`) {
+			t.Errorf("%s: the cursor's places are those of the chat tier: %s", name, h.conn.out)
+		}
+		h.end()
+	}
 }
 
 func TestConnectRefusesPlacesThatNobodyHas(t *testing.T) {

@@ -95,6 +95,9 @@ func TestATellWithoutRoomClosesItsSessionsAndAWhisperIsDropped(t *testing.T) {
 		want.Whisper(there, &typingFrame)
 	}
 	want.lines = want.lines[:len(want.lines)-1] // the last found no room
+	if s := edgeNamed(w, "slow"); s.QueueBytes > w.hub.bounds.whisper {
+		t.Errorf("%d bytes of ephemeral frames wait", s.QueueBytes)
+	}
 	w.hub.Hint(three, 9)
 	e := godwit.ServerFrame{Kind: godwit.KindEvent, Event: entry(0, strings.Repeat("x", 900))}
 	for e.Event.GSeq = 1; edgeNamed(w, "slow").Overflows == 0; e.Event.GSeq++ {
