@@ -25,6 +25,7 @@ type channel struct {
 	owed     godwit.Seq     // entries up to here exist and must be fetched if they don't come
 	ahead    []godwit.Entry // beyond a hole: sorted by GSeq, each above place+1
 	fetching bool
+	asked    godwit.Seq // what was owed when the page was asked for
 	// gated: entries are parked until the next sequence of the user's log is gate,
 	// which is 0 while the log's head is asked for. A group that becomes a channel,
 	// or is joined, says so in the log, and that goes first.
@@ -209,15 +210,16 @@ func (c *channels) fill(conv godwit.ConversationID, page *godwit.HistoryReply) {
 	c.advance(conv, ch)
 }
 
-// conclude: the channel has nothing more up to what is owed but what is parked.
+// conclude: of what was owed when the page was asked for, the channel has nothing
+// more but what is parked. What came to be owed since may not be in the page.
 func (c *channels) conclude(ch *channel) {
-	for len(ch.ahead) > 0 && ch.ahead[0].GSeq <= ch.owed+1 {
+	for len(ch.ahead) > 0 && ch.ahead[0].GSeq <= ch.asked {
 		if ch.ahead[0].GSeq > ch.place && !c.accept(ch, ch.ahead[0]) {
 			return
 		}
 		ch.ahead = slices.Delete(ch.ahead, 0, 1)
 	}
-	ch.place = max(ch.place, ch.owed)
+	ch.place = max(ch.place, ch.asked)
 }
 
 // missing returns a channel of which a page must be fetched, if that finds room.

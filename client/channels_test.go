@@ -47,16 +47,19 @@ func (f *fixture) receiveChannel(t *testing.T, conv string, from, to godwit.Seq)
 func TestChannelAgainstAModelLog(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		head := godwit.Seq(rapid.IntRange(1, 60).Draw(t, "head"))
-		erased := map[godwit.Seq]bool{}
+		erased, unpaged := map[godwit.Seq]bool{}, map[godwit.Seq]bool{} // history knows nothing of the latter
 		for range rapid.IntRange(0, 10).Draw(t, "erased") {
 			erased[godwit.Seq(rapid.IntRange(1, int(head)).Draw(t, "which"))] = true
+		}
+		for range rapid.IntRange(0, 5).Draw(t, "unpaged") {
+			unpaged[godwit.Seq(rapid.IntRange(1, int(head)).Draw(t, "which"))] = true
 		}
 		f := &feed{epoch: "e"}
 		var c channels
 		c.init(f, nil)
 		c.start(&godwit.ChannelStart{Conv: "g:1", GSeq: 0}, true)
 		c.setGate(c.ungated, 0)
-		seen := godwit.Seq(0)
+		seen, offered := godwit.Seq(0), map[godwit.Seq]bool{}
 		take := func() {
 			item, ok := f.next()
 			if !ok {
@@ -64,7 +67,7 @@ func TestChannelAgainstAModelLog(t *testing.T) {
 			}
 			g := item.Entry.GSeq
 			for lost := seen + 1; lost < g; lost++ {
-				if !erased[lost] {
+				if !erased[lost] && (!unpaged[lost] || offered[lost]) {
 					t.Fatalf("entry %d after %d", g, seen)
 				}
 			}
@@ -74,44 +77,61 @@ func TestChannelAgainstAModelLog(t *testing.T) {
 			seen = g
 			f.take()
 		}
-		page := func() bool {
-			conv, after, ok := c.missing(3)
+		// A page is made when it is asked for, and arrives later.
+		var inFlight *godwit.HistoryReply
+		stored := head / 2 // what the channel has by now
+		ask := func() bool {
+			_, after, ok := c.missing(3)
 			if !ok {
 				return false
 			}
-			c.by[conv].fetching = true
-			var reply godwit.HistoryReply
-			for g := after + 1; g <= head; g++ {
-				if len(reply.Entries) == 3 {
-					reply.More = true
+			ch := c.by["g:1"]
+			ch.fetching, ch.asked = true, ch.owed
+			inFlight = &godwit.HistoryReply{}
+			for g := after + 1; g <= stored; g++ {
+				if len(inFlight.Entries) == 3 {
+					inFlight.More = true
 					break
 				}
-				if !erased[g] {
-					reply.Entries = append(reply.Entries, channelEntry("g:1", g))
+				if !erased[g] && !unpaged[g] {
+					inFlight.Entries = append(inFlight.Entries, channelEntry("g:1", g))
 				}
 			}
-			c.fill(conv, &reply)
 			return true
 		}
+		arrive := func() {
+			if reply := inFlight; reply != nil {
+				inFlight = nil
+				c.fill("g:1", reply)
+			}
+		}
 		for range rapid.IntRange(0, 120).Draw(t, "steps") {
-			switch rapid.IntRange(0, 4).Draw(t, "step") {
+			switch rapid.IntRange(0, 6).Draw(t, "step") {
 			case 0:
 				take()
 			case 1:
-				page()
+				ask()
+			case 2:
+				arrive()
+			case 3:
+				stored = min(head, stored+1)
 			default:
-				if g := godwit.Seq(rapid.IntRange(1, int(head)).Draw(t, "which")); !erased[g] {
+				if g := godwit.Seq(rapid.IntRange(1, int(stored+1)).Draw(t, "which")); g <= stored && !erased[g] {
+					offered[g] = offered[g] || g > c.by["g:1"].place
 					c.offer(channelEntry("g:1", g))
 				}
 			}
 		}
+		arrive()
+		stored = head
 		// The server's next start, after a reconnect, is at its head.
 		c.start(&godwit.ChannelStart{Conv: "g:1", GSeq: head}, true)
-		for page() || len(f.ready) > 0 {
+		for ask() || len(f.ready) > 0 {
+			arrive()
 			take()
 		}
 		for g := seen + 1; g <= head; g++ {
-			if !erased[g] {
+			if !erased[g] && (!unpaged[g] || offered[g]) {
 				t.Fatalf("entry %d never came", g)
 			}
 		}
@@ -214,14 +234,33 @@ func TestReplayReadsAChannelFromWhereItWas(t *testing.T) {
 // What the log still has of a group is older than all of the channel it became.
 func TestAReplayOfTheLogGoesBeforeItsChannels(t *testing.T) {
 	f, p := live(t, 10, nil)
+	p.begin(t, 10, begins("g:1", 5, false))
+	p.barrier(t)
 	p.drop()
 	p = f.again(t)
 	p.welcome(t, godwit.ConnectReply{Seq: 13, Resumed: true})
-	p.begin(t, 13, begins("g:1", 5, false))
-	p.send(told("g:1", 6), pushed(11), told("g:1", 7), pushed(12), pushed(13), told("g:1", 8))
+	p.send(begins("g:1", 5, false), told("g:1", 6), pushed(11), told("g:1", 7), pushed(12), pushed(13), told("g:1", 8))
 	f.receiveEntries(t, 11, 13)
 	f.receiveChannel(t, "g:1", 6, 8)
 	p.barrier(t) // nothing had to be fetched
+}
+
+func TestAHoleInAChannelIsFetchedOrErased(t *testing.T) {
+	f, p := live(t, 10, nil)
+	p.begin(t, 10, begins("g:1", 5, false))
+	p.send(told("g:1", 7))
+	ask := p.expect(t, godwit.KindHistory)
+	if ask.History.GAfter != 5 {
+		t.Fatalf("asks for %+v", ask.History)
+	}
+	p.send(told("g:1", 9)) // after the page was made
+	p.send(godwit.ServerFrame{ID: ask.ID, Kind: godwit.KindHistory})
+	f.receiveChannel(t, "g:1", 7, 7) // 6 was erased
+	if ask = p.expect(t, godwit.KindHistory); ask.History.GAfter != 7 {
+		t.Fatalf("asks for %+v", ask.History)
+	}
+	p.send(godwit.ServerFrame{ID: ask.ID, Kind: godwit.KindHistory, History: godwit.HistoryReply{Entries: []godwit.Entry{channelEntry("g:1", 8)}}})
+	f.receiveChannel(t, "g:1", 8, 9)
 }
 
 // A group becomes a channel while the client is there, and what the log says of

@@ -77,8 +77,13 @@ func (f *fixture) take(t *testing.T, in *Inbox, p *peer, s *inboxServer, wantSna
 	if wantSnapshot {
 		p.send(s.conversations(p.expect(t, godwit.KindConversations)))
 	}
-	if err := <-done; err != nil || repaired != wantRepair {
-		t.Fatalf("take: repaired %v, %v; want %v", repaired, err, wantRepair)
+	select {
+	case err := <-done:
+		if err != nil || repaired != wantRepair {
+			t.Fatalf("take: repaired %v, %v; want %v", repaired, err, wantRepair)
+		}
+	case frame := <-p.frames:
+		t.Fatalf("take asks for %+v", frame)
 	}
 }
 

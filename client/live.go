@@ -48,7 +48,8 @@ func (l *loop) fetchChannels() {
 		r := newRequest(godwit.KindHistory)
 		h := &r.frame.History
 		h.Conv, h.GAfter, h.HasGAfter, h.Limit = []byte(conv), after, true, uint32(l.queue.page)
-		l.channels.by[conv].fetching = true
+		ch := l.channels.by[conv]
+		ch.fetching, ch.asked = true, ch.owed
 		r.then = func(r *request) {
 			if r.err != nil { // no longer a member, or the client ends
 				l.channels.drop(conv)

@@ -527,7 +527,7 @@ export class Client extends EventTarget {
 
   /** Asks for what lies before the nearest entry that came. Where there is nothing, nothing is missing. */
   #fetchChannel(conv, channel) {
-    const after = channel.place;
+    const after = channel.place, asked = channel.owed; // what comes to be owed later may not be in the page
     channel.fetching = true;
     const done = () => { channel.fetching = false; this.#flush(); };
     this.#ask("history", { conv, gafter: after, limit: this.#welcome.limits?.page || 100 }).then((page) => {
@@ -542,8 +542,11 @@ export class Client extends EventTarget {
         this.#jumpChannel(channel, entry.gseq);
       }
       if (!page.more || entries.length === 0) {
-        for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) this.#jumpChannel(channel, gseq);
-        channel.place = Math.max(channel.place, channel.owed);
+        for (const gseq of [...channel.ahead.keys()].sort((a, b) => a - b)) {
+          if (gseq <= asked) this.#jumpChannel(channel, gseq);
+        }
+        channel.place = Math.max(channel.place, asked);
+        this.#advanceChannel(channel);
       }
       return done();
     }, () => { this.#channels.delete(conv); done(); });
