@@ -19,7 +19,7 @@ func (s *Service) typing(session godwit.SessionID, user godwit.UserID, id uint64
 	conv := conversationFrom(f.Conv)
 	if conv == "" {
 		if id != 0 {
-			s.refuse(session, id, godwit.ErrFrameInvalid)
+			s.refuse(session, id, godwit.ErrBadConv)
 		}
 		return
 	}

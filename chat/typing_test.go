@@ -94,8 +94,8 @@ func TestTypingIsNotToldToWhoMayNotKnow(t *testing.T) {
 		s.types("alice", "u:nobody", false)
 		s.types("alice", "u:alice", false)
 		s.types("alice", "g:none", false)
-		s.wantError(s.ask("alice", typingFrame("", false)), godwit.ErrFrameInvalid)
-		s.wantError(s.ask("alice", typingFrame("x y", false)), godwit.ErrFrameInvalid)
+		s.wantError(s.ask("alice", typingFrame("", false)), godwit.ErrBadConv)
+		s.wantError(s.ask("alice", typingFrame("x y", false)), godwit.ErrBadConv)
 	})
 }
 
