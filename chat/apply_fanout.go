@@ -170,6 +170,7 @@ func (a *applier) pointTo(tx Tx, p godwit.Partition, c *fanoutCommand, m *fanout
 			u.channels++
 		}
 		row.since, row.left, row.channelFrom, row.channelSeq = e.seq, 0, 0, 0
+		row.readIncoming = min(row.readIncoming, row.incoming) // a channel's counts the group's messages
 		if c.personal {
 			row.becomesChannel(e, e.seq, e.seq)
 			row.readIncoming = e.messages

@@ -174,3 +174,24 @@ func TestFanoutCommandsAreCheckedWhole(t *testing.T) {
 	f(false, func(c *fanoutCommand, m *fanoutMember) { c.personal, m.left = true, 4 })
 	f(false, func(c *fanoutCommand, m *fanoutMember) { c.personal, m.since = true, 0 })
 }
+
+// A channel whose log was restored to a time before it was one is a group again.
+func TestFanoutOfAGroupThatWasAChannel(t *testing.T) {
+	w := newFanWorld(t, 8)
+	w.fan(testEpoch, 0, 1, 2, bob(1, 0))
+	c := fanoutCommand{conv: []byte("g:" + w.group), epoch: testEpoch, personal: true}
+	c.log = godwit.NewLogID(godwit.GroupID(w.group).Partition(), 7)
+	c.entries = []fanoutEntry{{seq: 3, time: 3}, {seq: 90, time: 90, messages: 80}}
+	left, again := fanoutMember{user: []byte("bob"), left: 3}, fanoutMember{user: []byte("bob"), since: 90}
+	w.run(w.dst, again.append(left.append(append(appendFanoutHead(nil, w.home(w.dst), &c), 2)))).mustBe(t, nil)
+	if _, row, _ := pointersOf(t, w.store, "bob", w.group); !row.isChannel() || row.readIncoming != 80 {
+		t.Fatalf("row %+v", row)
+	}
+	for n := godwit.Seq(3); n < 5; n++ { // the second command reads what the first one wrote
+		w.fan(testEpoch+1, 2, n, n, bob(3, 0)).mustBe(t, nil)
+	}
+	w.want("bob", 1, 2, 3, 90, 3, 4)
+	if _, row, _ := pointersOf(t, w.store, "bob", w.group); row.isChannel() || row.unread(0) != 1 {
+		t.Errorf("row %+v", row)
+	}
+}
