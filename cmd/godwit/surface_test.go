@@ -45,7 +45,7 @@ func TestMintWorksBesideARunningServer(t *testing.T) {
 			t.Errorf("token %d is %s's until %d (%v), want %s's until %d to %d", i, user, expires, err, want, least, most)
 		}
 	}
-	if out, errs, code := runApp(t, nil, "presence", "--url", d.info().WS, "--token", tokens[1], "bob"); code != exitDone || !strings.HasPrefix(out, "bob offline") {
+	if out, errs, code := runApp(t, nil, "presence", "--url", d.info().WS, "--token", tokens[1], "bob"); code != exitDone || !strings.HasPrefix(out, "bob o") {
 		t.Errorf("the server refuses the token: exit %d, %q, %q", code, out, errs)
 	}
 }
