@@ -102,3 +102,26 @@ func TestTargetsStandWithTheRunAsMetOrMissed(t *testing.T) {
 		}
 	}
 }
+
+// TestPresenceUnderAttackIsHeldToWhatWasPromised: a small run promises nothing.
+func TestPresenceUnderAttackIsHeldToWhatWasPromised(t *testing.T) {
+	f := func(sessions int, p50, p99 float64, frames uint64, want ...string) {
+		t.Helper()
+		run := sampleRun()
+		run.Scenario, run.Settings.Sessions = "presence-flap", sessions
+		run.Flap = &result.Flap{Frames: 50_000, FramesPerSMax: frames, Quiet: result.Latency{Count: 9, P50: 1000, P99: 5000}, Flapping: result.Latency{Count: 9, P50: p50, P99: p99}}
+		page, err := BuildPage(Inputs{Runs: []PageInput{{Path: "a.json", Run: run}}}, "plots")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !bytes.Contains(page.Markdown, []byte(w)) {
+				t.Errorf("the page does not say %q", w)
+			}
+		}
+	}
+	f(6000, 1200, 10_000, 2000, "Measured: 1.2×, 1.2 ms against 1 ms, at 6,000 sessions. **met**", "Measured: 2×, 10 ms against 5 ms, at 6,000 sessions. **met**", "Measured: 2,000 in the second with most, at 6,000 sessions. **met**")
+	f(6000, 1300, 10_100, 2001, "Measured: 1.3×, 1.3 ms against 1 ms, at 6,000 sessions. **missed**", "10.1 ms against 5 ms, at 6,000 sessions. **missed**", "Measured: 2,001 in the second with most, at 6,000 sessions. **missed**")
+	f(300, 1000, 5000, 100, "Measured: 1×, 1 ms against 1 ms, at 300 sessions. **missed**", "Measured: 100 in the second with most, at 300 sessions. **missed**")
+	f(6000, 0, 0, 100, "with 6,000 sessions or more. Measured: —. **missed**")
+}
