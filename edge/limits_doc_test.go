@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge/http1"
 )
 
@@ -24,17 +25,20 @@ func TestTheTableOfFixedLimitsIsTheCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int{
-		"request head":         http1.HeadMaxBytes,
-		"header fields":        http1.HeadersMax,
-		"token":                tokenBytesMax,
-		"fragments":            fragmentsMax,
-		"control frames":       controlsPerTick,
-		"sent ahead":           waitingExtra,
-		"unacknowledged bytes": cfg.WindowBytesMax,
-		"answer to a connect":  int(cfg.AnswerTimeout / time.Second),
-		"after a close":        ignoredBytesMax,
-		"tokens in the queue":  cfg.VerifyQueueMax,
-		"poll":                 pollFramesMax,
+		"request head":          http1.HeadMaxBytes,
+		"header fields":         http1.HeadersMax,
+		"token":                 tokenBytesMax,
+		"fragments":             fragmentsMax,
+		"control frames":        controlsPerTick,
+		"sent ahead":            waitingExtra,
+		"unacknowledged bytes":  cfg.WindowBytesMax,
+		"answer to a connect":   int(cfg.AnswerTimeout / time.Second),
+		"after a close":         ignoredBytesMax,
+		"tokens in the queue":   cfg.VerifyQueueMax,
+		"poll":                  pollFramesMax,
+		"frames beside the log": pollTellsMax,
+		"places":                godwit.ChannelPlacesMax,
+		"typing and presence":   whisperWaitingMax,
 	}
 	for line := range strings.Lines(fixed) {
 		cells := strings.Split(line, "|")
