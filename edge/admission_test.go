@@ -94,7 +94,7 @@ func TestOverTheBudgetTheSlowestReadersGoFirst(t *testing.T) {
 	var over atomic.Int64 // readings above the budget still to come
 	e, _ := memoryEdge(t, chat, func(c *Config) {
 		c.OutboundBytesMax = 1 << 30
-		c.CloseTimeout = time.Minute // what is queued has to be read first, by a slow machine too
+		c.shedCloseTicks = 1200 // what is queued has to be read first, by a slow machine too
 		c.readMemory = func() int64 {
 			if over.Load() > 0 {
 				over.Add(-1)
