@@ -37,6 +37,10 @@ func testRemoved(t *testing.T, s *users, users, history string, channel bool) {
 		who.until("fourth")
 	}
 	poll.listen()
+	const seen, presence = `"online":true`, `{"presence":{"get":["alice"],"watch":["alice"]}}`
+	if answer := must(t, json, presence); strings.Contains(answer, seen) == channel {
+		t.Errorf("a member of a group, channel %t, sees %s", channel, answer)
+	}
 	resume := godwit.Resume{Set: true, Channels: []godwit.ChannelPlace{{Conv: []byte(conv), GSeq: 1}}}
 
 	must(t, alice, `{"group":{"do":"remove","group":"`+group+`","users":["gone"]}}`)
@@ -82,6 +86,9 @@ func testRemoved(t *testing.T, s *users, users, history string, channel bool) {
 		} {
 			f(strings.ReplaceAll(request, "C", conv))
 		}
+	}
+	if answer := must(t, proto, presence); strings.Contains(answer, seen) {
+		t.Errorf("who was removed sees %s", answer)
 	}
 	told = append(told, json.ask(`{"mark":{"conv":"`+conv+`","read":3}}`))
 	// What he had is there again for one who comes back with an old place, and no more.
