@@ -125,6 +125,8 @@ func messengerReplies() []*ServerFrame {
 		{Kind: KindEphemeral, Ephemeral: Ephemeral{IsTyping: true, Typing: TypingNotice{Conv: "u:bob", User: "bob", Stop: true}}},
 		{Kind: KindEphemeral, Ephemeral: Ephemeral{IsTyping: true}},
 		{Kind: KindEphemeral, Ephemeral: Ephemeral{Presence: PresenceItem{User: "bob", Online: true, LastSeen: 1795417297200}}},
+		{Kind: KindEphemeral, Ephemeral: Ephemeral{IsReceipt: true, Receipt: Receipt{Conv: "g:42", User: "bob", Delivered: 7, Read: 5}}},
+		{Kind: KindEphemeral, Ephemeral: Ephemeral{IsReceipt: true}},
 		{Kind: KindEphemeral},
 		{Kind: KindChannel, Channel: ChannelStart{Conv: "g:42", GSeq: 5, Reset: true}},
 		{Kind: KindChannel},
@@ -178,6 +180,7 @@ func TestUnknownEntriesAndEphemeralsArePassedOver(t *testing.T) {
 	f(`{"ev":{"gseq":5,"skip":{"from":1,"to":2}}}`, Entry{}, ErrFrameInvalid)
 	f(`{"eph":{"reaction":{}}}`, Entry{}, ErrFrameUnknown)
 	f(`{"eph":{"typing":{},"presence":{}}}`, Entry{}, ErrFrameInvalid)
+	f(`{"eph":{"typing":{},"receipt":{}}}`, Entry{}, ErrFrameInvalid)
 	f(`{"eph":{},"ev":{"seq":5,"msg":{}}}`, Entry{}, ErrFrameInvalid)
 }
 

@@ -27,7 +27,7 @@ var awkwardJSON = []string{
 	`{"ev":{"seq":1,"msg":{}}}`, `{"ev":{"seq":1,"msg":{"mid":"AAAAAAAAAAAAAAAAAAAAAB"}}}`, `{"ev":{"seq":1,"msg":{"text":"","data":""}}}`,
 	`{"send":{"mid":"AAAAAAAAAAAAAAAAAAAAA\n"}}`, `{"send":{"mid":"AAAAAAAAAAAAAAAAAAAAAA"}}`, `{"skip":{"from":0,"to":0}}`, `{"sync":{"entries":[{}]}}`,
 	`{"presence":{"watch":[]}}`, `{"presence":{"watch":[],"watching":false}}`, `{"presence":{"watching":true,"get":[]}}`, `{"presence":{"watch":null}}`, `{"presence":{"watch":"bob"}}`,
-	`{"eph":{}}`, `{"eph":{"later":1}}`, `{"eph":{"typing":null}}`, `{"eph":{"typing":{},"presence":{}}}`, `{"eph":{"typing":{}},"ev":{"seq":1,"msg":{}}}`,
+	`{"eph":{}}`, `{"eph":{"later":1}}`, `{"eph":{"typing":null}}`, `{"eph":{"typing":{},"presence":{}}}`, `{"eph":{"receipt":{}}}`, `{"eph":{"receipt":{"conv":"g:42","user":"bob","delivered":2,"read":1,"unread":3}}}`, `{"eph":{"presence":{},"receipt":null}}`, `{"eph":{"typing":{}},"ev":{"seq":1,"msg":{}}}`,
 	`{"ev":{"gseq":5}}`, `{"ev":{"seq":1,"gseq":5}}`, `{"ev":{"gseq":1,"skip":{"from":1,"to":1}}}`, `{"ev":{"seq":1,"msg":{},"edit":{}}}`, `{"ev":{"seq":1,"edit":{}}}`,
 	`{"ev":{"seq":1,"recall":{"text":"a","edited":1,"recalled":true}}}`, `{"ev":{"seq":1,"msg":{"text":"a","recalled":true}}}`, `{"ev":{"seq":1,"group":{"users":["a",""]}}}`,
 	`{"conversation":{"pin":false,"mute":0,"archive":null}}`, `{"conversation":{"pin":0}}`, `{"conversation":{"mute":-1}}`, `{"group":{"name":"","users":[]}}`, `{"group":{"name":null,"limit":4294967296}}`,
@@ -45,7 +45,7 @@ var awkwardProto = []string{
 	"\"\x06\x20\xff\xff\xff\xff\x0f", "\"\x06\x20\xff\xff\xff\xff\x1f", "\"\x0a8\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x1a\x03\x22\x01\xff", "\x1a\x03\x2a\x01\xff",
 	"\x1a\x04\x22\x00\x2a\x00", "\x1a\x0b8\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x12\x04\x22\x00\x22\x00", "\x12\x06\x1a\x01a\x1a\x01b", ":\x00\x1a\x00", "B\x03\x0a\x01a",
 	"B\x02\x18\x01", "B\x05\x12\x01b\x18\x00", "B\x06\x12\x01b\x0a\x01c", "R\x03\x0a\x01b", "\x82\x01\x03\x0a\x01b", "\x82\x01\x00\x82\x01\x00", "\x8a\x01\x03\x12\x01b", "\x92\x01\x04\x10\x00\x18\x00",
-	"\x92\x01\x06\x18\x02\x20\x01\x20\x00", "\xa2\x01\x00", "\xa2\x01\x02\x0a\x00", "\xa2\x01\x04\x0a\x00\x12\x00", "\xa2\x01\x02\x1a\x00", "\xaa\x01\x02\x18\x02", ":\x02\x20\x05", ":\x04\x08\x01\x2a\x00", ":\x06\x08\x01\x2a\x00\x32\x00",
+	"\x92\x01\x06\x18\x02\x20\x01\x20\x00", "\xa2\x01\x00", "\xa2\x01\x02\x0a\x00", "\xa2\x01\x04\x0a\x00\x12\x00", "\xa2\x01\x04\x12\x00\x1a\x00", "\xa2\x01\x04\x1a\x00\x1a\x00", "\xa2\x01\x06\x1a\x04\x18\x02\x20\x01", "\xa2\x01\x02\x1a\x00", "\xa2\x01\x02\x22\x00", "\xaa\x01\x02\x18\x02", ":\x02\x20\x05", ":\x04\x08\x01\x2a\x00", ":\x06\x08\x01\x2a\x00\x32\x00",
 	":\x07\x08\x01\x12\x03\x32\x01a", ":\x08\x08\x01\x3a\x04\x32\x00\x50\x01", ":\x04\x08\x01\x4a\x00", "z\x02\x08\x01", "\x80\x01\x01", "\x80\x81\x01\x01",
 	":\x04\x08\x01\x12\x00", ":\x04\x08\x01\x1a\x00", ":\x06\x1a\x04\x08\x01\x10\x01", ":\x08\x08\x01\x12\x04\x32\x00\x3a\x00", "\x12\x02\x28\x02", "\x12\x02r\x00",
 }

@@ -186,9 +186,13 @@ type PeopleReply struct{ Users []UserID }
 
 // Ephemeral is what is never stored: exactly one of its parts is set.
 type Ephemeral struct {
-	IsTyping bool // else Presence
-	Typing   TypingNotice
-	Presence PresenceItem
+	IsTyping  bool // else IsReceipt is looked at
+	IsReceipt bool // else Presence
+	Typing    TypingNotice
+	Presence  PresenceItem
+	// Receipt says where the marks of another member of a small group stand now, in
+	// the group's sequences. One that was overtaken may come after a newer one.
+	Receipt Receipt
 }
 
 // TypingNotice says who writes where, as its reader sees the conversation.

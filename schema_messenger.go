@@ -117,6 +117,7 @@ var peopleReplyFields = fields{1: {"users", aList}}
 var ephemeralFields = fields{
 	1: {"typing", aMessage},
 	2: {"presence", aMessage},
+	3: {"receipt", aMessage},
 }
 
 var typingNoticeFields = fields{

@@ -154,6 +154,9 @@ func (d *decoder) ephemeral(v *Ephemeral) {
 			d.typingNotice(&v.Typing)
 		case 2:
 			d.presenceItem(&v.Presence)
+		case 3:
+			v.IsReceipt = true
+			d.receipt(&v.Receipt)
 		}
 	}
 	d.refused = d.refused || parts > 1

@@ -121,6 +121,12 @@ func (e *encoder) ephemeral(v *Ephemeral) {
 		e.close(o)
 		return
 	}
+	if v.IsReceipt {
+		o := e.open(3, receiptFields)
+		e.receipt(&v.Receipt)
+		e.close(o)
+		return
+	}
 	o := e.open(2, presenceItemFields)
 	e.presenceItem(&v.Presence)
 	e.close(o)

@@ -52,6 +52,15 @@ type effects struct {
 	fanouts    []fanoutEffect
 	pointers   []pointersEffect // of fanouts
 	owns       []ownEffect
+	// memberMarks moved in small groups.
+	memberMarks []memberMarkEffect
+}
+
+// memberMarkEffect says that a member's marks moved in a group of at most so many
+// members, who are told.
+type memberMarkEffect struct {
+	group, user []byte
+	membersMax  uint32
 }
 
 // groupEffect says that a group's log has a new entry: members' logs need

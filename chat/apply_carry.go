@@ -49,6 +49,6 @@ func (a *applier) take(tx Tx, st *settings, p godwit.Partition, it *laneItem) {
 	case itemMemberMark:
 		var c memberMarkItem
 		c.parse(it.block)
-		a.memberMark(tx, &c)
+		a.memberMark(tx, st, &c)
 	}
 }

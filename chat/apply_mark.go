@@ -117,8 +117,9 @@ func (m *peerMarkRow) receipt(peer []byte) *godwit.Receipt {
 	return &godwit.Receipt{Conv: conversationWith(peer), User: userOf(peer), Delivered: m.delivered, Read: m.read}
 }
 
-// memberMark raises a member's marks in the group's row of him.
-func (a *applier) memberMark(tx Tx, c *memberMarkItem) {
+// memberMark raises a member's marks in the group's row of him. In a small group
+// the others are to be told.
+func (a *applier) memberMark(tx Tx, st *settings, c *memberMarkItem) {
 	var g groupRow
 	var m memberRow
 	row, ok := tx.Get(a.keyOf(appendGroupKey(a.key[:0], c.group)))
@@ -136,4 +137,7 @@ func (a *applier) memberMark(tx Tx, c *memberMarkItem) {
 	m.delivered, m.read = max(m.delivered, delivered), max(m.read, read)
 	a.value = m.append(a.value[:0])
 	tx.Put(a.keyOf(appendMemberKey(a.key[:0], c.group, c.user)), a.value)
+	if g.members > 1 && g.members <= uint64(st.policy.receiptMembers) && !g.isChannel() {
+		a.effects.memberMarks = append(a.effects.memberMarks, memberMarkEffect{c.group, c.user, st.policy.receiptMembers})
+	}
 }

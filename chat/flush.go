@@ -36,6 +36,9 @@ func (m *Machine) Flush(group int, live bool) {
 			s.fanouts.entered(&e.groups[i])
 			s.channels.entered(&e.groups[i], &g.scratch)
 		}
+		for i := range e.memberMarks {
+			s.startReceipt(&e.memberMarks[i])
+		}
 		for _, user := range e.trims {
 			s.startTrim(user)
 		}
@@ -59,6 +62,8 @@ func (g *machineGroup) reset() {
 	e.logouts = e.logouts[:0]
 	clear(e.groupTrims)
 	e.groupTrims = e.groupTrims[:0]
+	clear(e.memberMarks)
+	e.memberMarks = e.memberMarks[:0]
 	clear(e.channels)
 	e.channels = e.channels[:0]
 	clear(e.fanouts)

@@ -2,7 +2,7 @@ package chat
 
 import "github.com/godwit-im/godwit"
 
-// looks serve what is soft: presence and typing. They look up rights in views of
+// looks serve what is soft: presence, typing and marks in small groups. They look up rights in views of
 // many raft groups, one after another, and have workers and a queue of their own,
 // so that they never stand in the way of messages. They take no ReadIndex: what
 // the asker was told is done has been applied here.
@@ -21,9 +21,11 @@ type look struct {
 	watch   bool
 	device  string
 
-	// typing
+	// typing and marks
 	conv godwit.ConversationID
 	stop bool
+
+	membersMax uint32 // marks: of the group
 }
 
 const (
@@ -31,6 +33,9 @@ const (
 	// looksMax bounds looks that wait. Above it presence is refused as unavailable
 	// and notices of typing are dropped.
 	looksMax = 1024
+	// receiptLooksMax: with so many looks waiting marks of members are told to nobody,
+	// so that a busy group leaves room for what users ask for.
+	receiptLooksMax = looksMax / 2
 	// looksPerS bounds the users a second of whom one user asks for presence or
 	// begins to watch them, over all sessions; two seconds' worth may come at once.
 	looksPerS = 2000
@@ -52,9 +57,12 @@ func (s *Service) lookLoop() {
 			s.refuseLooks()
 			return
 		case l := <-s.looks:
-			if l.kind == godwit.KindTyping {
+			switch l.kind {
+			case godwit.KindTyping:
 				s.tellTyping(l)
-			} else {
+			case godwit.KindMark:
+				s.tellReceipt(l)
+			default:
 				s.lookAt(l)
 			}
 		}
@@ -66,7 +74,7 @@ func (s *Service) refuseLooks() {
 	for {
 		select {
 		case l := <-s.looks:
-			if l.id != 0 || l.kind != godwit.KindTyping {
+			if l.id != 0 || l.kind == godwit.KindPresence {
 				s.refuse(l.session, l.id, godwit.ErrUnavailable)
 			}
 		default:

@@ -59,7 +59,7 @@ func (s *Service) tellTyping(l *look) {
 	if peer, ok := l.conv.Peer(); ok {
 		notice.Conv, listeners, direct = godwit.Direct(l.user), []godwit.UserID{peer}, true
 	} else {
-		listeners = s.typingMembers(l)
+		listeners, _ = s.onlineMembers(l, func(g *groupRow) bool { return g.members <= typingMembersMax })
 	}
 	var sessions []godwit.SessionID
 	for g := range s.cfg.Store.Groups() {
@@ -70,18 +70,19 @@ func (s *Service) tellTyping(l *look) {
 	}
 }
 
-// typingMembers are the members who are online of a group whose member the user is.
-func (s *Service) typingMembers(l *look) (members []godwit.UserID) {
+// onlineMembers are the other members of a group whose member the user is, those who
+// are online, and what the group knows of him; none if the group is not a right one.
+func (s *Service) onlineMembers(l *look, right func(*groupRow) bool) (members []godwit.UserID, m memberRow) {
 	id := bytesOf(godwit.UserID(l.conv[len("g:"):]))
 	group := s.cfg.Store.Group(groupOfID(id).Partition())
 	v := s.cfg.Store.View(group)
 	defer v.Close()
 	g, ok := groupRowOf(v, id)
-	if !ok || g.members > typingMembersMax || g.flags&groupDissolved != 0 {
-		return nil
+	if !ok || !right(&g) {
+		return nil, m
 	}
-	if m, ok := memberOf(v, id, bytesOf(l.user)); !ok || !m.isMember() {
-		return nil
+	if m, ok = memberOf(v, id, bytesOf(l.user)); !ok || !m.isMember() {
+		return nil, m
 	}
 	eachMember(v, id, 0, func(e bucketEntry) bool {
 		if member := userOf(e.user); e.left == 0 && member != l.user && len(s.cfg.Router.Sessions(member, nil)) > 0 {
@@ -90,7 +91,7 @@ func (s *Service) typingMembers(l *look) (members []godwit.UserID) {
 		return true
 	})
 	s.failed(v, group)
-	return members
+	return members, m
 }
 
 // listening appends the sessions of those listeners of a raft group who don't

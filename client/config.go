@@ -82,6 +82,11 @@ type Config struct {
 	// watched came or went. Rules as for OnState.
 	OnTyping   func(godwit.TypingNotice)
 	OnPresence func(godwit.PresenceItem)
+	// OnReceipt gets where the marks of another member of a small group stand now, in
+	// the group's sequences. It is never stored: who was away asks Members. One
+	// that was overtaken may come after a newer one; marks never go back. Rules as for
+	// OnState.
+	OnReceipt func(godwit.Receipt)
 	// Logger gets connection events at Debug, never bodies or tokens. Default: none.
 	Logger *slog.Logger
 

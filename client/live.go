@@ -33,7 +33,9 @@ func (l *loop) ephemeral(e *godwit.Ephemeral) {
 	switch {
 	case e.IsTyping && l.cfg.OnTyping != nil:
 		l.cfg.OnTyping(e.Typing)
-	case !e.IsTyping && e.Presence.User != "" && l.cfg.OnPresence != nil:
+	case e.IsReceipt && l.cfg.OnReceipt != nil:
+		l.cfg.OnReceipt(e.Receipt)
+	case !e.IsTyping && !e.IsReceipt && e.Presence.User != "" && l.cfg.OnPresence != nil:
 		l.cfg.OnPresence(e.Presence)
 	}
 }

@@ -220,6 +220,31 @@ func TestTypingIsSaidOnceOrNotAtAll(t *testing.T) {
 	p.barrier(t) // nothing is said later
 }
 
+func TestReceiptsOfMembersAreHandedOn(t *testing.T) {
+	bothEncodings(t, func(t *testing.T, encoding Encoding) {
+		receipts, others := make(chan godwit.Receipt, 2), make(chan godwit.PresenceItem, 2)
+		want := godwit.Receipt{Conv: "g:42", User: "bob", Delivered: 7, Read: 5}
+		frame := godwit.ServerFrame{Kind: godwit.KindEphemeral, Ephemeral: godwit.Ephemeral{IsReceipt: true, Receipt: want}}
+		_, p := live(t, 0, func(cfg *Config) {
+			cfg.Encoding = encoding
+			cfg.OnReceipt = func(r godwit.Receipt) { receipts <- r }
+			cfg.OnPresence = func(i godwit.PresenceItem) { others <- i }
+		})
+		p.send(frame)
+		if got := <-receipts; got != want {
+			t.Errorf("%+v", got)
+		}
+		_, p = live(t, 0, func(cfg *Config) { // who does not want them
+			cfg.Encoding, cfg.OnPresence = encoding, func(i godwit.PresenceItem) { others <- i }
+		})
+		p.send(frame)
+		p.barrier(t)
+		if len(receipts)+len(others) != 0 {
+			t.Error("told of something else")
+		}
+	})
+}
+
 func marked(t *testing.T, p *peer, want ...string) {
 	t.Helper()
 	var got []string

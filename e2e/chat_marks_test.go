@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/client"
 )
 
 func TestMarksFromTheCommandLine(t *testing.T) {
@@ -59,6 +63,41 @@ func TestGroupMarksAreCountedOnRequest(t *testing.T) {
 	}
 	if c := u.conversation("carol", "g:"+group); c.Unread != 1 || c.Read != 2 {
 		t.Errorf("carol: %+v", c)
+	}
+	hearsMarks(t, u, group)
+}
+
+// hearsMarks: in a small group alice is told at once, and the group agrees.
+func hearsMarks(t *testing.T, u *users, group string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	u.as("bob", "send", "alice", "so that bob's sequences are not the group's")
+	receipts := make(chan godwit.Receipt, 64)
+	cfg := sdkConfig(u.url(), u.tokens["alice"], client.JSON)
+	cfg.OnReceipt = func(r godwit.Receipt) { receipts <- r }
+	alice := dialSDK(ctx, t, cfg)
+	var heard, read godwit.Receipt
+	until(t, "alice hears that bob has read", func() bool { // again and again: a whisper may be lost
+		var sent struct{ Seq, GSeq godwit.Seq }
+		u.one(&sent, "bob", "send", "g:"+group, "three")
+		u.as("bob", "mark", "g:"+group, "--read", fmt.Sprint(sent.Seq))
+		read = godwit.Receipt{Conv: godwit.ConversationID("g:" + group), User: "bob", Delivered: sent.GSeq, Read: sent.GSeq}
+		for {
+			select {
+			case heard = <-receipts:
+				if heard.User != "bob" || heard.Read >= sent.Seq {
+					t.Fatalf("heard %+v, want %+v", heard, read)
+				}
+			default:
+				return heard == read
+			}
+		}
+	})
+	for m, err := range alice.Members(ctx, group) {
+		if err != nil || m.User == "bob" && m.Read != heard.Read {
+			t.Errorf("the group has %+v, %v; heard %+v", m, err, heard)
+		}
 	}
 }
 

@@ -30,7 +30,8 @@ across lost connections and restarts of the server, until ctrl-C.
 With --json each line is the ev object of the protocol: {"seq":7,"msg":{…}}, with
 receipt, edit, recall, group or settings in place of msg, or
 {"skip":{"from":8,"to":9}} for sequences that hold nothing to see any more. Entries
-of channels have "gseq" and no "seq". --ephemeral adds {"eph":{"typing":{…}}}.`,
+of channels have "gseq" and no "seq". --ephemeral adds {"eph":{"typing":{…}}} and,
+of members of small groups, {"eph":{"receipt":{…}}}.`,
 		Example: `  godwit tail --token "$TOKEN"                                  # what arrives from now on
   godwit tail --token "$TOKEN" --since 0 --json                 # everything, and what arrives
   godwit tail --token "$TOKEN" --since 41 --follow=false --json # 42 to the newest, then end`,
@@ -56,7 +57,7 @@ of channels have "gseq" and no "seq". --ephemeral adds {"eph":{"typing":{…}}}.
 	session.register(c)
 	c.Flags().Uint64Var(&since, "since", 0, "start after the `SEQ`uence; 0: from the beginning (default: what is new; all with --follow=false)")
 	c.Flags().BoolVar(&follow, "follow", true, "go on as the log grows; false ends at the newest entry of the start")
-	c.Flags().BoolVar(&ephemeral, "ephemeral", false, "print who is typing, too")
+	c.Flags().BoolVar(&ephemeral, "ephemeral", false, "print who is typing and the marks of members of small groups, too")
 	c.Flags().BoolVar(&delivered, "delivered", false, "mark what is printed as delivered, as an app does")
 	return c
 }
@@ -82,6 +83,9 @@ func (a *app) tail(ctx context.Context, session *sessionFlags, cfg client.Config
 	if ephemeral {
 		cfg.OnTyping = func(n godwit.TypingNotice) {
 			_ = out.do(func(out *bufio.Writer) error { return errors.Join(a.printTyping(out, n), out.Flush()) })
+		}
+		cfg.OnReceipt = func(r godwit.Receipt) {
+			_ = out.do(func(out *bufio.Writer) error { return errors.Join(a.printReceipt(out, r), out.Flush()) })
 		}
 	}
 	c, err := session.dial(ctx, cfg)
@@ -135,6 +139,16 @@ func (a *app) printTyping(out *bufio.Writer, n godwit.TypingNotice) error {
 		does = "stopped typing"
 	}
 	_, err := fmt.Fprintf(out, "… %s %s %s\n", n.Conv, n.User, does)
+	return err
+}
+
+func (a *app) printReceipt(out *bufio.Writer, r godwit.Receipt) error {
+	if a.json {
+		f := godwit.ServerFrame{Kind: godwit.KindEphemeral, Ephemeral: godwit.Ephemeral{IsReceipt: true, Receipt: r}}
+		_, err := out.Write(append(f.AppendTo(nil, godwit.EncodingJSON), '\n'))
+		return err
+	}
+	_, err := fmt.Fprintf(out, "… %s %s has %d, read %d\n", r.Conv, r.User, r.Delivered, r.Read)
 	return err
 }
 

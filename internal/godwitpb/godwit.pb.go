@@ -3788,6 +3788,7 @@ type Ephemeral struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Typing        *TypingNotice          `protobuf:"bytes,1,opt,name=typing,proto3" json:"typing,omitempty"`
 	Presence      *PresenceItem          `protobuf:"bytes,2,opt,name=presence,proto3" json:"presence,omitempty"`
+	Receipt       *Receipt               `protobuf:"bytes,3,opt,name=receipt,proto3" json:"receipt,omitempty"` // of another member of a small group, in the group's sequences
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3832,6 +3833,13 @@ func (x *Ephemeral) GetTyping() *TypingNotice {
 func (x *Ephemeral) GetPresence() *PresenceItem {
 	if x != nil {
 		return x.Presence
+	}
+	return nil
+}
+
+func (x *Ephemeral) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
 	}
 	return nil
 }
@@ -4290,10 +4298,11 @@ const file_godwit_proto_rawDesc = "" +
 	"\x04seen\x18\x04 \x01(\x03R\x04seen\x12\x12\n" +
 	"\x04this\x18\x05 \x01(\bR\x04this\"#\n" +
 	"\vPeopleReply\x12\x14\n" +
-	"\x05users\x18\x01 \x03(\tR\x05users\"q\n" +
+	"\x05users\x18\x01 \x03(\tR\x05users\"\x9f\x01\n" +
 	"\tEphemeral\x12/\n" +
 	"\x06typing\x18\x01 \x01(\v2\x17.godwit.v1.TypingNoticeR\x06typing\x123\n" +
-	"\bpresence\x18\x02 \x01(\v2\x17.godwit.v1.PresenceItemR\bpresence\"J\n" +
+	"\bpresence\x18\x02 \x01(\v2\x17.godwit.v1.PresenceItemR\bpresence\x12,\n" +
+	"\areceipt\x18\x03 \x01(\v2\x12.godwit.v1.ReceiptR\areceipt\"J\n" +
 	"\fTypingNotice\x12\x12\n" +
 	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x12\n" +
@@ -4426,11 +4435,12 @@ var file_godwit_proto_depIdxs = []int32{
 	45, // 54: godwit.v1.DevicesReply.devices:type_name -> godwit.v1.DeviceItem
 	48, // 55: godwit.v1.Ephemeral.typing:type_name -> godwit.v1.TypingNotice
 	28, // 56: godwit.v1.Ephemeral.presence:type_name -> godwit.v1.PresenceItem
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	30, // 57: godwit.v1.Ephemeral.receipt:type_name -> godwit.v1.Receipt
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_godwit_proto_init() }

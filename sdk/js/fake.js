@@ -50,7 +50,7 @@ export async function start(options) {
   const client = new Client({ url: "ws://test/v1/ws", token: "t", device: "d", WebSocket: FakeSocket, random: () => 1, delivered: false, ...options });
   clients.push(client);
   client.seen = [];
-  for (const type of ["entry", "skip", "discontinuity", "resumed", "typing", "presence"]) {
+  for (const type of ["entry", "skip", "discontinuity", "resumed", "typing", "presence", "receipt"]) {
     client.addEventListener(type, (e) => client.seen.push([type, e.detail.seq ?? e.detail]));
   }
   client.connect();

@@ -11,7 +11,9 @@
  *
  * Events: "entry" (detail: Entry), "skip" ({from, to}), "discontinuity"
  * ({reason, from, to, conv?}), "state" (State), "resumed" ({missed, from, to}),
- * "typing" ({conv, user, stop?}), "presence" ({user, online, last_seen}).
+ * "typing" ({conv, user, stop?}), "presence" ({user, online, last_seen}), "receipt"
+ * ({conv, user, delivered, read}: marks of a member of a small group, in the group's
+ * sequences; they never go back, though an overtaken one may come after a newer one).
  *
  * An entry has seq, the place in the user's log, and of groups gseq, the place in
  * the group's; entries of channels have gseq alone. Exactly one body follows.
@@ -562,9 +564,10 @@ export class Client extends EventTarget {
 
   // ---- what is never stored, and marks by itself
 
-  #ephemeral({ typing, presence }) {
+  #ephemeral({ typing, presence, receipt }) {
     if (typing) this.#emit("typing", typing);
     else if (presence) this.#emit("presence", presence);
+    else if (receipt) this.#emit("receipt", receipt);
   }
 
   #watchAgain() {

@@ -146,8 +146,10 @@ test("typing is said once; watching is told to every session", async () => {
   assert.deepEqual(ask.presence, { watch: ["bob"] });
   ws.push({ id: ask.id, presence: { users: [{ user: "bob", online: false, last_seen: 1 }] } });
   assert.equal((await now)[0].online, false);
-  ws.push({ eph: { typing: { conv: "u:bob", user: "bob" } } }, { eph: { presence: { user: "bob", online: true, last_seen: 2 } } }, { eph: { wave: {} } });
-  assert.deepEqual(client.seen, [["typing", { conv: "u:bob", user: "bob" }], ["presence", { user: "bob", online: true, last_seen: 2 }]]);
+  ws.push({ eph: { typing: { conv: "u:bob", user: "bob" } } }, { eph: { presence: { user: "bob", online: true, last_seen: 2 } } }, { eph: { wave: {} } },
+    { eph: { receipt: { conv: "g:42", user: "bob", delivered: 7, read: 5 } } });
+  assert.deepEqual(client.seen, [["typing", { conv: "u:bob", user: "bob" }], ["presence", { user: "bob", online: true, last_seen: 2 }],
+    ["receipt", { conv: "g:42", user: "bob", delivered: 7, read: 5 }]]);
   ws.drop();
   client.typing("bob"); // to nobody
   const [again] = await reconnect();
