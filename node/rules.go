@@ -22,7 +22,7 @@ type PolicyConfig struct {
 	People         uint32   `yaml:"people" env:"PEOPLE" doc:"Users that one user blocks, and as many contacts, 1 to 10000."`
 	EditWindow     Duration `yaml:"edit_window" env:"EDIT_WINDOW" doc:"How long a message may be edited or recalled by its author, whole seconds. 0: for ever."`
 	WhoMayStart    string   `yaml:"who_may_start" env:"WHO_MAY_START" doc:"Who may start a conversation with a user: all, contacts (those he has among his contacts) or none. The operator always may, and who was written to may answer."`
-	ReceiptMembers uint32   `yaml:"receipt_members" env:"RECEIPT_MEMBERS" doc:"Kept with the rules and not used yet, 1 to 1000: marks of a group's members are asked for, whatever its size."`
+	ReceiptMembers uint32   `yaml:"receipt_members" env:"RECEIPT_MEMBERS" doc:"Groups of up to so many members tell them of each other's marks, 1 to 1000. In larger ones a client asks for counts."`
 }
 
 // HookConfig is the operator's service that is asked before a message is stored.
