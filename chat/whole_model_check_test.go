@@ -16,10 +16,7 @@ func (r *wholeRun) check() {
 		for id, c := range r.model.convs[user] {
 			var want, got []string
 			for _, msg := range c.messages[c.gone:] {
-				body := msg.modelBody
-				if msg.group == nil && user != msg.from {
-					body = msg.atPeer
-				}
+				body := msg.bodyFor(user)
 				want = append(want, line2(string(r.model.users[msg.from]), body.text, body.recalled))
 			}
 			for _, e := range places[id] {

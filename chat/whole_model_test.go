@@ -27,6 +27,21 @@ type modelMessage struct {
 	// atPeer is what the other has of a 1:1 message: changes by somebody he blocks
 	// do not reach him.
 	atPeer modelBody
+	// editFor are the members of the group when it was last edited: who had left sees
+	// what was written first.
+	editFor []bool
+}
+
+// bodyFor is the message as a user sees it.
+func (msg *modelMessage) bodyFor(user int) modelBody {
+	body := msg.modelBody
+	switch {
+	case msg.group == nil && user != msg.from:
+		return msg.atPeer
+	case msg.editFor != nil && !msg.editFor[user]:
+		body.text = "text " + msg.cid[1:]
+	}
+	return body
 }
 
 type modelBody struct {
@@ -375,6 +390,9 @@ func (r *wholeRun) revise(user, n, number int, recall bool) {
 		msg.recalled = true
 	case may:
 		msg.text = string(f.Edit.Text)
+		if msg.group != nil {
+			msg.editFor = slices.Clone(msg.group.members)
+		}
 	}
 	if may && msg.group == nil && !r.model.blocks[[2]int{msg.to, msg.from}] {
 		msg.atPeer = msg.modelBody
