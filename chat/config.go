@@ -54,6 +54,10 @@ type Config struct {
 	// Restored names the incarnation that a restore of the store began, 0: none
 	// did. Start makes it the epoch of all groups. nil: 0.
 	Restored func() uint64
+	// Checkpoint writes down what was applied, as rows. Programs that do not know a
+	// group's level skip the commands of that level in a log, but refuse its rows: so
+	// a level counts only with its rows on disk. nil: the store keeps no log.
+	Checkpoint func() error
 
 	// Now is the time in ms since the Unix epoch; time.Now. Only housekeeping goes by
 	// it: what is stored goes by the store's.

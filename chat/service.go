@@ -264,8 +264,10 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
 	groups := s.cfg.Store.Groups()
 	all := make([]settings, groups)
+	raised := false
 	for g := range groups {
 		st, ok, err := s.readSettings(ctx, g)
+		raised = raised || st.level < levelMax
 		if err == nil && !ok {
 			if g == 0 {
 				st, err = s.newSettings()
@@ -290,7 +292,24 @@ func (s *Service) loadSettings(ctx context.Context) ([]settings, error) {
 	if err := s.setPolicy(ctx, all); err != nil {
 		return nil, err
 	}
+	if raised {
+		if err := s.refuseEarlier(); err != nil {
+			return nil, err
+		}
+	}
 	return all, s.beginEpoch(ctx, all)
+}
+
+// refuseEarlier keeps programs of an earlier level from the data: nothing was
+// acknowledged yet that they would lose.
+func (s *Service) refuseEarlier() error {
+	if s.cfg.Checkpoint == nil {
+		return nil
+	}
+	if err := s.cfg.Checkpoint(); err != nil {
+		return fmt.Errorf("chat: write a new level down: %w", err)
+	}
+	return nil
 }
 
 // setPolicy raises groups of an earlier release to this one's level, and makes

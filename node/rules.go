@@ -109,6 +109,7 @@ func (n *Node) chatConfig(machine *chat.Machine, store chat.Store, clients chat.
 		Store:         store,
 		Edge:          clients,
 		Router:        router,
+		Checkpoint:    func() error { return n.store.Checkpoint() },
 		Restored:      func() uint64 { return n.store.Restored() }, // Start comes after the store
 		BodyBytesMax:  int(n.cfg.Limits.Body),
 		PageMax:       int(n.cfg.Limits.Page),
