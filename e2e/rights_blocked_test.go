@@ -15,6 +15,8 @@ var own = regexp.MustCompile(`"(?:mid|time|last_seen|edited)":(?:"[^"]*"|[0-9]+)
 
 // TestABlockedUserLearnsNothing: he does what a friend does at the same time, and
 // is answered alike; only the friend is heard.
+//
+//tidy:long one story in its order
 func TestABlockedUserLearnsNothing(t *testing.T) {
 	t.Parallel()
 	s := newUsers(t, []string{"GODWIT_PRESENCE_DEBOUNCE=500ms"}, nil, "alice", "bob", "enemy", "buddy")
