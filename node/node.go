@@ -341,6 +341,8 @@ func (n *Node) snapshot() *snapshot {
 	}
 	if n.hook != nil {
 		s.hook = n.hook.Stats()
+	}
+	if n.presence != nil {
 		s.presence = n.presence.Stats()
 	}
 	if n.keyring != nil {
