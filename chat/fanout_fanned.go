@@ -102,6 +102,7 @@ func (r *fannedRequest) applied(o *outcome, _ *flushScratch) {
 		f.releaseLocked(g, g.fanned)
 		g.leaving = slices.DeleteFunc(g.leaving, func(l fanLeaving) bool { return l.left <= r.through[i] })
 		f.dueLocked(g)
+		f.dropLocked(g)
 	}
 	f.signal()
 }

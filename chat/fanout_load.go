@@ -135,10 +135,16 @@ func (f *fanouts) useLocked(g *fanGroup) {
 		f.used.Remove(e)
 		f.listBytes -= old.cost
 		old.element, old.cost, old.members = nil, 0, nil
-		if old.isIdle() {
-			f.forgetLocked(old)
-			delete(f.groups, old.id)
-		}
+		f.dropLocked(old)
+	}
+}
+
+// dropLocked forgets a group that is not counted any more, once it is idle: that is
+// when its turn comes to make room, or when what it still had to do is written down.
+func (f *fanouts) dropLocked(g *fanGroup) {
+	if g.element == nil && g.isIdle() {
+		f.forgetLocked(g)
+		delete(f.groups, g.id)
 	}
 }
 

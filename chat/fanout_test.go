@@ -199,6 +199,20 @@ func TestFanoutForgetsWhatIsNotUsed(t *testing.T) {
 	})
 }
 
+// Also those whose turn to be forgotten came while they had something to write down.
+func TestFanoutForgetsWhatWasBusy(t *testing.T) {
+	bubbles(t, nil, func(s *served) {
+		s.service.fanouts.listBytesMax = 1
+		for i := range 20 {
+			s.createGroup("alice", fmt.Sprint("c", i), "Friends", "bob")
+		}
+		s.tick(2 * fannedTicks)
+		if n := len(s.service.fanouts.groups); n > 1 {
+			t.Errorf("%d groups are kept", n)
+		}
+	})
+}
+
 func smallChannels(c *Config) { c.Policy.ChannelAbove = 10 }
 
 // From the boundary on only those whom a change names get an entry.
