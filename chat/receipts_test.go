@@ -96,6 +96,28 @@ func TestWhoIsToldOfMarksIsJudgedAgain(t *testing.T) {
 	})
 }
 
+// TestMarksOfLargeGroupsAreNotLookedAt: they cost nothing beyond their row.
+func TestMarksOfLargeGroupsAreNotLookedAt(t *testing.T) {
+	for members, want := range map[int]int{20: 1, 21: 0} {
+		p := &fakePresence{}
+		bubble(t, 1, withPresence(p), func(s *served) {
+			group := s.smallGroup(members)
+			p.hold = make(chan struct{})
+			for i := range lookWorkers {
+				f := lookFrame([]string{"alice"})
+				f.ID = uint64(10_000 + i)
+				s.service.Request(1, godwit.UserID("alice"), f)
+				s.settle()
+			}
+			s.reads(group)
+			if n := len(s.service.looks); n != want {
+				t.Errorf("%d members: %d looks wait, want %d", members, n, want)
+			}
+			close(p.hold)
+		})
+	}
+}
+
 // TestMarksInGroupsLeaveRoomForWhatIsAsked: with half of the queue taken they are
 // dropped, while presence still has room.
 func TestMarksInGroupsLeaveRoomForWhatIsAsked(t *testing.T) {
