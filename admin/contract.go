@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"github.com/godwit-im/godwit"
 )
@@ -17,5 +18,7 @@ type Chat interface {
 	Groups(ctx context.Context, after godwit.GroupID, limit int) ([]godwit.GroupRecord, error)
 	// Dissolve ends a group: nobody is a member any more.
 	Dissolve(ctx context.Context, group godwit.GroupID, by godwit.UserID) error
+	// SetRetention keeps a conversation no longer than d; 0 takes the rule back.
+	SetRetention(ctx context.Context, user godwit.UserID, conv godwit.ConversationID, d time.Duration, by string) error
 	Kick(user godwit.UserID, code godwit.CloseCode, reason string) int
 }

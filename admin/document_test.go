@@ -121,7 +121,7 @@ func TestBodiesTakeWhatTheDocumentSays(t *testing.T) {
 	sample := map[string]string{
 		"device": `"d"`, "all": `false`, "from": `"alice"`, "to": `"bob"`, "group": `"g1"`, "cid": `"c"`, "text": `"t"`, "data": `"AAE="`,
 		"type": `"text/plain"`, "user": `"alice"`, "owner": `"alice"`, "name": `"n"`, "members": `["bob"]`, "join": `"open"`, "history": `"all"`,
-		"users": `["bob"]`, "role": `"admin"`,
+		"users": `["bob"]`, "role": `"admin"`, "seconds": `86400`,
 	}
 	bodiesSeen := 0
 	for name, o := range d.operations(t) {

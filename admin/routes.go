@@ -25,6 +25,7 @@ func (s *Server) routes() []route {
 		{"GET", "users/{user}/conversations", ScopeHistory, false, (*Server).conversations},
 		{"GET", "users/{user}/conversations/{conv}/messages", ScopeHistory, false, (*Server).history},
 		{"DELETE", "users/{user}/conversations/{conv}", ScopeErase, true, (*Server).eraseConversation},
+		{"PUT", "users/{user}/conversations/{conv}/retention", ScopeErase, true, (*Server).setRetention},
 
 		{"POST", "messages", ScopeSend, true, (*Server).send},
 		{"POST", "messages/{mid}/recall", ScopeSend, true, (*Server).recall},
@@ -38,6 +39,7 @@ func (s *Server) routes() []route {
 		{"POST", "groups/{group}/members", ScopeGroups, true, (*Server).addMembers},
 		{"PUT", "groups/{group}/members/{user}", ScopeGroups, true, (*Server).setRole},
 		{"DELETE", "groups/{group}/members/{user}", ScopeGroups, true, (*Server).removeMember},
+		{"PUT", "groups/{group}/retention", ScopeErase, true, (*Server).setGroupRetention},
 		{"GET", "groups/{group}/messages", ScopeHistory, false, (*Server).groupHistory},
 	}
 }

@@ -72,6 +72,11 @@ func (c *fakeChat) Dissolve(_ context.Context, group godwit.GroupID, by godwit.U
 	return c.refusal
 }
 
+func (c *fakeChat) SetRetention(_ context.Context, user godwit.UserID, conv godwit.ConversationID, d time.Duration, by string) error {
+	c.calls = append(c.calls, fmt.Sprint("keep ", user, " ", conv, " for ", d, " by ", by))
+	return c.refusal
+}
+
 func (c *fakeChat) Kick(user godwit.UserID, _ godwit.CloseCode, _ string) int {
 	c.kicked = append(c.kicked, user)
 	return 2
@@ -161,6 +166,9 @@ var bodies = map[string]string{
 	"PATCH groups/{group}":              `{"name":"Crew"}`,
 	"POST groups/{group}/members":       `{"users":["carol"]}`,
 	"PUT groups/{group}/members/{user}": `{"role":"admin"}`,
+
+	"PUT users/{user}/conversations/{conv}/retention": `{"seconds":86400}`,
+	"PUT groups/{group}/retention":                    `{"seconds":86400}`,
 }
 
 // TestEveryRouteNeedsItsScope: no key, another's scope, the right one.
@@ -190,6 +198,35 @@ func TestEveryRouteNeedsItsScope(t *testing.T) {
 		}
 		if status, got := w.ask("all", rt.method, path, bodies[name]); status != 200 {
 			t.Errorf("%s: %d %v", name, status, got)
+		}
+	}
+}
+
+// TestRetentionIsSetForAConversation: whose, for how long, and by which key.
+func TestRetentionIsSetForAConversation(t *testing.T) {
+	w := newWorld(t)
+	for path, want := range map[string]string{
+		"users/bob/conversations/u:alice/retention": "keep bob u:alice for 720h0m0s by all",
+		"users/bob/conversations/g:g1/retention":    "keep bob g:g1 for 720h0m0s by all",
+		"groups/g1/retention":                       "keep system g:g1 for 720h0m0s by all",
+	} {
+		w.chat.calls = nil
+		if status, got := w.ask("all", "PUT", path, `{"seconds":2592000}`); status != 200 || got["seconds"] != 2592000.0 || len(w.chat.calls) != 1 || w.chat.calls[0] != want {
+			t.Errorf("%s: %d %v, asked for %q", path, status, got, w.chat.calls)
+		}
+		if status, _ := w.ask("all", "PUT", path, `{"seconds":0}`); status != 200 || !strings.Contains(w.chat.calls[1], "for 0s") {
+			t.Errorf("%s: taking it back: %d, asked for %q", path, status, w.chat.calls)
+		}
+		w.chat.calls = nil
+		for _, body := range []string{`{}`, `{"seconds":-1}`, `{"seconds":3599}`, `{"seconds":3153600001}`, `{"seconds":9223372036854775807}`, `{"seconds":1.5}`, `{"seconds":86400,"by":"x"}`} {
+			if status, _ := w.ask("all", "PUT", path, body); status != 400 || len(w.chat.calls) != 0 {
+				t.Errorf("%s with %s: %d, asked for %q", path, body, status, w.chat.calls)
+			}
+		}
+	}
+	for _, path := range []string{"users/bob/conversations/x:y/retention", "users/b:b/conversations/u:alice/retention"} {
+		if status, _ := w.ask("all", "PUT", path, `{"seconds":86400}`); status != 400 {
+			t.Errorf("%s: %d", path, status)
 		}
 	}
 }

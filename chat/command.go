@@ -37,7 +37,8 @@ const (
 
 	kindPeople kind = 30 // whom a user blocks, and his contacts
 	kindDevice kind = 31 // a device was seen first, or logged out
-	kindErase  kind = 32 // of a user or a conversation, retention
+	kindErase  kind = 32 // of a user or a conversation, retention of all
+	kindKeep   kind = 33 // how long one conversation is kept
 )
 
 // body is a command's content behind its header, for the kinds that are not on
@@ -60,6 +61,8 @@ func newBody(k kind) body {
 		return new(deviceCommand)
 	case kindErase:
 		return new(eraseCommand)
+	case kindKeep:
+		return new(keepCommand)
 	case kindGroupCreate:
 		return new(groupCreateCommand)
 	case kindGroupChange:

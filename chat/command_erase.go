@@ -95,7 +95,7 @@ func (c *eraseCommand) next(r *reader) (letter byte, rest []byte) { return r.u8(
 
 // ownedRows are the rows of a user that an erase of his account removes.
 const ownedRows = string(rowConversation) + string(rowDedup) + string(rowMark) + string(rowOverlay) +
-	string(rowBlock) + string(rowContact) + string(rowDevice)
+	string(rowBlock) + string(rowContact) + string(rowDevice) + string(rowKept)
 
 func isOwnedRow(letter byte) bool {
 	for i := range len(ownedRows) {

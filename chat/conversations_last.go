@@ -29,6 +29,7 @@ func (w *readWorker) lookAtChannels(user godwit.UserID, channels []conversationI
 		if !ok {
 			continue
 		}
+		c.row.readIncoming = max(c.row.readIncoming, t.row.gone) // nobody can read these
 		switch c.head = t.head; {
 		case t.member.isMember():
 			c.time, c.messages = max(c.time, t.row.time), t.row.messages

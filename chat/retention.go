@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// retention erases what is older than Config.Retention. The clock decides what is
+// retention erases what is older than Config.Retention, and of conversations that
+// are kept for a time of their own what is older than that. The clock decides what is
 // old, and a clock that has jumped would erase everything: so a look each hour,
 // told by ticks and not by the clock, only notes the time before which all is old,
 // and what goes is what the look before agreed on. Looks between which the clock
@@ -15,10 +16,12 @@ type retention struct {
 	service *Service
 	ticks   uint64 // of the tick loop, which owns it
 	due     chan struct{}
+	goOn    chan struct{} // the sweep has more to do
+	pending atomic.Bool   // it has
 
 	// of run
-	before int64 // what the look before found
-	at     int64 // when that was, by the clock
+	at    int64 // when the look before was, by the clock
+	sweep sweep
 
 	looks, erased, refused atomic.Uint64
 }
@@ -30,16 +33,19 @@ const (
 )
 
 func newRetention(s *Service) *retention {
-	return &retention{service: s, due: make(chan struct{}, 1)}
+	return &retention{service: s, due: make(chan struct{}, 1), goOn: make(chan struct{}, 1)}
 }
 
 // tick counts time. A look that is still under way takes the place of the next.
 func (r *retention) tick() {
+	next := r.due
 	if r.ticks++; r.ticks%uint64(retentionEvery/TickInterval) != 1 {
-		return
+		if next = r.goOn; !r.pending.Load() {
+			return
+		}
 	}
 	select {
-	case r.due <- struct{}{}:
+	case next <- struct{}{}:
 	default:
 	}
 }
@@ -50,9 +56,9 @@ func (r *retention) run() {
 		case <-r.service.stop:
 			return
 		case <-r.due:
-			if r.service.cfg.Retention > 0 {
-				r.look()
-			}
+			r.look()
+		case <-r.goOn:
+			r.step()
 		}
 	}
 }
@@ -60,21 +66,29 @@ func (r *retention) run() {
 func (r *retention) look() {
 	s := r.service
 	now := s.cfg.Now()
-	before, at := r.before, r.at
-	r.before, r.at = now-s.cfg.Retention.Milliseconds(), now
+	at := r.at
+	r.at = now
 	r.looks.Add(1)
 	if at == 0 {
 		return // the first
 	}
+	kept := s.cfg.Retention.Milliseconds()
 	if moved := time.Duration(now-at) * time.Millisecond; moved < retentionEvery-retentionSlack || moved > retentionEvery+retentionSlack {
 		r.refused.Add(1)
-		r.at = 0
-		s.cfg.Logger.Error("the clock jumped: nothing expires until two looks agree again", "moved", moved.String(), "expected", retentionEvery.String())
+		if kept > 0 || r.sweep.rules {
+			s.cfg.Logger.Error("the clock jumped: nothing expires until two looks agree again", "moved", moved.String(), "expected", retentionEvery.String())
+		}
+		r.at, r.sweep.agreed = 0, 0
 		return
 	}
-	for g := range s.cfg.Store.Groups() {
-		r.expire(g, min(before, r.before))
+	agreed := min(at, now)
+	if kept > 0 {
+		for g := range s.cfg.Store.Groups() {
+			r.expire(g, agreed-kept)
+		}
 	}
+	r.sweep = sweep{agreed: agreed}
+	r.step()
 }
 
 // expire proposes to erase in a group what is older, but nothing that a lane has

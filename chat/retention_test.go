@@ -12,10 +12,15 @@ const anHour = int64(time.Hour / time.Millisecond)
 // retained is a service whose entries are kept for a day, with a clock that hours
 // move: the ticks pass without the cost of 36000 of them.
 func retained(t *testing.T, groups int, f func(s *served, hours func(n int, clock int64))) {
+	ruled(t, groups, func(c *Config) { c.Retention = 24 * time.Hour }, f)
+}
+
+// ruled is retained with a configuration.
+func ruled(t *testing.T, groups int, change func(*Config), f func(s *served, hours func(n int, clock int64))) {
 	now := int64(1_700_000_000_000)
 	bubble(t, groups, func(c *Config) {
-		c.Retention = 24 * time.Hour
 		c.Now = func() int64 { return now }
+		change(c)
 	}, func(s *served) {
 		s.store.clock = now
 		hours := func(n int, clock int64) {

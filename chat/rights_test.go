@@ -150,6 +150,9 @@ func TestCommandBytesOfRightsAreFixed(t *testing.T) {
 		"group":        {appendErase(nil, 1, eraseGroup, []byte("g1"), nil, 0), "200100000001" + "03" + "026731"},
 		"rows":         {append(appendErase(nil, 1, eraseRows, []byte("al"), nil, 1), "b\x02bo"...), "200100000001" + "04" + "02616c" + "01" + "62" + "02626f"},
 		"user":         {appendErase(nil, 1, eraseUser, []byte("al"), nil, 0), "200100000001" + "05" + "02616c"},
+		"keep user":    {(&keepCommand{op: keepUser, id: []byte("al"), peer: []byte("bo"), kept: 300, by: []byte("op")}).append(nil, 1), "210100000001" + "01" + "02616c" + "02626f" + "ac02" + "026f70"},
+		"keep group":   {(&keepCommand{op: keepGroup, id: []byte("g1")}).append(nil, 1), "210100000001" + "02" + "026731" + "00" + "00"},
+		"keep expired": {(&keepCommand{op: keepExpired, id: []byte("g1"), kept: 300, before: 7, upTo: 9, ordinal: 8}).append(nil, 1), "210100000001" + "03" + "026731" + "ac02" + "07" + "09" + "08"},
 	} {
 		if want, _ := hex.DecodeString(c.want); !bytes.Equal(c.command, want) {
 			t.Errorf("%s is\n%x, want\n%s", name, c.command, c.want)
@@ -170,7 +173,12 @@ func TestCommandBytesOfRightsAreFixed(t *testing.T) {
 		"1f0100000001" + "02" + "02616c" + "00" + "00" + "00",     // a logout of no device
 		"200100000001" + "04" + "02616c" + "01" + "75" + "02626f", // a row that is not the user's to erase
 		"200100000001" + "06" + "02616c",
-		"020200000080" + "02" + "ac02" + sampleHex, // an unknown flag
+		"210100000001" + "04" + "026731" + "00" + "00",                            // no such op
+		"210100000001" + "01" + "02616c" + "00" + "01" + "00",                     // a conversation with nobody
+		"210100000001" + "02" + "026731" + "8080e983b1de17" + "00",                // kept longer than times go
+		"210100000001" + "03" + "026731" + "00" + "07" + "09" + "08",              // expired without a rule
+		"210100000001" + "02" + "026731" + "01" + "41" + strings.Repeat("61", 65), // by whom is too long
+		"020200000080" + "02" + "ac02" + sampleHex,                                // an unknown flag
 	}
 	for _, text := range bad {
 		command, _ := hex.DecodeString(text)
@@ -190,9 +198,12 @@ func FuzzRights(f *testing.F) {
 	f.Add(appendErase(nil, 0, eraseConversation, []byte("alice"), []byte("bob"), 0))
 	f.Add(append(appendErase(nil, 0, eraseRows, []byte("alice"), nil, 1), "c\x03bob"...))
 	f.Add(appendErase(nil, 0, eraseUser, []byte("alice"), nil, 0))
+	f.Add((&keepCommand{op: keepUser, id: []byte("alice"), peer: []byte("bob"), kept: 300, by: []byte("op")}).append(nil, 0))
+	f.Add((&keepCommand{op: keepGroup, id: []byte("g1"), kept: 300}).append(nil, 0))
+	f.Add((&keepCommand{op: keepExpired, id: []byte("g1"), kept: 300, before: 7, upTo: 9, ordinal: 8}).append(nil, 0))
 	f.Fuzz(func(t *testing.T, command []byte) {
 		p, ok := parseCommand(command)
-		if !ok || p.header.kind != kindPeople && p.header.kind != kindDevice && p.header.kind != kindErase && p.header.version != sendVersion {
+		if !ok || p.header.kind != kindPeople && p.header.kind != kindDevice && p.header.kind != kindErase && p.header.kind != kindKeep && p.header.version != sendVersion {
 			return
 		}
 		run := func() (outcome, []uint64, bool) {

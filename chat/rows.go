@@ -31,6 +31,7 @@ const (
 	rowBlock   = 'b' // user, peer: the user blocks the peer
 	rowContact = 'f' // user, peer: the peer is a contact of the user
 	rowDevice  = 'v' // user, device → deviceRow
+	rowKept    = 'r' // user, peer; or of a group none, group → keptRow
 )
 
 func appendKey(dst []byte, p godwit.Partition, row byte) []byte {

@@ -48,9 +48,11 @@ type groupRow struct {
 	created  int64
 	name     []byte // aliases the row
 	creator  []byte
-	owner    []byte // empty: the operator removed him
-	overlays uint64 // messages of it that were edited or recalled
-	freed    uint64 // times that former members left room in a bucket
+	owner    []byte     // empty: the operator removed him
+	overlays uint64     // messages of it that were edited or recalled
+	freed    uint64     // times that former members left room in a bucket
+	expired  godwit.Seq // entries up to here are gone: they were older than the group keeps them
+	gone     uint64     // messages through expired: nobody has them to read
 }
 
 const (
@@ -64,7 +66,7 @@ func (g *groupRow) append(dst []byte) []byte {
 	dst = appendShort(appendShort(dst, g.creator), g.owner)
 	dst = append(append(dst, byte(len(g.name)>>8), byte(len(g.name))), g.name...)
 	return appendFields(dst, 12, g.log, uint64(g.time), uint64(g.head), g.messages, g.members, g.buckets, g.room,
-		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created), g.overlays, g.freed)
+		g.version, uint64(g.fanned), uint64(g.boundary), g.flags, uint64(g.created), g.overlays, g.freed, uint64(g.expired), g.gone)
 }
 
 func (g *groupRow) parse(src []byte) bool {
@@ -74,8 +76,8 @@ func (g *groupRow) parse(src []byte) bool {
 	g.log, g.time, g.head, g.messages, g.members = r.uvarint(), r.millis(), r.seq(), r.uvarint(), r.uvarint()
 	g.buckets, g.room, g.version, g.fanned, g.boundary = r.uvarint(), r.uvarint(), r.uvarint(), r.seq(), r.seq()
 	g.flags, g.created = r.uvarint(), r.millis()
-	r.rest(&g.overlays, &g.freed)
-	return r.done() && g.log > 0 && g.fanned <= g.head && g.boundary <= g.head
+	r.rest(&g.overlays, &g.freed, (*uint64)(&g.expired), &g.gone)
+	return r.done() && g.log > 0 && g.fanned <= g.head && g.boundary <= g.head && g.expired <= g.fanned && g.gone <= g.messages
 }
 
 // places is a number that changes whenever there may be more or less room.

@@ -48,7 +48,7 @@ func (a *app) adminUserCommands(f *adminFlags) []*cobra.Command {
 		paged(f, leaf("conversations USER", "List a user's conversations", 1, func(args []string) (adminRequest, error) {
 			return adminRequest{method: "GET", path: []string{"users", args[0], "conversations"}, query: f.page()}, nil
 		})),
-		erase, eraseConv,
+		erase, eraseConv, a.adminRetentionCommand(f),
 	}
 }
 
