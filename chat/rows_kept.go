@@ -18,7 +18,7 @@ type keptRow struct {
 
 // keptMax bounds how long, in ms: some 3,000 years, which times in ms may be
 // added to.
-const keptMax = 1e14
+const keptMax = 100_000_000_000_000
 
 // appendKeptKey names the row of a user's conversation with a peer, or without a
 // user that of a group, which is no user's name.
