@@ -61,8 +61,9 @@ type Config struct {
 	// Default 25 s.
 	PollWait time.Duration
 	// SendsInFlight bounds sends that wait for their answer; the server's limit
-	// bounds them too. 1 keeps the order even when the server refuses a send for a
-	// while; more is faster. Default 64.
+	// bounds them too. A send that is refused for a while is sent again before any
+	// that had not left for the server yet; those that had may overtake it. 1 keeps
+	// the order even then; more is faster. Default 64.
 	SendsInFlight int
 	// QueueMax bounds the requests that wait in the client; Submit blocks at it.
 	// Default 1024.

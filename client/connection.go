@@ -27,6 +27,7 @@ type event struct {
 	from   connection
 	frames []godwit.ServerFrame // owned, their entries too
 	pong   bool                 // of a socket: the answer to prove
+	held   *held                // of a poller that posts nothing until it is released
 	err    error                // the connection ended
 }
 

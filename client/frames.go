@@ -53,6 +53,9 @@ func (l *loop) handle(e event) {
 	if e.from != l.current {
 		return
 	}
+	if e.held != nil {
+		l.takeBack(e.from.(*poller), e.held)
+	}
 	l.heard()
 	l.c.setHead(max(l.liveAt, l.feed.cursor, l.feed.owed))
 	l.caughtUp()
@@ -140,6 +143,18 @@ func (l *loop) refused(f *godwit.ServerFrame) {
 		return
 	}
 	l.cfg.Logger.Debug("error frame", "code", f.Error.Code, "message", f.Error.Message)
+}
+
+// takeBack postpones what follows a refused POST and would overtake it.
+func (l *loop) takeBack(p *poller, h *held) {
+	for _, c := range p.release(h.whole) {
+		if c.id == l.queue.fetch {
+			l.queue.fetch = 0
+			l.queue.holdFetch(l.now(), &h.reply)
+		} else if r := l.queue.answer(c.id); r != nil {
+			l.queue.postpone(r, l.now(), &h.reply)
+		}
+	}
 }
 
 var errNoProgress = errors.New("client: the server owes entries and does not give them")

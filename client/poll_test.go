@@ -230,11 +230,10 @@ func TestExpiredTokenIsReplacedUnderAPoll(t *testing.T) {
 		cfg := m.config(LongPoll)
 		cfg.Token, cfg.TokenSource = "", func(context.Context) (string, error) { return token, nil }
 		c := m.open(cfg)
-		expired := false
+		var expired atomic.Bool // a poll and a POST may come at once
 		m.mu.Lock()
 		m.before = func(w http.ResponseWriter, r *httpRequest) bool {
-			if !expired {
-				expired = true
+			if expired.CompareAndSwap(false, true) {
 				m.refuse(w, http.StatusUnauthorized, godwit.ErrUnauthorized, 0)
 				return true
 			}

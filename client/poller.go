@@ -43,6 +43,7 @@ type poller struct {
 	paused   bool            // no new poll
 	polling  bool            // a poll is outstanding
 	outbound []command       // in order; one POST takes what fits
+	held     bool            // no POST: the loop has not heard yet what was refused
 	bytes    int             // in outbound
 	messages int             // bytes of one POST at most
 	commands int             // frames of one POST at most

@@ -158,7 +158,18 @@ func (q *queue) refuse(r *request, now time.Time, e *godwit.ErrorReply) {
 	if err != godwit.ErrUnavailable && err != godwit.ErrRateLimited {
 		r.maybe = true
 	}
-	at := now.Add(q.wait(e))
+	q.postpone(r, now, e)
+}
+
+// postpone holds a request back that was refused for a while, or that follows
+// such a one. A hold of the sends counts as one refusal, however many it meets.
+func (q *queue) postpone(r *request, now time.Time, e *godwit.ErrorReply) {
+	var at time.Time
+	if r.frame.Kind == godwit.KindSend && q.holding {
+		at = now.Add(time.Duration(e.RetryAfterMS) * time.Millisecond)
+	} else {
+		at = now.Add(q.wait(e))
+	}
 	q.wakeBy(at)
 	if r.frame.Kind != godwit.KindSend {
 		r.notBefore = at

@@ -14,7 +14,16 @@ import (
 // command is one encoded frame that waits for a POST.
 type command struct {
 	id    uint64
+	send  bool
 	frame []byte
+}
+
+// held says that the last POST was refused for a while, as a whole or a send of
+// it. What was written later must not overtake that, and only the loop knows when
+// it has heard: until then it may write more.
+type held struct {
+	reply godwit.ErrorReply
+	whole bool // commands of all kinds wait, not only sends
 }
 
 // prefixMax is what joining a frame to a message adds: a newline or a length.
@@ -33,16 +42,20 @@ func (p *poller) enqueueLocked(f *godwit.ClientFrame) error {
 	if len(frame)+prefixMax > p.messages {
 		return godwit.ErrTooLarge
 	}
-	p.outbound = append(p.outbound, command{f.ID, frame})
+	p.outbound = append(p.outbound, command{f.ID, f.Kind == godwit.KindSend, frame})
 	p.bytes += len(frame)
 	nudge(p.wakePost)
 	return nil
 }
 
-// batch takes the commands of the next POST, as many as fit.
+// batch takes the commands of the next POST, as many as fit; none while the
+// poller is held.
 func (p *poller) batch() (taken []command, body []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.held {
+		return nil, nil
+	}
 	n := 0
 	for ; n < len(p.outbound) && n < p.commands; n++ {
 		if len(body)+len(p.outbound[n].frame)+prefixMax > p.messages {
@@ -58,14 +71,30 @@ func (p *poller) batch() (taken []command, body []byte) {
 	return taken, body
 }
 
-// waiting takes every command that no POST has carried yet: what follows a refused
-// one must not overtake it.
-func (p *poller) waiting() []command {
+func (p *poller) hold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := p.outbound
-	p.outbound, p.bytes = nil, 0
-	return all
+	p.held = true
+}
+
+// release takes the commands that no POST has carried, all or the sends among
+// them, and lets the poller post again. The loop calls it, so that nothing is
+// written between the two.
+func (p *poller) release(all bool) (taken []command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kept := p.outbound[:0]
+	for _, c := range p.outbound {
+		if all || c.send {
+			taken = append(taken, c)
+			p.bytes -= len(c.frame)
+		} else {
+			kept = append(kept, c)
+		}
+	}
+	p.outbound, p.held = kept, false
+	nudge(p.wakePost)
+	return taken
 }
 
 // postLoop posts what was queued while the last POST was under way. One at a
@@ -81,8 +110,11 @@ func (p *poller) postLoop(ctx context.Context) {
 				return
 			}
 		}
-		frames, err := p.post(ctx, commands, body)
-		if len(frames) > 0 && !p.tell(event{frames: frames}) {
+		frames, h, err := p.post(ctx, commands, body)
+		if h != nil {
+			p.hold()
+		}
+		if len(frames) > 0 && !p.tell(event{frames: frames, held: h}) {
 			return
 		}
 		if err != nil {
@@ -95,7 +127,7 @@ func (p *poller) postLoop(ctx context.Context) {
 var errUnanswered = errors.New("client: the server left a command without an answer")
 
 // post is one POST. With an error the frames that came are returned, too.
-func (p *poller) post(ctx context.Context, commands []command, body []byte) ([]godwit.ServerFrame, error) {
+func (p *poller) post(ctx context.Context, commands []command, body []byte) ([]godwit.ServerFrame, *held, error) {
 	p.mu.Lock()
 	q := url.Values{"device": {string(p.connect.Device)}}
 	p.mu.Unlock()
@@ -104,25 +136,31 @@ func (p *poller) post(ctx context.Context, commands []command, body []byte) ([]g
 		refused := statusError("rpc", status, header, answer)
 		var reply *refusedWhole
 		if errors.As(refused.err, &reply) && reply.Temporary {
-			return reply.each(append(commands, p.waiting()...), refused.reason), nil
+			reply.RetryAfterMS = refused.reason.RetryAfterMS
+			return reply.each(commands), &held{reply: reply.ErrorReply, whole: true}, nil
 		}
-		return nil, refused.later()
+		return nil, nil, refused.later()
 	}
 	frames, err := p.read(answer, err)
 	if err != nil {
-		return frames, err
+		return frames, nil, err
 	}
-	open := make(map[uint64]struct{}, len(commands))
+	open := make(map[uint64]bool, len(commands)) // whether it is a send
 	for _, c := range commands {
-		open[c.id] = struct{}{}
+		open[c.id] = c.send
 	}
+	var h *held
 	for i := range frames {
-		delete(open, frames[i].ID)
+		f := &frames[i]
+		if h == nil && open[f.ID] && f.Kind == godwit.KindError && f.Error.Temporary {
+			h = &held{reply: f.Error}
+		}
+		delete(open, f.ID)
 	}
 	if len(open) > 0 {
-		return frames, errUnanswered
+		return frames, nil, errUnanswered
 	}
-	return frames, nil
+	return frames, h, nil
 }
 
 // refusedWhole is an error frame that answers a whole request.
@@ -135,11 +173,9 @@ func (e *refusedWhole) Error() string { return refusal(&e.ErrorReply).Error() }
 func (e *refusedWhole) Unwrap() error { return refusal(&e.ErrorReply) }
 
 // each refuses every command of a POST that was refused for a while.
-func (e *refusedWhole) each(commands []command, reason closeReason) (frames []godwit.ServerFrame) {
+func (e *refusedWhole) each(commands []command) (frames []godwit.ServerFrame) {
 	for _, c := range commands {
-		f := godwit.ServerFrame{ID: c.id, Kind: godwit.KindError, Error: e.ErrorReply}
-		f.Error.RetryAfterMS = reason.RetryAfterMS
-		frames = append(frames, f)
+		frames = append(frames, godwit.ServerFrame{ID: c.id, Kind: godwit.KindError, Error: e.ErrorReply})
 	}
 	return frames
 }

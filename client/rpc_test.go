@@ -1,10 +1,12 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,6 +186,103 @@ func TestPostRefusedForAWhileIsHeldBack(t *testing.T) {
 			if p.URL.Query().Has("epoch") {
 				t.Fatal("the session was begun anew")
 			}
+		}
+	})
+}
+
+// The loop may write more before it hears of a refusal, and that goes nowhere.
+func TestNothingIsPostedUntilARefusalWasHeard(t *testing.T) {
+	polled(t, 0, func(t *testing.T, m *model, encoding Encoding) {
+		m.before = func(w http.ResponseWriter, r *httpRequest) bool {
+			if len(m.seen("rpc")) > 1 {
+				return false
+			}
+			m.refuse(w, http.StatusTooManyRequests, godwit.ErrRateLimited, time.Second)
+			return true
+		}
+		cfg := m.config(LongPoll)
+		cfg.Encoding = encoding
+		cfg.setDefaults()
+		events := make(chan event)
+		p, err := newPoller(&cfg, cfg.URL, cfg.Token, events)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.connect = &godwit.Connect{Device: []byte("d")}
+		ctx, cancel := context.WithCancel(t.Context())
+		var posting sync.WaitGroup
+		posting.Go(func() { p.postLoop(ctx) })
+		write := func(id uint64, kind godwit.FrameKind) {
+			f := godwit.ClientFrame{ID: id, Kind: kind}
+			f.Send = godwit.Send{To: []byte("bob"), CID: fmt.Append(nil, id), Text: []byte("x"), HasText: true}
+			if err := p.write(&f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		posts := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := len(m.seen("rpc")); n != want {
+				t.Fatalf("%d POSTs, want %d", n, want)
+			}
+		}
+		write(1, godwit.KindSend)
+		posts(1)
+		write(2, godwit.KindSend) // the loop has not heard yet
+		e := <-events
+		if e.held == nil || !e.held.whole || e.held.reply.RetryAfterMS != 1000 || len(e.frames) != 1 || e.frames[0].ID != 1 {
+			t.Fatalf("heard %+v", e)
+		}
+		write(3, godwit.KindSync)
+		posts(1)
+		if taken := p.release(false); len(taken) != 1 || taken[0].id != 2 {
+			t.Fatalf("took %d back", len(taken))
+		}
+		posts(2)
+		e = <-events
+		if e.held != nil || len(e.frames) != 1 || e.frames[0].ID != 3 {
+			t.Fatalf("heard %+v", e)
+		}
+		cancel()
+		p.discard()
+		posting.Wait()
+		p.client.CloseIdleConnections()
+	})
+}
+
+// What no POST carried yet waits when a send of the one before was refused.
+func TestSendsDoNotOvertakeOneThatWasRefusedInItsPost(t *testing.T) {
+	polled(t, 0, func(t *testing.T, m *model, encoding Encoding) {
+		release := make(chan struct{})
+		m.before = func(w http.ResponseWriter, r *httpRequest) bool {
+			if r.name != "rpc" || len(m.seen("rpc")) > 1 {
+				return false
+			}
+			<-release
+			var replies []godwit.ServerFrame
+			for _, f := range m.parse(encoding.wire(), r.body) {
+				replies = append(replies, godwit.ServerFrame{ID: f.ID, Kind: godwit.KindError, Error: godwit.ErrUnavailable.Reply(0)})
+			}
+			m.answer(w, encoding.wire(), replies...)
+			return true
+		}
+		cfg := m.config(LongPoll)
+		cfg.Encoding = encoding
+		c := m.open(cfg)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			send(t, c, "c", 80)
+		}()
+		synctest.Wait() // the first POST is under way, and others wait
+		began := time.Now()
+		close(release)
+		<-done
+		if len(m.order) != 80 || !slices.IsSorted(m.order) {
+			t.Fatalf("stored %v", m.order)
+		}
+		if d := time.Since(began); d > pauseFirst {
+			t.Fatalf("one refusal held the sends back for %v", d)
 		}
 	})
 }
