@@ -95,7 +95,7 @@ func promisedFlap(run *result.Run) []Expectation {
 		{
 			Text:     fmt.Sprintf("at most %s frames of presence in any second%s", count(budget), flapSessionsText),
 			Measured: fmt.Sprintf("%s in the second with most, at %s sessions", count(f.FramesPerSMax), integer(run.Settings.Sessions)),
-			Met:      large && f.Frames > 0 && f.FramesPerSMax <= budget,
+			Met:      large && f.Turns > 0 && f.FramesPerSMax <= budget,
 		},
 	}
 }

@@ -109,7 +109,7 @@ func TestPresenceUnderAttackIsHeldToWhatWasPromised(t *testing.T) {
 		t.Helper()
 		run := sampleRun()
 		run.Scenario, run.Settings.Sessions = "presence-flap", sessions
-		run.Flap = &result.Flap{Frames: 50_000, FramesPerSMax: frames, Quiet: result.Latency{Count: 9, P50: 1000, P99: 5000}, Flapping: result.Latency{Count: 9, P50: p50, P99: p99}}
+		run.Flap = &result.Flap{Turns: 9, Frames: 50_000, FramesPerSMax: frames, Quiet: result.Latency{Count: 9, P50: 1000, P99: 5000}, Flapping: result.Latency{Count: 9, P50: p50, P99: p99}}
 		page, err := BuildPage(Inputs{Runs: []PageInput{{Path: "a.json", Run: run}}}, "plots")
 		if err != nil {
 			t.Fatal(err)
