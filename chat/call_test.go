@@ -60,6 +60,20 @@ func TestCallEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// TestEditsCountAsSends: they cost as many entries.
+func TestEditsCountAsSends(t *testing.T) {
+	bubble(t, 1, func(c *Config) { c.UserSendPerS = 2 }, func(s *served) {
+		sent := s.send("alice", "bob", "c1", "hello")
+		var last godwit.ServerFrame
+		for i := range 10 {
+			last = s.ask("alice", &godwit.ClientFrame{Kind: godwit.KindEdit, Edit: godwit.Edit{
+				MID: []byte(sent.MID.String()), Text: []byte{'a' + byte(i)}, HasText: true,
+			}})
+		}
+		s.wantError(last, godwit.ErrRateLimited)
+	})
+}
+
 // TestOnlyTheOperatorPassesTheRateOfAUser: a call in a user's name is his.
 func TestOnlyTheOperatorPassesTheRateOfAUser(t *testing.T) {
 	bubble(t, 1, func(c *Config) { c.UserSendPerS = 1 }, func(s *served) {

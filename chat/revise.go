@@ -39,6 +39,10 @@ func (s *Service) revise(session godwit.SessionID, user godwit.UserID, id uint64
 		s.refuse(session, id, godwit.ErrNoMessage)
 		return
 	}
+	if wait := s.senders.take(user); wait > 0 && !isOperator(session) { // as many entries as a send
+		s.refuseFor(session, id, godwit.ErrRateLimited, wait)
+		return
+	}
 	c := &reviseChange{
 		service: s, request: request{session: session, id: id, what: requestSend},
 		user: godwit.UserID(bytes.Clone(bytesOf(user))), log: log, seq: seq, edit: edit,

@@ -17,6 +17,7 @@ var own = regexp.MustCompile(`"(?:mid|time|last_seen|edited)":(?:"[^"]*"|[0-9]+)
 // is answered alike; only the friend is heard.
 //
 //tidy:long one story in its order
+//tidy:long one story in its order
 func TestABlockedUserLearnsNothing(t *testing.T) {
 	t.Parallel()
 	s := newUsers(t, []string{"GODWIT_PRESENCE_DEBOUNCE=500ms"}, nil, "alice", "bob", "enemy", "buddy")

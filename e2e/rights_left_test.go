@@ -22,6 +22,7 @@ func TestWhoWasRemovedLearnsNothingMore(t *testing.T) {
 }
 
 //tidy:long one story in its order
+//tidy:long one story in its order
 func testRemoved(t *testing.T, s *users, users, history string, channel bool) {
 	alice, _ := newLine(t, s, godwit.EncodingJSON, "alice", "phone", godwit.Resume{})
 	bob, _ := newLine(t, s, godwit.EncodingProto, "bob", "phone", godwit.Resume{})
