@@ -280,17 +280,12 @@ func TestAnEntryNobodyWasToldOfClosesTheSessions(t *testing.T) {
 func TestASessionThatIsNotConnectedYetFollowsWhenItIs(t *testing.T) {
 	bubble(t, 1, nil, func(s *served) {
 		g := s.handChannel("gch", 0, "bob")
-		s.store.hold = true
-		s.service.Connect(1, godwit.Hello{User: "bob", Device: "d1"})
-		s.settle()
-		s.service.channels.begins(&channelEffect{user: []byte("bob"), group: []byte("gch"), log: g.log(), from: 2}, &flushScratch{})
-		s.settle()
-		s.wantTold("before", 1)
-		g.userRow("bob", func(u *userRow) { u.channels = 0 }) // as if it had been read before the pointer came
-		s.store.hold = false
-		for _, done := range s.store.held {
-			done(nil)
+		s.router.registered = func(godwit.SessionID) {
+			s.service.channels.begins(&channelEffect{user: []byte("bob"), group: []byte("gch"), log: g.log(), from: 2}, &flushScratch{})
+			s.wantTold("before", 1)
+			g.userRow("bob", func(u *userRow) { u.channels = 0 }) // as if it had been read before the pointer came
 		}
+		s.service.Connect(1, godwit.Hello{User: "bob", Device: "d1"})
 		s.settle()
 		s.wantTold("after", 1, "g:gch from 2")
 		g.flush(g.message("alice", "three"))

@@ -2,9 +2,10 @@ package chat
 
 import "github.com/godwit-im/godwit"
 
-// Connect registers a session and answers once, by Edge.Connected or
-// Edge.Close. The session is registered before the head is read: an entry in
-// between comes as a hint as well, and none is missed.
+// Connect registers a session and answers once, by Edge.Connected or Edge.Close.
+// What was logged out is refused before it is registered, so that it takes nobody's
+// place; the session is registered before the head is read: an entry in between
+// comes as a hint as well, and none is missed.
 func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
 	user := h.User
 	switch {
@@ -15,40 +16,44 @@ func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
 		s.cfg.Edge.Close(session, godwit.CloseOverloaded, godwit.ErrUnavailable.Code)
 		return
 	}
-	s.channels.opens(session)
-	if gone, why := s.cfg.Router.Register(user, h.Device, session); why != 0 && gone != session {
-		s.cfg.Edge.Close(gone, why, giveWayReason(why))
+	if h.Call {
+		s.admitCall(session, h)
+		return
 	}
-	s.cfg.Presence.Attach(user, h.Device, session)
+	s.channels.opens(session)
+	s.sessions.opens(session, user, h.Device)
 	s.startRead(&read{
 		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
 		resume: h.Resume, epoch: h.Epoch, after: h.ResumeSeq, hello: h,
 	})
 }
 
-func giveWayReason(why godwit.CloseCode) string {
-	if why == godwit.CloseSessions {
-		return "too_many_sessions"
-	}
-	return "replaced"
-}
-
 // Disconnect ends what Connect began.
 func (s *Service) Disconnect(session godwit.SessionID, user godwit.UserID, device string) {
-	s.cfg.Router.Unregister(user, device, session)
+	s.sessions.leave(session, user, device)
 	s.cfg.Presence.Detach(user, device, session)
 	s.channels.leave(session)
 }
 
 // connect finds where the session starts. An empty epoch means any.
 func (r *read) connect(w *readWorker, v View) answer {
+	if ok, err := r.isWelcome(v); err != nil {
+		return w.refuse(err)
+	} else if !ok {
+		return answerLoggedOut
+	}
+	w.shut() // what is applied from here on is seen, or heard of
+	if !w.service.sessions.begin(r.session, &r.hello) {
+		return answerNone // its client is gone, or was told
+	}
+	v = w.open(r.group)
 	u, err := userOfView(v, r.user)
 	if err != nil {
 		return w.refuse(err)
 	}
 	var admitted bool
 	if admitted, w.seen = r.admit(w, v, &u); !admitted {
-		return answerLoggedOut
+		return answerLoggedOut // in between
 	}
 	head := v.Head(u.logID(r.user))
 	welcome := godwit.Welcome{Epoch: w.service.epochs[r.group], Head: head, Start: head, Digest: u.publicDigest()}

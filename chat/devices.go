@@ -6,6 +6,18 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
+// isWelcome tells whether a session's token is good on its device, before anything
+// is done for it.
+func (r *read) isWelcome(v View) (bool, *godwit.Error) {
+	u, err := userOfView(v, r.user)
+	var d deviceRow
+	row, known := v.Get(appendPeerKey(nil, r.user.Partition(), rowDevice, bytesOf(r.user), bytesOf(r.hello.Device)))
+	if err != nil || v.Err() != nil || known && !d.parse(row) {
+		return false, godwit.ErrInternal
+	}
+	return !d.isVoid(&u, r.hello.Issued), nil
+}
+
 // admit tells whether a session that connects may, by what its device and its
 // user were logged out of. A token that does not say when it was issued counts as
 // one from before. seen is a command to propose once the session is open, if the
@@ -116,10 +128,9 @@ func (r *logoutRequest) applied(o *outcome, scratch *flushScratch) {
 // closeLoggedOut ends the sessions that a logout means. One that registers later
 // has its read of the logout before it.
 func (s *Service) closeLoggedOut(e *logoutEffect) {
-	for _, d := range s.cfg.Router.Devices(userOf(e.user), nil) {
-		if len(e.device) == 0 || d.Device == string(e.device) {
-			s.cfg.Edge.Close(d.Session, godwit.CloseLoggedOut, godwit.ErrLoggedOut.Code)
-		}
+	user := userOf(e.user)
+	for _, session := range s.sessions.logOut(user, e.device) {
+		s.cfg.Edge.Close(session, godwit.CloseLoggedOut, godwit.ErrLoggedOut.Code)
 	}
 }
 

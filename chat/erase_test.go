@@ -64,6 +64,7 @@ func TestAnErasedAccountIsGoneEverywhere(t *testing.T) {
 			if s.edge.closed[1] != godwit.CloseLoggedOut {
 				t.Errorf("her session: %v", s.edge.closed)
 			}
+			s.service.Disconnect(1, alice, "phone")
 			if n := s.holds(alice); n != 0 {
 				t.Errorf("%d rows are left", n)
 			}

@@ -30,6 +30,7 @@ func (m *Machine) Flush(group int, live bool) {
 			s.forwarder.enqueue(e.forwards)
 		}
 		for i := range e.logouts {
+			s.logouts.forget(userOf(e.logouts[i].user))
 			s.closeLoggedOut(&e.logouts[i])
 		}
 		for i := range e.groups {

@@ -23,6 +23,7 @@ type read struct {
 	resume    bool
 	epoch     string
 	hello     godwit.Hello
+	logouts   uint64 // of a call: those heard of before it
 }
 
 // answer says what a read left in its worker.
@@ -33,6 +34,7 @@ const (
 	answerFrame
 	answerRefused
 	answerConnected
+	answerAdmitted
 	answerLoggedOut
 	answerFetched
 	answerPropose
@@ -163,6 +165,8 @@ func (w *readWorker) serve(r *read) {
 		if w.seen != nil {
 			_ = s.cfg.Store.Propose(r.group, w.seen, trimWaiter{}) // else at the next connect
 		}
+	case answerAdmitted:
+		s.cfg.Edge.Connected(r.session, godwit.Welcome{})
 	case answerLoggedOut:
 		s.cfg.Edge.Close(r.session, godwit.CloseLoggedOut, godwit.ErrLoggedOut.Code)
 	case answerFetched:

@@ -30,6 +30,8 @@ type Service struct {
 	gate      *gate
 	retention *retention
 	channels  channels
+	sessions  sessions
+	logouts   logouts
 	// groupNames are what pointers in users' logs lead to.
 	groupNames groupNames
 	calls      *calls // also cfg.Edge
@@ -75,6 +77,8 @@ func NewService(cfg Config) (*Service, error) {
 	s.gsends.New = func() any { return &groupSendRequest{service: s} }
 	s.frames.New = func() any { return new(godwit.ServerFrame) }
 	s.channels.init(s)
+	s.sessions.init(s)
+	s.logouts.init()
 	s.forwarder = newForwarder(&s.cfg, &s.counters)
 	s.changes = newChanges(s)
 	s.marks.service = s
@@ -223,6 +227,12 @@ func (s *Service) Request(session godwit.SessionID, user godwit.UserID, frame *g
 		return
 	case !godwit.ValidID(user):
 		s.refuse(session, frame.ID, godwit.ErrBadUser)
+		return
+	}
+	if e := s.sessions.ended(session, user); e != nil {
+		if frame.ID != 0 || frame.Kind != godwit.KindMark && frame.Kind != godwit.KindTyping {
+			s.refuse(session, frame.ID, e)
+		}
 		return
 	}
 	switch frame.Kind {

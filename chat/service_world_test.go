@@ -129,9 +129,14 @@ func linesOf(entries []godwit.Entry) (lines []string) {
 type memRouter struct {
 	mu    sync.Mutex
 	users map[godwit.UserID]map[string]godwit.SessionID
+	// registered, if any, runs after a Register.
+	registered func(godwit.SessionID)
 }
 
 func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID) (godwit.SessionID, godwit.CloseCode) {
+	if r.registered != nil {
+		defer r.registered(s)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.users[user] == nil {

@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"bytes"
+
 	"github.com/godwit-im/godwit"
 )
 
@@ -57,11 +59,24 @@ func (l *loop) call(s *session, window []byte, headBytes int) {
 		l.respondError(s, refusal, wait)
 		return
 	}
+	s.exchange.body = bytes.Clone(body)
+	s.device = string(device)
+	l.discard(s, headBytes+len(body))
+	s.state = stateCallOpening
+	s.deadline = l.now + l.edge.ticks.answer
+	l.arm(s)
+	l.edge.cfg.Chat.Connect(l.id(s), Hello{User: s.user, Device: s.device, Issued: s.issued, Call: true})
+}
+
+// callOpened does the commands of a call whose token was not logged out.
+func (l *loop) callOpened(s *session) {
+	x := s.exchange
+	commands := x.body
+	x.body = nil
 	s.state = stateCall
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
-	l.submitCommands(s, device, body)
-	l.discard(s, headBytes+len(body))
+	l.submitCommands(s, []byte(s.device), commands)
 }
 
 // mediaType cuts the parameters off.

@@ -115,6 +115,9 @@ func (l *loop) connected(s *session, w godwit.Welcome) {
 	case statePollOpening:
 		l.pollConnected(s, w)
 		return
+	case stateCallOpening:
+		l.callOpened(s)
+		return
 	default:
 		return
 	}

@@ -12,7 +12,7 @@ import (
 // held it is all that the session keeps beside itself.
 type exchange struct {
 	epoch   string  // of a poll's cursor
-	body    []byte  // poll: frames shown so far; call: replies in order of arrival
+	body    []byte  // poll: frames shown so far; call: its commands, then replies in order of arrival
 	replies []reply // of a call, in the order of its commands
 	left    int     // replies not yet there
 	wait    uint32  // ticks a poll may be held

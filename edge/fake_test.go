@@ -36,6 +36,7 @@ const waitMax = 20 * time.Second // only a failing test waits this long
 type fakeChat struct {
 	edge       *Edge
 	onConnect  func(godwit.SessionID, Hello)
+	onCall     func(godwit.SessionID, Hello) // Hello.Call; nil: it may
 	onRequest  func(godwit.SessionID, godwit.UserID, *godwit.ClientFrame)
 	onFetch    func(s godwit.SessionID, after godwit.Seq, limit, bytesMax int)
 	connects   atomic.Int64
@@ -45,6 +46,14 @@ type fakeChat struct {
 }
 
 func (f *fakeChat) Connect(s godwit.SessionID, hello Hello) {
+	if hello.Call {
+		if f.onCall == nil {
+			f.edge.Connected(s, godwit.Welcome{})
+		} else {
+			f.onCall(s, hello)
+		}
+		return
+	}
 	f.connects.Add(1)
 	f.mu.Lock()
 	f.hellos[s] = hello

@@ -135,7 +135,7 @@ func (l *loop) handle(it *item) {
 		switch s.state {
 		case stateLive, stateOpening:
 			l.closeSession(s, closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
-		case statePoll, statePollOpening, stateCall:
+		case statePoll, statePollOpening, stateCallOpening, stateCall:
 			l.endExchange(s, godwit.CloseCode(it.extra))
 		}
 	case itemWeb:
@@ -332,7 +332,7 @@ func (l *loop) overdue(s *session) {
 		l.drop(s)
 	case stateEcho:
 		l.keepEcho(s)
-	case statePollOpening, statePoll, stateCall, stateWeb:
+	case statePollOpening, statePoll, stateCallOpening, stateCall, stateWeb:
 		l.overdueExchange(s)
 		l.readOn(s)
 	default:

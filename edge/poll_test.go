@@ -376,3 +376,25 @@ func TestPollOfALoggedOutDeviceSaysSo(t *testing.T) {
 	w.poll("alice", "device=d1&c=e1.5")
 	w.want(401, "device.logged_out")
 }
+
+// A call is judged before its commands are done, and the connection goes on.
+func TestCallOfALoggedOutDeviceIsRefused(t *testing.T) {
+	requests := 0
+	chat := &fakeChat{onRequest: func(godwit.SessionID, godwit.UserID, *godwit.ClientFrame) { requests++ }}
+	asked := make(chan Hello, 1)
+	chat.onCall = func(s godwit.SessionID, hello Hello) {
+		asked <- hello
+		chat.edge.Close(s, godwit.CloseLoggedOut, "device.logged_out")
+	}
+	w := newWeb(t, newEdge(t, chat, nil))
+	for range 2 {
+		w.call("alice:0:77", `{"id":1,"send":{"to":"bob","cid":"a","text":"x"}}`)
+		w.want(401, `"device.logged_out"`)
+		if hello := <-asked; hello.User != "alice" || hello.Device != "d" || hello.Issued != 77 || !hello.Call {
+			t.Errorf("asked %+v", hello)
+		}
+	}
+	if requests != 0 {
+		t.Errorf("%d commands were done", requests)
+	}
+}

@@ -23,6 +23,7 @@ const (
 	stateEcho              // messages go back as they come
 	statePollOpening       // the chat tier was asked to open a poll's session
 	statePoll              // a poll is held, or collects frames
+	stateCallOpening       // the chat tier was asked whether the token of a call is still good
 	stateCall              // replies to the commands of a call are awaited
 	stateWeb               // an HTTP handler's answer is awaited
 	stateClosing           // a close frame or a last answer was written; input is thrown away

@@ -16,6 +16,9 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	if hello.Resume {
 		flags = flagResume
 	}
+	if hello.Call {
+		flags |= flagCall
+	}
 	b := binary.AppendUvarint(appendSession(begin(x.item[:0], itemConnect), s), flags)
 	b = appendText(appendText(appendText(b, hello.User), hello.Device), hello.Epoch)
 	b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(hello.ResumeSeq)), uint64(hello.Issued))
@@ -28,7 +31,7 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	c.mu.Lock()
 	q := c.queue.Load()
 	taken := q != nil && q.put(c.bounds.asked, x.item)
-	if taken {
+	if taken && !hello.Call {
 		c.live[s] = struct{}{}
 	}
 	c.mu.Unlock()

@@ -142,9 +142,11 @@ func (r *askReader) item(kind itemKind, f *fields) {
 	case itemConnect:
 		s, flags := sessionAt(r.index, f.session()), f.uint()
 		hello := Hello{User: godwit.UserID(f.text()), Device: string(f.text()), Resume: flags&flagResume != 0, Epoch: string(f.text()), ResumeSeq: f.seq(), Issued: int64(f.uint())}
-		hello.Channels = f.places()
+		hello.Channels, hello.Call = f.places(), flags&flagCall != 0
 		if !f.bad {
-			r.sessions.Add(1)
+			if !hello.Call {
+				r.sessions.Add(1)
+			}
 			chat.Connect(s, hello)
 		}
 	case itemDisconnect:

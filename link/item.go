@@ -39,6 +39,7 @@ const (
 	flagResume = 1 << iota
 	flagFailed
 	flagChannels
+	flagCall
 )
 
 var errItem = errors.New("link: malformed batch")

@@ -52,7 +52,7 @@ func (n *Node) serveEdgeList(w http.ResponseWriter, _ *http.Request) {
 
 // clients returns who holds the clients, as chat sees it: the edge of this process,
 // or the hub in front of it and of the edge processes.
-func (n *Node) clients(service link.Chat, router *local.Router) (chat.Edge, error) {
+func (n *Node) clients(service *chatAdapter, router *local.Router) (chat.Edge, error) {
 	if !n.cfg.linked() {
 		return n.edge, nil
 	}
@@ -62,7 +62,7 @@ func (n *Node) clients(service link.Chat, router *local.Router) (chat.Edge, erro
 	}
 	config := link.HubConfig{
 		Chat:     service,
-		Router:   router,
+		Router:   routes{service, router},
 		Tickets:  n.tickets,
 		Node:     n.cfg.Node,
 		Settings: n.cfg.settings(),
@@ -75,6 +75,17 @@ func (n *Node) clients(service link.Chat, router *local.Router) (chat.Edge, erro
 	}
 	n.hub, err = link.NewHub(config)
 	return n.hub, err
+}
+
+// routes has everybody forget the sessions of an edge process that is gone.
+type routes struct {
+	chat   *chatAdapter
+	router *local.Router
+}
+
+func (r routes) UnregisterEdge(index int) {
+	r.chat.ForgetEdge(index) // first: what is opening would be registered after
+	r.router.UnregisterEdge(index)
 }
 
 // edgeProcesses are those that this process started, and what it holds for them.
