@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -123,8 +124,23 @@ func TestDevicesFromTheCommandLine(t *testing.T) {
 		_ = c.Close()
 		t.Error("a device that was logged out came back with its old token")
 	}
+	call := func(device string) int {
+		t.Helper()
+		p := poller{base: "http://" + u.listen, token: u.tokens["alice"]}
+		status, _, err := p.request(ctx, http.MethodPost, "/v1/rpc"+device, []byte(`{"id":1,"sync":{}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	if phone, laptop, none := call("?device=phone"), call("?device=laptop"), call(""); phone != 401 || laptop != 200 || none != 200 {
+		t.Errorf("calls of the old token: phone %d, laptop %d, none %d", phone, laptop, none)
+	}
 	u.as("alice", "conversations", "--device", "laptop") // others stay
 	u.as("alice", "logout", "--all", "--device", "laptop")
+	if none := call(""); none != 401 {
+		t.Errorf("a call after logout --all: %d", none)
+	}
 	if out, _, code := u.command("alice", []string{"conversations", "--device", "laptop", "--timeout", "5s"}); code != 1 || !strings.Contains(out, `"code":"device.logged_out"`) {
 		t.Errorf("after logout --all: exit %d, %s", code, out)
 	}
