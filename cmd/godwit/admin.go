@@ -185,6 +185,9 @@ func adminExamples(c *cobra.Command) {
 		if sub.Example == "" {
 			_, args, _ := strings.Cut(sub.Use, " ")
 			sub.Example = strings.TrimRight("  godwit "+sub.CommandPath()+" "+fill.Replace(args), " ")
+			if sub.Flags().Lookup("yes") != nil {
+				sub.Example += " --yes"
+			}
 		}
 	}
 }
