@@ -26,10 +26,16 @@ type wanted struct {
 	owed  godwit.Seq // with head: a client that resumes may lack what came after it; 0: none does
 }
 
+// followNear is how far behind the entry that a channel took over from a client's
+// log may stand and the client not have heard yet that the channel began: that is
+// told after the entry, and a poll of 100 frames may have ended between the two.
+const followNear = 128
+
 // wanted lists the channels of a user whose session begins, and where it stands:
 // where the client says; or, if his log tells of the channel only after what the
-// client has of it, where the channel takes over; or else at the head. Who is
-// no member any more gets what was his, if the client says where it stands.
+// client has of it, or just before, where the channel takes over; or else at the
+// head. Who is no member any more gets what was his, if the client says where it
+// stands.
 func (r *read) wanted(v View, resumed bool) (list []wanted, ok bool) {
 	named := map[string]godwit.Seq{}
 	for _, p := range r.hello.Channels {
@@ -44,7 +50,7 @@ func (r *read) wanted(v View, resumed bool) (list []wanted, ok bool) {
 		switch {
 		case said:
 			w.place, w.named, w.head = place, true, !resumed
-		case resumed && c.channelSeq > r.after:
+		case resumed && c.channelSeq+followNear > r.after:
 			w.place, w.head = c.channelFrom, false
 		case resumed: // a client that does not say where it stands has to look
 			w.owed = c.channelFrom

@@ -134,6 +134,16 @@ func TestASessionFollowsItsChannelsFromTheirHead(t *testing.T) {
 func TestAResumeGoesOnInChannels(t *testing.T) {
 	eachWorld(t, func(s *served) {
 		g := s.handChannel("gch", 0, "bob") // boundary 2, of which bob's log tells at 2
+		later := s.handGroup("glater", 0)
+		later.join("bob")
+		var seqs []godwit.Seq
+		for seq := godwit.Seq(1); seq <= followNear; seq++ { // his log ends at 130
+			if seq > 1 {
+				later.message("alice", "x")
+			}
+			seqs = append(seqs, seq)
+		}
+		later.point("bob", nil, seqs...)
 		for _, text := range []string{"three", "four", "five"} {
 			g.message("alice", text)
 		}
@@ -156,11 +166,13 @@ func TestAResumeGoesOnInChannels(t *testing.T) {
 		f("the place of the client", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 3)}, "4 four", "5 five")
 		f("the head", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 5)})
 		f("a channel it has not heard of", godwit.Hello{Resume: true, ResumeSeq: 1}, "g:gch from 2", "3 three", "4 four", "5 five")
-		f("a channel whose place it does not say", godwit.Hello{Resume: true, ResumeSeq: 2}, "g:gch reset to 5")
+		f("a channel that began when it was gone", godwit.Hello{Resume: true, ResumeSeq: 2}, "g:gch from 2", "3 three", "4 four", "5 five")
+		f("the last place where it may not know", godwit.Hello{Resume: true, ResumeSeq: 1 + followNear}, "g:gch from 2", "3 three", "4 four", "5 five")
+		f("a channel whose place it does not say", godwit.Hello{Resume: true, ResumeSeq: 2 + followNear}, "g:gch reset to 5")
 		f("a place ahead", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gch", 50)}, "g:gch reset to 5")
 		f("no resume", godwit.Hello{Channels: placeIn("gch", 3)}, "g:gch reset to 5")
-		f("a resume that is refused", godwit.Hello{Resume: true, ResumeSeq: 99, Channels: placeIn("gch", 3)}, "g:gch reset to 5")
-		f("another group", godwit.Hello{Resume: true, ResumeSeq: 2, Channels: placeIn("gother", 3)}, "g:gch reset to 5")
+		f("a resume that is refused", godwit.Hello{Resume: true, ResumeSeq: 999, Channels: placeIn("gch", 3)}, "g:gch reset to 5")
+		f("another group", godwit.Hello{Resume: true, ResumeSeq: 2 + followNear, Channels: placeIn("gother", 3)}, "g:gch reset to 5")
 	})
 }
 

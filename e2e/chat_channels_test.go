@@ -40,7 +40,7 @@ func (m *listener) hear(ctx context.Context, conv string, n int) error {
 	for len(m.heard) < n {
 		item, err := m.client.Receive(ctx)
 		if err != nil {
-			return fmt.Errorf("%s heard %d of %d: %w", m.name, len(m.heard), n, err)
+			return fmt.Errorf("%s (%s) heard %d of %d, gaps %+v: %w", m.name, m.cfg.Transport, len(m.heard), n, m.gaps, err)
 		}
 		e := &item.Entry
 		if item.Gap != nil {
