@@ -162,10 +162,10 @@ func (q *queue) refuse(r *request, now time.Time, e *godwit.ErrorReply) {
 }
 
 // postpone holds a request back that was refused for a while, or that follows
-// such a one. A hold of the sends counts as one refusal, however many it meets.
+// such a one. Sends refused while a pause lasts count as one refusal.
 func (q *queue) postpone(r *request, now time.Time, e *godwit.ErrorReply) {
 	var at time.Time
-	if r.frame.Kind == godwit.KindSend && q.holding {
+	if r.frame.Kind == godwit.KindSend && q.holding && now.Before(q.sendAt) {
 		at = now.Add(time.Duration(e.RetryAfterMS) * time.Millisecond)
 	} else {
 		at = now.Add(q.wait(e))
