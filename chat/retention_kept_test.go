@@ -324,7 +324,7 @@ func TestARuleIsJudgedAgainWhenAGroupExpires(t *testing.T) {
 		now := s.service.cfg.Now()
 		good := keepCommand{op: keepExpired, id: []byte(g.Group), kept: days.Milliseconds(), before: now - days.Milliseconds(), upTo: row.fanned, ordinal: 1}
 		for name, change := range map[string]func(*keepCommand){
-			"another rule":        func(c *keepCommand) { c.kept++ },
+			"another rule":        func(c *keepCommand) { c.kept-- },
 			"what is not old":     func(c *keepCommand) { c.before++ },
 			"what is not fanned":  func(c *keepCommand) { c.upTo++ },
 			"more than there are": func(c *keepCommand) { c.ordinal = 2 },
