@@ -3,6 +3,7 @@ package chat
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -11,12 +12,15 @@ import (
 // fakePresence stands for package presence: it writes down what it is told.
 type fakePresence struct {
 	noPresence
+	mu    sync.Mutex
 	calls []string
 	fail  error
 	hold  chan struct{} // Look waits for its end
 }
 
 func (p *fakePresence) note(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.calls = append(p.calls, fmt.Sprintf(format, args...))
 }
 
@@ -48,6 +52,8 @@ func (p *fakePresence) Recheck(user godwit.UserID) { p.note("recheck %s", user) 
 
 func (p *fakePresence) wants(t *testing.T, want ...string) {
 	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if !slices.Equal(p.calls, want) {
 		t.Errorf("presence was told %q, want %q", p.calls, want)
 	}

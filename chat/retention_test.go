@@ -3,6 +3,7 @@ package chat
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,16 +18,16 @@ func retained(t *testing.T, groups int, f func(s *served, hours func(n int, cloc
 
 // ruled is retained with a configuration.
 func ruled(t *testing.T, groups int, change func(*Config), f func(s *served, hours func(n int, clock int64))) {
-	now := int64(1_700_000_000_000)
+	var now atomic.Int64
+	now.Store(1_700_000_000_000)
 	bubble(t, groups, func(c *Config) {
-		c.Now = func() int64 { return now }
+		c.Now = func() int64 { return now.Load() }
 		change(c)
 	}, func(s *served) {
-		s.store.clock = now
+		s.store.clock = now.Load()
 		hours := func(n int, clock int64) {
 			for range n {
-				now += clock
-				s.store.clock = max(s.store.clock, now)
+				s.store.clock = max(s.store.clock, now.Add(clock))
 				s.service.retention.due <- struct{}{}
 				s.settle()
 			}
