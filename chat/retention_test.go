@@ -27,7 +27,9 @@ func ruled(t *testing.T, groups int, change func(*Config), f func(s *served, hou
 		s.store.clock = now.Load()
 		hours := func(n int, clock int64) {
 			for range n {
+				s.store.mu.Lock()
 				s.store.clock = max(s.store.clock, now.Add(clock))
+				s.store.mu.Unlock()
 				s.service.retention.due <- struct{}{}
 				s.settle()
 			}

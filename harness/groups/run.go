@@ -217,6 +217,10 @@ func (r *run) pace(ctx context.Context, conv string, c *Cell) error {
 	gap := time.Duration(max(float64(time.Second)*float64(c.Online)/paceDeliveries, float64(20*time.Millisecond)))
 	ticker := time.NewTicker(gap)
 	defer ticker.Stop()
+	cpu, err := cpuMicros(r.cfg.PID)
+	if err != nil {
+		return err
+	}
 	for i := range messages {
 		<-ticker.C
 		if _, err := r.fleet.clients[i%min(senders, c.Online)].Send(ctx, conv, client.Message{Text: text(r.cell, time.Now().UnixNano())}); err != nil {
@@ -224,8 +228,14 @@ func (r *run) pace(ctx context.Context, conv string, c *Cell) error {
 		}
 	}
 	c.Lost += r.fleet.await(ctx)
+	cpuAfter, err := cpuMicros(r.cfg.PID)
+	if err != nil {
+		return err
+	}
+	delivered := int(r.fleet.delivered.Load())
+	c.PacedCPU = (cpuAfter - cpu) / float64(max(1, delivered))
 	c.Repeated += int(r.fleet.repeated.Load())
-	c.Deliveries += int(r.fleet.delivered.Load())
+	c.Deliveries += delivered
 	c.Messages += messages
 	r.fleet.mu.Lock()
 	defer r.fleet.mu.Unlock()
