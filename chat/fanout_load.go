@@ -109,7 +109,10 @@ func (f *fanouts) takeGroupLocked(g *fanGroup, got fanLoaded) {
 			l.through = max(l.through, row.fanned)
 		}
 	}
-	g.log, g.fanned, g.boundary = row.logID(bytesOf(g.id)), max(g.fanned, row.fanned), row.boundary
+	if g.log == 0 { // it never changes, and rounds under way read it without the lock
+		g.log = row.logID(bytesOf(g.id))
+	}
+	g.fanned, g.boundary = max(g.fanned, row.fanned), row.boundary
 	g.head, g.known, g.missed = max(g.head, row.head), row.head, false
 	if got.members != nil {
 		g.members, g.leaving = got.members, got.leaving
