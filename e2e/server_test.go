@@ -123,7 +123,9 @@ func (s *server) start() {
 	}(s.cmd, s.exited)
 	select {
 	case a := <-up:
-		s.listen, s.tls, s.ops = a.listen, a.tls, a.ops
+		if a != (addresses{s.listen, s.tls, s.ops}) { // a restart writes nothing: clients read them meanwhile
+			s.listen, s.tls, s.ops = a.listen, a.tls, a.ops
+		}
 	case <-s.exited:
 		s.t.Fatalf("server ended at start:\n%s", s.stderr)
 	case <-time.After(patience):

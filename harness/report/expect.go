@@ -68,7 +68,7 @@ func promised(run *result.Run) []Expectation {
 			Measured: fmt.Sprintf("%s at %s operations/s", latencyCell(l, l.P50), recorded(run.Settings.Rate, significant)),
 			Met:      l.Count > 0 && l.P50 > 0 && l.P50 < deliverP50MaxUS,
 		}}
-	case "presence-flap":
+	case "presence-flap", "presence-churn":
 		return promisedFlap(run)
 	}
 	return nil

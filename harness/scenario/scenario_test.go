@@ -8,7 +8,7 @@ import (
 )
 
 func TestEveryScenarioOfTheProgramIsValid(t *testing.T) {
-	want := []string{"connect-storm", "dm-chat", "held-polls", "history-scan", "idle-connections", "idle-sweep", "million", "presence-flap", "resume-storm", "server-50k", "slow-consumers"}
+	want := []string{"connect-storm", "dm-chat", "held-polls", "history-scan", "idle-connections", "idle-sweep", "million", "presence-churn", "presence-flap", "resume-storm", "server-50k", "slow-consumers"}
 	if got := strings.Join(Names(), " "); got != strings.Join(want, " ") {
 		t.Errorf("the scenarios are %s, want %s", got, want)
 	}
