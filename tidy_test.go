@@ -56,9 +56,15 @@ var importTable = map[string][]string{
 	"internal/godwitpb": {}, // generated: the oracle of the root package's tests
 	"hook":              {},
 	"link":              {""},
-	"node":              {"", "admin", "auth", "chat", "edge", "engine", "hook", "link", "presence", "router/local", "web"},
+	"node":              {"", "admin", "auth", "chat", "edge", "engine", "hook", "link", "presence", "router", "router/live", "router/local", "router/tikv", "web"},
 	"presence":          {""},
-	"router/local":      {""},
+	"router":            {},
+	"router/live":       {""},
+	"router/local":      {"router"},
+	"router/routertest": {"router"},
+	"router/tikv":       {"router"},
+	"tools/devtikv":     {},
+	"tools/edgefaults":  {"", "client"},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
 	"tools/powerloss":   {"", "engine"},
 	"web":               {"sdk/js"},
@@ -67,15 +73,16 @@ var importTable = map[string][]string{
 // testImportTable is what test files may import beyond their package's row.
 var testImportTable = map[string][]string{
 	"":                 {"internal/godwitpb"},
-	"chat":             {"engine", "router/local"}, // the machine on the real store, crashes included
+	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
 }
 
 // foreignTable names modules that only some packages may use.
 var foreignTable = map[string][]string{
-	"github.com/tikv/client-go":            {"router/tikv"},
-	"github.com/tikv/pd":                   {"router/tikv"},
+	"github.com/tikv/client-go":            {"router/tikv", "tools/devtikv"},
+	"github.com/tikv/pd":                   {"router/tikv", "tools/devtikv"},
+	"github.com/pingcap/kvproto":           {"router/tikv", "tools/devtikv"},
 	"go.etcd.io/raft":                      {"engine"},
 	"github.com/cockroachdb/pebble":        {"engine/rows"},
 	"github.com/cockroachdb/pebble/v2/vfs": {"engine", "engine/rows", "engine/segment", "engine/wal"},
@@ -84,7 +91,7 @@ var foreignTable = map[string][]string{
 	"github.com/panjf2000/gnet":            {"edge", "harness/load"},
 	"github.com/pires/go-proxyproto":       {"edge"},
 	"github.com/valyala/fasthttp":          {"edge"},
-	"google.golang.org/grpc":               {"link"},
+	"google.golang.org/grpc":               {"link", "tools/devtikv"},
 	"github.com/prometheus/client_golang":  {"node"},
 	"github.com/golang-jwt/jwt":            {"auth"},
 	"github.com/HdrHistogram":              {"harness/record"},

@@ -14,7 +14,7 @@ import (
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/engine"
-	"github.com/godwit-im/godwit/router/local"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -82,7 +82,7 @@ func openNodeAt(t testing.TB, fs vfs.FS, dir string, groups int) *node {
 	if n.store, err = engine.Open(engine.Config{FS: fs, Dir: dir, Groups: groups, CheckReads: true}, engineMachine{machine}); err != nil {
 		t.Fatal(err)
 	}
-	router, err := local.New(local.Config{})
+	router, err := live.New(live.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/link"
-	"github.com/godwit-im/godwit/router/local"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 // EdgesPath is where the ops endpoint lists the edge processes attached.
@@ -52,7 +52,7 @@ func (n *Node) serveEdgeList(w http.ResponseWriter, _ *http.Request) {
 
 // clients returns who holds the clients, as chat sees it: the edge of this process,
 // or the hub in front of it and of the edge processes.
-func (n *Node) clients(service *chatAdapter, router *local.Router) (chat.Edge, error) {
+func (n *Node) clients(service *chatAdapter, router *live.Router) (chat.Edge, error) {
 	if !n.cfg.linked() {
 		return n.edge, nil
 	}
@@ -80,7 +80,7 @@ func (n *Node) clients(service *chatAdapter, router *local.Router) (chat.Edge, e
 // routes has everybody forget the sessions of an edge process that is gone.
 type routes struct {
 	chat   *chatAdapter
-	router *local.Router
+	router *live.Router
 }
 
 func (r routes) UnregisterEdge(index int) {

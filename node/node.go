@@ -25,7 +25,7 @@ import (
 	"github.com/godwit-im/godwit/hook"
 	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/presence"
-	"github.com/godwit-im/godwit/router/local"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 // engineDir is where the store lies within the data directory.
@@ -128,7 +128,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 	verifier := &auth.Verifier{Keyring: n.keyring, Tickets: n.tickets}
 	machine := chat.NewMachine(n.cfg.Engine.Groups)
 	store, service := &storeAdapter{groups: n.cfg.Engine.Groups}, &chatAdapter{}
-	router, err := local.New(local.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions), Changed: n.presenceChanged})
+	router, err := live.New(live.Config{Clock: n.now, SessionsMax: int(n.cfg.Limits.Sessions), Changed: n.presenceChanged})
 	if err != nil {
 		return err
 	}

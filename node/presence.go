@@ -6,7 +6,7 @@ import (
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/chat"
 	"github.com/godwit-im/godwit/presence"
-	"github.com/godwit-im/godwit/router/local"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 // Whom a user's presence is shown to, see PresenceConfig.
@@ -15,7 +15,7 @@ const (
 	PresenceAll      = "all"
 )
 
-func (n *Node) newPresence(router *local.Router, clients chat.Edge, rights presence.Rights) (*presence.Hub, error) {
+func (n *Node) newPresence(router *live.Router, clients chat.Edge, rights presence.Rights) (*presence.Hub, error) {
 	return presence.New(presence.Config{
 		Router:    router,
 		Edge:      clients,

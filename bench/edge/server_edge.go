@@ -13,7 +13,7 @@ import (
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/edge"
-	"github.com/godwit-im/godwit/router/local"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 // edgeServer is the product's edge with the real router behind it and a chat
@@ -24,7 +24,7 @@ type edgeServer struct {
 }
 
 func (s *edgeServer) start(spec startSpec) (string, error) {
-	router, err := local.New(local.Config{})
+	router, err := live.New(live.Config{})
 	if err != nil {
 		return "", err
 	}
@@ -144,7 +144,7 @@ func eventOf(seq godwit.Seq, text []byte) godwit.Entry {
 // edgeChat opens every session at once.
 type edgeChat struct {
 	edge   *edge.Edge
-	router *local.Router
+	router *live.Router
 
 	mu    sync.Mutex
 	ids   []godwit.SessionID

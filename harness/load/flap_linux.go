@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"time"
 
 	"github.com/godwit-im/godwit"
@@ -80,6 +81,14 @@ func (l *loop) flapOn(now time.Duration) {
 	for due := int(int64(now-f.since) * int64(f.flappers) / int64(f.every)); f.turned < due; f.turned++ {
 		l.turn(f.turned % f.flappers)
 	}
+}
+
+// next is when the next one comes or goes.
+func (f *flapPart) next() time.Duration {
+	if !f.active {
+		return math.MaxInt64
+	}
+	return f.since + time.Duration(int64(f.turned+1)*int64(f.every)/int64(f.flappers)) + 1
 }
 
 // turn lets a flapper go, or come back. One who is just on his way is left alone.

@@ -173,6 +173,7 @@ func (l *loop) pump(until time.Duration, done func() bool) error {
 	for {
 		now := l.now()
 		l.startDue(now)
+		l.flapOn(now)
 		l.cutSome()
 		if err := l.dialSome(); err != nil {
 			return err
@@ -190,7 +191,7 @@ func (l *loop) pump(until time.Duration, done func() bool) error {
 		if done != nil && done() || now >= until {
 			return nil
 		}
-		wake := min(until, l.ticked+tickEvery)
+		wake := min(until, l.ticked+tickEvery, l.flap.next())
 		if l.planned < len(l.plan) {
 			wake = min(wake, l.base+l.plan[l.planned].at)
 		}
@@ -249,7 +250,6 @@ func (l *loop) tick(now time.Duration) error {
 	}
 	l.owing = owing
 	l.askOn()
-	l.flapOn(now)
 	if l.hinder > 0 && now >= l.hindered+time.Second {
 		l.hindered = now
 		time.Sleep(l.hinder)

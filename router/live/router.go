@@ -1,4 +1,4 @@
-package local
+package live
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ type Config struct {
 
 func (c *Config) validate() error {
 	if c.LastSeenMax < 0 || c.SessionsMax < 0 {
-		return errors.New("router/local: a bound is negative")
+		return errors.New("router/live: a bound is negative")
 	}
 	if c.SessionsMax == 0 {
 		c.SessionsMax = 32
