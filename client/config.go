@@ -30,6 +30,10 @@ type Config struct {
 	// Device names this installation among the user's devices, see godwit.ValidID.
 	// Two clients with one name replace each other. Default: a random name.
 	Device string
+	// RouteKey stands in the address as rk: a proxy before several edges picks one by
+	// it, so that a user's connections meet on one. Proxies log it: never a secret.
+	// Default: 16 bits of a hash of the token's subject. An rk that URL has stays.
+	RouteKey string
 	// Encoding of the frames. Default Proto.
 	Encoding Encoding
 
@@ -143,6 +147,8 @@ func (cfg *Config) validate() error {
 		return fmt.Errorf("%w: give exactly one of Token and TokenSource", ErrConfig)
 	case cfg.Device != "" && !godwit.ValidID(cfg.Device):
 		return fmt.Errorf("%w: device: %w", ErrConfig, godwit.ErrBadID)
+	case cfg.RouteKey != "" && !godwit.ValidID(cfg.RouteKey):
+		return fmt.Errorf("%w: route key: %w", ErrConfig, godwit.ErrBadID)
 	case cfg.Transport != "" && cfg.Transport != Auto && cfg.Transport != WebSocket && cfg.Transport != LongPoll:
 		return fmt.Errorf("%w: transport %q is not auto, websocket or longpoll", ErrConfig, cfg.Transport)
 	case cfg.Encoding > JSON || cfg.CatchUp > Replay:

@@ -58,6 +58,7 @@ func (l *loop) dial(ctx context.Context, kind Transport, address string) (connec
 			return nil, "", fmt.Errorf("get token: %w", err)
 		}
 	}
+	address = l.cfg.routed(address, token)
 	if kind == LongPoll {
 		p, err := newPoller(l.cfg, address, token, l.events)
 		if err != nil {

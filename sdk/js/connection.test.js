@@ -12,6 +12,24 @@ test("connects with subprotocol, token and device, and starts at the head", asyn
   assert.deepEqual(client.position, { epoch: "e1", seq: 10 });
 });
 
+test("the address carries a route key, which is of the token's subject alone", async () => {
+  const tokenOf = (payload) => `e30.${Buffer.from(payload).toString("base64url")}.c2ln`;
+  const f = async (options, want) => {
+    await start(options);
+    assert.equal(newest().url, want);
+  };
+  // As in docs/protocol.md and client/route_test.go.
+  await f({ token: tokenOf('{"sub":"alice","iss":"a","exp":1}') }, "ws://test/v1/ws?rk=94c5");
+  await f({ token: async () => tokenOf('{"iss":"b","sub":"alice"}') }, "ws://test/v1/ws?rk=94c5");
+  await f({ token: tokenOf('{"sub":"bob"}') }, "ws://test/v1/ws?rk=2612");
+  await f({ token: tokenOf('{"sub":"zoë"}') }, "ws://test/v1/ws?rk=0168");
+  await f({ token: tokenOf('{"sub":"bob"}'), url: "ws://test/v1/ws?zone=a" }, "ws://test/v1/ws?zone=a&rk=2612");
+  await f({ token: tokenOf('{"sub":"bob"}'), url: "ws://test/v1/ws?rk=own" }, "ws://test/v1/ws?rk=own");
+  await f({ token: tokenOf('{"sub":"bob"}'), routeKey: "team+7" }, "ws://test/v1/ws?rk=team%2B7");
+  for (const payload of ['{"iss":"b"}', '{"sub":7}', '{"sub":""}', "[]", "null", "no JSON"]) await f({ token: tokenOf(payload) }, "ws://test/v1/ws");
+  await f({ token: "a.b" }, "ws://test/v1/ws");
+});
+
 test("close codes instruct the client", async () => {
   const f = (code, want) => assert.equal(remedyOf(code), want, String(code));
   for (const code of [4000, 4001, 4003, 4005, 4099, 1002, 1003, 1007, 1009, 1010]) f(code, "stop");

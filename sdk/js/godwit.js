@@ -27,6 +27,7 @@
  * @property {string} url ws://… or wss://…
  * @property {string | (() => string | Promise<string>)} token a function is asked before each connection; a string that is refused stops the client
  * @property {string} [device] names this installation; default: a random name
+ * @property {string} [routeKey] stands in the address as rk, by which a proxy picks the user's edge; never a secret; default: 16 bits of a hash of the token's subject
  * @property {Position} [resume] continue after a position of an earlier client; default: from the head
  * @property {boolean} [replay] when too far behind, read every missed entry instead of a discontinuity
  * @property {boolean} [delivered] mark what arrives as delivered, at most once a second and conversation; default true
@@ -299,7 +300,7 @@ export class Client extends EventTarget {
       const { token, url, WebSocket } = this.#options;
       const jwt = typeof token === "function" ? await token() : token;
       if (this.#socket !== attempt) return;
-      const ws = attempt.ws = new WebSocket(url, SUBPROTOCOL);
+      const ws = attempt.ws = new WebSocket(routed(url, this.#options.routeKey ?? routeKeyOf(jwt)), SUBPROTOCOL);
       let closed = false;
       ws.onopen = () => {
         if (this.#socket !== attempt) return;
@@ -757,6 +758,26 @@ export class Client extends EventTarget {
 
 /** What is known of a channel: everything up to place was dispatched, once and in order. */
 function newChannel(place) { return { place, owed: place, ahead: new Map(), fetching: false, gate: 0 }; }
+
+/** The address with a route key, unless it has one. */
+function routed(url, key) {
+  if (!key || /[?&]rk=/.test(url)) return url;
+  return `${url}${url.includes("?") ? "&" : "?"}rk=${encodeURIComponent(key)}`;
+}
+
+/** 32 bits of FNV-1a of the token's subject, folded to 16; "" when it names none. */
+function routeKeyOf(token) {
+  try {
+    const payload = atob(String(token).split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
+    const { sub } = JSON.parse(new TextDecoder().decode(Uint8Array.from(payload, (c) => c.charCodeAt(0))));
+    if (typeof sub !== "string" || !sub) return "";
+    let hash = 0x811c9dc5;
+    for (const byte of new TextEncoder().encode(sub)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+    return (hash >>> 16 ^ hash & 0xffff).toString(16).padStart(4, "0");
+  } catch {
+    return "";
+  }
+}
 
 function convId(conv) { return /^[ug]:/.test(conv) ? conv : "u:" + conv; }
 
