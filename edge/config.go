@@ -87,6 +87,10 @@ type Config struct {
 	Verifier Verifier
 	// Tickets serves POST /v1/ticket; nil: it is not offered.
 	Tickets Tickets
+	// Assigner serves GET /v1/edges. Without one, or when it knows none, the answer
+	// names this server: by Advertise, a ws:// or wss:// URL, or as it was asked.
+	Assigner  Assigner
+	Advertise string
 	// VerifyQueueMax bounds tokens waiting to be verified; above it a session is
 	// told to come back later (4200, 503). Default 4096.
 	VerifyQueueMax int

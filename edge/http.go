@@ -35,6 +35,7 @@ type webJob struct {
 	raw     []byte
 	who     godwit.Identity // of the token, where the path demands one
 	keep    bool
+	secure  bool // over TLS
 }
 
 // webServer runs the handlers.
@@ -62,8 +63,9 @@ func (w *webServer) stop() {
 // web hands a request that has arrived whole to the handlers.
 func (l *loop) web(s *session, window []byte, headBytes int) {
 	r := &l.request
-	ticket := string(r.Path) == TicketPath
-	if ticket && string(r.Method) == "OPTIONS" {
+	path := string(r.Path)
+	guarded := path == TicketPath || path == EdgesPath
+	if guarded && string(r.Method) == "OPTIONS" {
 		l.preflight(s, headBytes)
 		return
 	}
@@ -71,7 +73,7 @@ func (l *loop) web(s *session, window []byte, headBytes int) {
 	if !ok {
 		return
 	}
-	if ticket {
+	if guarded {
 		if !l.beginExchange(s) {
 			return
 		}
@@ -82,6 +84,7 @@ func (l *loop) web(s *session, window []byte, headBytes int) {
 	}
 	size := headBytes + len(body)
 	job := webJob{session: l.id(s), raw: bytes.Clone(window[:size]), who: s.identity()}
+	_, job.secure = s.conn.(*tunnel)
 	s.exchange = l.newExchange()
 	job.keep = s.exchange.keep && s.gen < genMax
 	l.discard(s, size)
@@ -160,8 +163,12 @@ func writeAnswer(ctx *fasthttp.RequestCtx, keep bool) []byte {
 
 // route finds the handler: our paths first, then the page.
 func (w *webServer) route(ctx *fasthttp.RequestCtx, job *webJob) {
-	if string(ctx.Path()) == TicketPath {
+	switch string(ctx.Path()) {
+	case TicketPath:
 		w.ticket(ctx, job)
+		return
+	case EdgesPath:
+		w.edges(ctx, job)
 		return
 	}
 	head := string(ctx.Method()) == "HEAD"
@@ -211,12 +218,7 @@ func (w *webServer) ticket(ctx *fasthttp.RequestCtx, job *webJob) {
 	if err != nil {
 		panic("BUG: a ticket that is not JSON: " + err.Error())
 	}
-	ctx.Response.Header.Set("Cache-Control", "no-store")
-	if len(ctx.Request.Header.Peek("Origin")) > 0 {
-		ctx.Response.Header.Set("Access-Control-Allow-Origin", "*")
-	}
-	ctx.Response.Header.SetContentType(jsonType)
-	ctx.SetBody(body)
+	w.answerOwner(ctx, body)
 }
 
 func (w *webServer) fail(ctx *fasthttp.RequestCtx, status int, message string) {

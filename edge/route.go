@@ -27,10 +27,11 @@ func (l *loop) readHead(s *session) {
 	s.need = 0
 	l.heading = s
 	defer func() { l.heading = nil }()
+	elsewhere := string(l.request.Path) == EdgesPath // asked for the way to another server
 	switch {
-	case l.edge.draining.Load() && !l.edge.cfg.ReusePort:
+	case l.edge.draining.Load() && !l.edge.cfg.ReusePort && !elsewhere:
 		l.refuse(s, 503, "This server is going down; connect again, and reach another one.")
-	case l.edge.paused.Load():
+	case l.edge.paused.Load() && !elsewhere:
 		l.refuse(s, 503, "This server cannot serve anyone for the moment; try again.")
 	case l.edge.cfg.LoopbackHostOnly && !loopbackHost(l.request.Host):
 		l.refuse(s, 403, "This server answers to loopback names only.")

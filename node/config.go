@@ -35,6 +35,7 @@ type Config struct {
 	Hook      HookConfig      `yaml:"hook" envPrefix:"HOOK_" doc:"A service of yours that is asked before a message is stored."`
 	Retention RetentionConfig `yaml:"retention" envPrefix:"RETENTION_" doc:"How long messages are kept."`
 	Engine    EngineConfig    `yaml:"engine" envPrefix:"ENGINE_" doc:"The store."`
+	Router    RouterConfig    `yaml:"router" envPrefix:"ROUTER_" doc:"The directory of a cluster: which edge processes there are, where the engine process is, who is where."`
 	Link      LinkConfig      `yaml:"link" envPrefix:"LINK_" doc:"What joins an engine process and edge processes."`
 	Drain     DrainConfig     `yaml:"drain" envPrefix:"DRAIN_" doc:"What happens on SIGTERM."`
 
@@ -92,6 +93,8 @@ type EdgeConfig struct {
 	DeflateLevel int      `yaml:"deflate_level" env:"DEFLATE_LEVEL" doc:"1 (fast) to 9 (small)."`
 	Proxies      []string `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" doc:"Addresses or networks, such as 10.0.0.0/8, of proxies that send the PROXY protocol, version 2: their connections must begin with its header and count as the client it names."`
 	ReusePort    bool     `yaml:"reuse_port" env:"REUSE_PORT" doc:"Share the public port with other edge processes of this machine; set it in all of them."`
+	Advertise    string   `yaml:"advertise" env:"ADVERTISE" doc:"URL of the WebSocket by which clients reach this very process, which GET /v1/edges then names: ws://HOST/v1/ws or wss://HOST/v1/ws. Empty: as the client asked, or made of listen."`
+	Zone         string   `yaml:"zone" env:"ZONE" doc:"Where this process stands, for GET /v1/edges. Empty: not said."`
 	Origins      []string `yaml:"origins" env:"ORIGINS" doc:"Origins of web pages that may connect beside the page's own host, such as https://chat.example. * allows all."`
 }
 
@@ -174,6 +177,7 @@ func Default() Config {
 			Frame: 64 << 10, Body: 16 << 10, InFlight: 64, UserSendPerS: 1000, GroupSendPerS: 1000, FramesPerS: 1000, Sessions: 32,
 			RPC: 50, Wait: 60, Page: 100, Presence: 100, Watch: 500, Window: 512,
 		},
+		Router:   defaultRouter(),
 		Policy:   defaultPolicy(),
 		Hook:     defaultHook(),
 		Presence: PresenceConfig{Visible: PresenceContacts, PerS: 2000, Debounce: Duration(4 * time.Second)},

@@ -180,6 +180,7 @@ func TestPrintedConfigurationReadsBack(t *testing.T) {
 	cfg.Drain.Timeout = Duration(2 * time.Minute)
 	cfg.Edge.Origins = []string{"https://a.example", "*"}
 	cfg.Edge.Proxies = []string{"10.0.0.0/8", "192.0.2.1"}
+	cfg.Router.PD = []string{"10.0.0.1:2379", "10.0.0.2:2379"}
 	var b strings.Builder
 	if err := cfg.Print(&b); err != nil {
 		t.Fatal(err)

@@ -232,6 +232,7 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		Chat:             service,
 		Verifier:         verifier,
 		Tickets:          n.ticketIssuer(),
+		Advertise:        n.cfg.Edge.Advertise,
 		Clock:            n.now,
 		Logger:           n.logger.With("tier", "edge"),
 	}

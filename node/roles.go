@@ -33,7 +33,7 @@ func (cfg *Config) checkRole(bad *complaints) {
 	bad.unless(cfg.Edges >= 0 && cfg.Edges <= edgesMax, "edges", "is %d; it must be 0 to %d", cfg.Edges, edgesMax)
 	if cfg.Role == RoleEdge {
 		bad.unless(cfg.Edges == 0, "edges", "is %d in an edge process; only an engine process starts some", cfg.Edges)
-		bad.unless(l.Upstream != "", "link.upstream", "is empty; an edge process needs its engine process's link.listen")
+		bad.unless(l.Upstream != "" || cfg.directory(), "link.upstream", "is empty; an edge process needs its engine process's link.listen, or a directory that knows it (router.store)")
 		cfg.checkLink(bad, "link.upstream", l.Upstream)
 		return
 	}

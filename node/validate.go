@@ -22,6 +22,7 @@ func (cfg *Config) Validate() error {
 	cfg.checkAddresses(&bad)
 	cfg.checkAuth(&bad)
 	cfg.checkRole(&bad)
+	cfg.checkRouter(&bad)
 	cfg.checkLog(&bad)
 	cfg.checkTLS(&bad)
 	cfg.checkEdge(&bad)

@@ -17,6 +17,8 @@ var errConfig = errors.New("the configuration is refused")
 type serverFlags struct {
 	file, listen, ops, data string
 	role, link, upstream    string
+	router                  string
+	pd                      []string
 	edges                   int
 	dev                     bool
 }
@@ -35,6 +37,8 @@ func (f *serverFlags) registerAll(c *cobra.Command) {
 	c.Flags().StringVar(&f.role, "role", node.RoleAll, "`ROLE` of this process: all, engine or edge")
 	c.Flags().StringVar(&f.link, "link", "", "`ADDR`ess where an engine takes edges: unix:PATH or HOST:PORT")
 	c.Flags().StringVar(&f.upstream, "upstream", "", "`ADDR`ess of an edge's engine: unix:PATH or HOST:PORT")
+	c.Flags().StringVar(&f.router, "router", node.StoreLocal, "`STORE` of the cluster's directory: local (one machine) or tikv")
+	c.Flags().StringSliceVar(&f.pd, "pd", nil, "`ADDR`esses of TiKV's placement drivers, host:port, by commas")
 	c.Flags().IntVar(&f.edges, "edges", 0, "start `N` edge processes on one port and be their engine")
 }
 
@@ -50,6 +54,8 @@ func (f *serverFlags) overlay(c *cobra.Command, cfg *node.Config) {
 		"link":     func() { cfg.Link.Listen = f.link },
 		"upstream": func() { cfg.Link.Upstream = f.upstream },
 		"edges":    func() { cfg.Edges = f.edges },
+		"router":   func() { cfg.Router.Store = f.router },
+		"pd":       func() { cfg.Router.PD = f.pd },
 	} {
 		if c.Flags().Changed(name) {
 			set()

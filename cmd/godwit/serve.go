@@ -33,7 +33,9 @@ GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 		Example: `  godwit serve --dev --data ./data             # development: tokens by godwit token mint
   godwit serve -c godwit.yaml                  # production: your users' keys in auth.keys_file
   godwit serve --dev --listen 127.0.0.1:0      # a free port, which is printed
-  godwit serve -c godwit.yaml --edges 3        # clients in three processes on one port`,
+  godwit serve -c godwit.yaml --edges 3        # clients in three processes on one port
+  godwit serve -c godwit.yaml --role engine --link 10.0.0.5:7000 --router tikv --pd 10.0.0.1:2379
+  godwit serve -c godwit.yaml --role edge --router tikv --pd 10.0.0.1:2379   # on any other machine`,
 		Args: cobra.NoArgs,
 		RunE: work(func(c *cobra.Command, _ []string) error {
 			cfg, err := a.loadValid(c, &flags)
