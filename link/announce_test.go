@@ -83,7 +83,7 @@ func TestGroupKeepsTheOrderOfEachProcess(t *testing.T) {
 func TestATellWithoutRoomClosesItsSessionsAndAWhisperIsDropped(t *testing.T) {
 	w := newWorld(t, nil)
 	w.hub.bounds = bounds{hint: 3 << 10, whisper: 4 << 10, owed: 16 << 10, last: 20 << 10, asked: 1 << 20}
-	a, err := w.hub.admit(About{Node: "slow"})
+	a, _, err := w.hub.admit(About{Node: "slow"}, origin{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func BenchmarkTell(b *testing.B) {
 	b.Cleanup(hub.Stop)
 	var edges []*attached
 	for i := range 3 {
-		a, err := hub.admit(About{Node: fmt.Sprint("edge-", i)})
+		a, _, err := hub.admit(About{Node: fmt.Sprint("edge-", i)}, origin{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -20,10 +20,13 @@ type attached struct {
 	index int
 	epoch uint64
 	about About
+	origin
 	since int64 // ms since the Unix epoch
 	queue *queue
-	cut   chan struct{} // closed by owe when the edge process takes nothing any more
+	cut   chan struct{} // closed by end
+	why   error         // set before cut is closed
 	once  sync.Once
+	gone  chan struct{} // closed by forget
 
 	ready    atomic.Bool
 	sessions atomic.Int64
@@ -34,8 +37,18 @@ type attached struct {
 // process is cut off.
 func (a *attached) owe(item ...[]byte) {
 	if !a.queue.put(a.hub.bounds.last, item...) {
-		a.once.Do(func() { close(a.cut) })
+		a.end(errStuck)
 	}
+}
+
+var errStuck = status.Error(codes.ResourceExhausted, "link: the edge process does not take what it is owed")
+
+// end cuts the edge process off.
+func (a *attached) end(why error) {
+	a.once.Do(func() {
+		a.why = why
+		close(a.cut)
+	})
 }
 
 // attach serves one stream from its first message to its end.
@@ -47,18 +60,18 @@ func (h *Hub) attach(stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&first); err != nil {
 		return err
 	}
-	hello, err := parseHello(first.bytes())
+	hello, chosen, err := parseHello(first.bytes(), h.cfg.versions)
 	first.free()
 	if err != nil {
 		h.refused.Add(1)
 		return status.Error(codes.FailedPrecondition, "link: "+err.Error())
 	}
-	a, err := h.admit(hello.About)
+	a, err := h.admitAlone(stream.Context(), hello.About, origin{address: addressOf(stream.Context()), version: chosen})
 	if err != nil {
 		h.refused.Add(1)
 		return err
 	}
-	log := h.cfg.Logger.With("edge", a.about.Node, "pid", a.about.PID, "index", a.index, "epoch", fmt.Sprintf("%016x", a.epoch))
+	log := h.cfg.Logger.With("edge", a.about.Node, "address", a.address, "pid", a.about.PID, "lease", a.about.Lease, "version", a.version, "index", a.index, "epoch", fmt.Sprintf("%016x", a.epoch))
 	log.Info("edge process attached")
 	ended := make(chan error, 2)
 	h.running.Go(func() {
@@ -73,7 +86,7 @@ func (h *Hub) attach(stream grpc.ServerStream) error {
 	select {
 	case err = <-ended:
 	case <-a.cut:
-		err = status.Error(codes.ResourceExhausted, "link: the edge process does not take what it is owed")
+		err = a.why
 	}
 	// Returning ends the stream, and with it whichever of the two is left. No
 	// delivery is for this edge process from here on.
@@ -89,7 +102,7 @@ func (h *Hub) attach(stream grpc.ServerStream) error {
 
 // write sends the welcome, then whatever queues, until the stream ends.
 func (a *attached) write(stream grpc.ServerStream) error {
-	w := welcome{Version: version, Node: a.hub.cfg.Node, Index: a.index, Epoch: a.epoch, Settings: a.hub.cfg.Settings}
+	w := welcome{Version: a.version, Node: a.hub.cfg.Node, Index: a.index, Epoch: a.epoch, Settings: a.hub.cfg.Settings}
 	if err := stream.SendMsg(newMessage(mustJSON(w))); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func benchLink(b *testing.B, edge *quietEdge) (*Hub, *fakeChat, *Client) {
 	}
 	hub.Serve(listener)
 	attached := make(chan struct{})
-	client, err := Attach(b.Context(), ClientConfig{Target: address, About: About{Node: "edge"}, Attached: func() { close(attached) }})
+	client, err := Attach(b.Context(), ClientConfig{Resolve: At(address), About: About{Node: "edge"}, Attached: func() { close(attached) }})
 	if err != nil {
 		b.Fatal(err)
 	}

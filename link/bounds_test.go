@@ -63,7 +63,7 @@ func TestAStuckProcessHoldsUpNobodyAndIsBounded(t *testing.T) {
 func TestAnOwedAnswerWithoutRoomClosesItsSession(t *testing.T) {
 	w := newWorld(t, nil)
 	w.hub.bounds = bounds{hint: 8 << 10, owed: 16 << 10, last: 20 << 10, asked: 1 << 20}
-	a, err := w.hub.admit(About{Node: "slow"})
+	a, _, err := w.hub.admit(About{Node: "slow"}, origin{})
 	if err != nil {
 		t.Fatal(err)
 	}

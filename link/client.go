@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync"
@@ -12,10 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/godwit-im/godwit"
@@ -27,16 +23,22 @@ var (
 	ErrSettingsChanged = errors.New("link: the engine process has other settings than before")
 	// ErrRefused ends a client that the engine process will not have.
 	ErrRefused = errors.New("link: the engine process refuses this edge process")
+	// ErrSuperseded ends a client whose name has passed to a younger process: the
+	// sessions it holds are nobody's any more.
+	ErrSuperseded = errors.New("link: a younger edge process has this one's name")
 )
 
 // ClientConfig is what the edge process's end needs.
 type ClientConfig struct {
-	// Target is the engine process's address: unix:PATH or HOST:PORT.
-	Target string
-	About  About
+	// Resolve says where the engine process is, unix:PATH or HOST:PORT. It is asked
+	// before each attempt to attach: the process may move.
+	Resolve func(ctx context.Context) (address string, err error)
+	About   About
+	// Lease, if any, is asked before each attempt for About.Lease.
+	Lease  func() uint64
 	Secret []byte
-	// Dial opens the connection; nil dials Target.
-	Dial func(ctx context.Context) (net.Conn, error)
+	// Dial opens a connection; nil dials the address.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Lost is called when the engine process is gone, before the sessions are
 	// closed; Attached when it is back. Drain is called when it goes down and wants
 	// the clients to move. They must not block.
@@ -44,15 +46,23 @@ type ClientConfig struct {
 	Drain          func(after, spread time.Duration)
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+
+	versions versions // tests have others
 }
 
 func (c *ClientConfig) validate() error {
-	if c.Target == "" && c.Dial == nil {
+	if c.Resolve == nil {
 		return errors.New("link: a client needs the engine process's address")
 	}
 	if c.Dial == nil {
-		target := c.Target
-		c.Dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, target) }
+		c.Dial = dial
+	}
+	if c.Lease == nil {
+		lease := c.About.Lease
+		c.Lease = func() uint64 { return lease }
+	}
+	if c.versions == (versions{}) {
+		c.versions = spoken
 	}
 	for _, hook := range []*func(){&c.Lost, &c.Attached} {
 		if *hook == nil {
@@ -68,22 +78,14 @@ func (c *ClientConfig) validate() error {
 	return nil
 }
 
-// Times of a client's attempts. The pause between two is spread by half.
-const (
-	pauseMin      = 50 * time.Millisecond
-	pauseMax      = time.Second
-	attachTimeout = 5 * time.Second
-	callTimeout   = 2 * time.Second
-)
-
 // Client is the edge process's end: the chat tier that the edge sees. Methods may
 // be called from any goroutine and never block.
 type Client struct {
 	cfg    ClientConfig
 	bounds bounds
 	pool   batches
-	loose  sync.Pool // *scratch
-	conn   *grpc.ClientConn
+	loose  sync.Pool                       // *scratch
+	conn   atomic.Pointer[grpc.ClientConn] // of the last attempt; nil: none
 	first  *up
 	life   context.Context // from Attach to Close
 	end    context.CancelFunc
@@ -98,17 +100,11 @@ type Client struct {
 	traffic traffic
 	index   atomic.Int64
 	since   atomic.Int64
+	lease   atomic.Uint64 // of the last attempt
 
 	mu    sync.Mutex
 	live  map[godwit.SessionID]struct{} // connected on the present stream and not disconnected
 	ready bool                          // clients are accepted: every stream is told
-}
-
-// up is one stream to the engine process.
-type up struct {
-	stream  grpc.ClientStream
-	cancel  context.CancelFunc
-	welcome welcome
 }
 
 // Attach connects to the engine process, however long that takes to come up, and
@@ -120,32 +116,18 @@ func Attach(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{cfg: cfg, bounds: defaultBounds, done: make(chan struct{}), live: map[godwit.SessionID]struct{}{}}
 	c.loose.New = func() any { return new(scratch) }
 	c.life, c.end = context.WithCancel(context.Background())
-	var err error
-	c.conn, err = grpc.NewClient("passthrough:///engine",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return cfg.Dial(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(messageBytesMax), grpc.MaxCallSendMsgSize(messageBytesMax)),
-		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
-		grpc.WithReadBufferSize(socketBytes), grpc.WithWriteBufferSize(socketBytes),
-		grpc.WithKeepaliveParams(clientKeepalive),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: pauseMin, Multiplier: 1.6, Jitter: 0.5, MaxDelay: pauseMax},
-			MinConnectTimeout: attachTimeout,
-		}),
-	)
-	if err != nil {
-		return nil, err
-	}
+	c.cfg.About.Instance = newInstance()
 	stop := context.AfterFunc(ctx, c.end)
-	c.first, err = c.attachAgain()
+	first, err := c.attachAgain()
 	if err == nil && !stop() {
 		err = ctx.Err()
 	}
 	if err != nil {
 		c.end()
-		_ = c.conn.Close()
+		c.hangUp()
 		return nil, errors.Join(ctx.Err(), err)
 	}
+	c.first = first
 	return c, nil
 }
 
@@ -172,7 +154,7 @@ func (c *Client) Close() {
 	if c.started {
 		<-c.done
 	}
-	_ = c.conn.Close()
+	c.hangUp()
 }
 
 // Ready tells the engine process that clients are accepted here, now and after
@@ -192,67 +174,6 @@ var readyItem = func() []byte {
 	return b
 }()
 
-// attachAgain tries until a stream stands, the client ends, or the engine process
-// refuses for good.
-func (c *Client) attachAgain() (*up, error) {
-	for pause := pauseMin; ; pause = min(2*pause, pauseMax) {
-		u, err := c.attach()
-		if err == nil {
-			return u, nil
-		}
-		switch status.Code(err) {
-		case codes.FailedPrecondition, codes.Unauthenticated, codes.Unimplemented, codes.InvalidArgument:
-			return nil, errors.Join(ErrRefused, err)
-		}
-		if c.life.Err() != nil {
-			return nil, c.life.Err()
-		}
-		c.cfg.Logger.Info("engine process not reached, trying again", "target", c.cfg.Target, "err", err)
-		select {
-		case <-time.After(pause/2 + rand.N(pause)):
-		case <-c.life.Done():
-			return nil, c.life.Err()
-		}
-		c.conn.ResetConnectBackoff()
-	}
-}
-
-// attach is one attempt.
-func (c *Client) attach() (*up, error) {
-	ctx, cancel := context.WithCancel(c.outgoing(c.life))
-	late := time.AfterFunc(attachTimeout, cancel)
-	stream, err := c.conn.NewStream(ctx, attachDesc, attachMethod)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	var answer message
-	defer answer.free()
-	_ = stream.SendMsg(newMessage(mustJSON(hello{version, c.cfg.About}))) // RecvMsg has the reason
-	if err := stream.RecvMsg(&answer); err != nil {
-		cancel()
-		return nil, err
-	}
-	w, err := parseWelcome(answer.bytes())
-	if err != nil {
-		cancel()
-		return nil, status.Error(codes.FailedPrecondition, err.Error())
-	}
-	if !late.Stop() {
-		cancel()
-		return nil, context.DeadlineExceeded
-	}
-	return &up{stream: stream, cancel: cancel, welcome: w}, nil
-}
-
-// outgoing adds the secret to a call.
-func (c *Client) outgoing(ctx context.Context) context.Context {
-	if len(c.cfg.Secret) == 0 {
-		return ctx
-	}
-	return metadata.AppendToOutgoingContext(ctx, secretKey, string(c.cfg.Secret))
-}
-
 // run serves one stream after another.
 func (c *Client) run() {
 	defer close(c.done)
@@ -263,6 +184,10 @@ func (c *Client) run() {
 			return
 		}
 		c.cfg.Logger.Warn("engine process lost", "err", err)
+		if status.Code(err) == codes.Aborted {
+			c.err = errors.Join(ErrSuperseded, err)
+			return
+		}
 		u, err = c.attachAgain()
 		if err == nil && u.welcome.Settings != c.first.welcome.Settings {
 			u.cancel()
@@ -290,7 +215,7 @@ func (c *Client) serve(u *up) error {
 		q.put(maxInt, readyItem)
 	}
 	c.mu.Unlock()
-	c.cfg.Logger.Info("attached to the engine process", "engine", u.welcome.Node, "index", u.welcome.Index, "epoch", strconv.FormatUint(u.welcome.Epoch, 16))
+	c.cfg.Logger.Info("attached to the engine process", "engine", u.welcome.Node, "index", u.welcome.Index, "version", u.welcome.Version, "epoch", strconv.FormatUint(u.welcome.Epoch, 16))
 	c.cfg.Attached()
 	var writer sync.WaitGroup
 	writer.Go(func() { _ = writeAll(u.stream, q, &c.traffic, u.stream.Context().Done()) })

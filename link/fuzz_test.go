@@ -94,7 +94,7 @@ func readBoth(t *testing.T, batches [][]byte) []string {
 	if err := tell.client.cfg.validate(); err == nil {
 		t.Fatal("a client without an address")
 	}
-	tell.client.cfg.Target = "unix:x"
+	tell.client.cfg.Resolve = At("unix:x")
 	_ = tell.client.cfg.validate()
 	for _, batch := range batches {
 		if _, err := tell.batch(batch); err != nil {

@@ -8,9 +8,32 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// version is of everything on the wire between the two processes. Both come from
-// one program on one machine, or are upgraded together: another version is refused.
-const version = 2
+// versions are those of everything on the wire between the two processes that one
+// side speaks. A release that changes the wire speaks the version before its own as
+// well, so that the processes can be replaced one after another.
+type versions struct{ min, max int }
+
+var spoken = versions{3, 3}
+
+func (v versions) String() string {
+	if v.min == v.max {
+		return fmt.Sprintf("version %d", v.max)
+	}
+	return fmt.Sprintf("versions %d to %d", v.min, v.max)
+}
+
+// agree chooses the newest version that both sides speak; v is the engine process's.
+func (v versions) agree(edge versions) (int, error) {
+	chosen := min(v.max, edge.max)
+	if edge.min <= edge.max && chosen >= max(v.min, edge.min) {
+		return chosen, nil
+	}
+	older := "edge"
+	if v.max < edge.min {
+		older = "engine"
+	}
+	return 0, fmt.Errorf("the edge process speaks %s of the link, the engine process %s: the %s process is older, and both need a release that speaks the same; upgrade it", edge, v, older)
+}
 
 // secretKey is the metadata that carries the shared secret.
 const secretKey = "godwit-link-secret"
@@ -30,16 +53,35 @@ type About struct {
 	PID  int    `json:"pid"`
 	Ops  string `json:"ops"`
 	Dev  bool   `json:"dev"`
+	// Lease is the epoch of the edge's lease in the cluster's directory: of two that
+	// have one name, the larger is the younger. 0: there is no lease.
+	Lease uint64 `json:"lease,omitempty"`
+	// Instance tells a process that attaches again from another one of its name. The
+	// client sets it.
+	Instance uint64 `json:"instance,omitempty"`
 }
 
-// hello is the first message of a stream, from the edge process.
+// hello is the first message of a stream, from the edge process. Version is for an
+// engine process from before there was a choice; it is the largest.
 type hello struct {
 	Version int `json:"version"`
+	Min     int `json:"min,omitempty"`
+	Max     int `json:"max,omitempty"`
 	About
 }
 
-// welcome is the hub's answer. Epoch is of this attachment: it is in both sides'
-// logs, and no two attachments have the same.
+func newHello(v versions, about About) hello { return hello{v.max, v.min, v.max, about} }
+
+// versions that the edge process speaks: one, if it is from before there was a choice.
+func (h *hello) versions() versions {
+	if h.Max == 0 {
+		return versions{h.Version, h.Version}
+	}
+	return versions{h.Min, h.Max}
+}
+
+// welcome is the hub's answer, with the version chosen. Epoch is of this attachment:
+// it is in both sides' logs, and no two attachments have the same.
 type welcome struct {
 	Version  int      `json:"version"`
 	Node     string   `json:"node"`
@@ -50,27 +92,33 @@ type welcome struct {
 
 const aboutBytesMax = 256
 
-func parseHello(b []byte) (h hello, err error) {
+// parseHello reads the first message, and chooses the version; nothing else of a
+// hello in another version needs to make sense.
+func parseHello(b []byte, ours versions) (h hello, chosen int, err error) {
 	if err := json.Unmarshal(b, &h); err != nil {
-		return h, fmt.Errorf("the first message does not parse: %w", err)
+		return h, 0, fmt.Errorf("the first message does not parse: %w", err)
+	}
+	if chosen, err = ours.agree(h.versions()); err != nil {
+		return h, 0, err
 	}
 	switch {
-	case h.Version != version:
-		return h, fmt.Errorf("the edge process speaks version %d of the link, the engine process version %d; run the same program on both sides", h.Version, version)
 	case !godwit.ValidID(h.Node):
-		return h, errors.New("the edge process has no valid node name")
+		return h, 0, errors.New("the edge process has no valid node name")
 	case len(h.Ops) > aboutBytesMax:
-		return h, errors.New("the edge process's ops address is too long")
+		return h, 0, errors.New("the edge process's ops address is too long")
 	}
-	return h, nil
+	return h, chosen, nil
 }
 
-func parseWelcome(b []byte) (w welcome, err error) {
+func parseWelcome(b []byte, ours versions) (w welcome, err error) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		return w, fmt.Errorf("the engine process's answer does not parse: %w", err)
 	}
-	if w.Version != version || w.Index < 1 || w.Index > godwit.SessionEdgeMax {
-		return w, fmt.Errorf("the engine process answers with version %d, index %d", w.Version, w.Index)
+	if w.Version < ours.min || w.Version > ours.max {
+		return w, fmt.Errorf("the engine process answers in version %d of the link, this edge process speaks %s", w.Version, ours)
+	}
+	if w.Index < 1 || w.Index > godwit.SessionEdgeMax {
+		return w, fmt.Errorf("the engine process answers with index %d", w.Index)
 	}
 	return w, nil
 }

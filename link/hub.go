@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
@@ -37,6 +36,8 @@ type HubConfig struct {
 	Clock func() int64
 	// Logger defaults to discarding.
 	Logger *slog.Logger
+
+	versions versions // tests have others
 }
 
 func (c *HubConfig) validate() error {
@@ -48,6 +49,9 @@ func (c *HubConfig) validate() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.versions == (versions{}) {
+		c.versions = spoken
 	}
 	return nil
 }
@@ -67,6 +71,7 @@ type Hub struct {
 	running sync.WaitGroup // goroutines of streams
 
 	mu       sync.Mutex
+	standing map[*attached]struct{}           // admitted and not yet forgotten
 	last     int                              // index given last
 	freed    [godwit.SessionEdgeMax + 1]int64 // ms when an index was given back; 0: never used
 	changed  chan struct{}                    // closed and replaced when edges come, are ready, go, or lose their last session
@@ -81,7 +86,7 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, bounds: defaultBounds, server: newServer(), changed: make(chan struct{})}
+	h := &Hub{cfg: cfg, bounds: defaultBounds, server: newServer(), changed: make(chan struct{}), standing: map[*attached]struct{}{}}
 	h.loose.New = func() any { return new(scratch) }
 	h.server.RegisterService(&serviceDesc, h)
 	return h, nil
@@ -114,56 +119,6 @@ func (h *Hub) Stop() {
 	h.server.Stop()
 	h.serving.Wait()
 	h.running.Wait()
-}
-
-// reuseAfterMS is how long an index rests: nothing that was asked for a session
-// of its last edge process may still be under way when the next one has it.
-const reuseAfterMS = 60_000
-
-const inUse = -1 // in Hub.freed
-
-var errNoIndex = status.Error(codes.ResourceExhausted, "link: every index of an edge process is in use, or was within the last minute")
-
-// admit gives an edge process an index and an epoch.
-func (h *Hub) admit(about About) (*attached, error) {
-	var epoch [8]byte
-	if _, err := rand.Read(epoch[:]); err != nil {
-		panic("BUG: no randomness: " + err.Error()) // crypto/rand never fails on Linux
-	}
-	now := h.cfg.Clock()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case h.closed || h.draining:
-		return nil, status.Error(codes.Unavailable, "link: the engine process is going down")
-	case about.Dev && !h.cfg.Settings.Dev:
-		return nil, status.Error(codes.FailedPrecondition, "link: the edge process believes development tokens and the engine process is no development server; unset dev")
-	}
-	for range godwit.SessionEdgeMax {
-		h.last = h.last%godwit.SessionEdgeMax + 1
-		if freed := h.freed[h.last]; freed == 0 || freed != inUse && now-freed >= reuseAfterMS {
-			a := &attached{hub: h, index: h.last, epoch: binary.BigEndian.Uint64(epoch[:]), about: about, since: now, cut: make(chan struct{})}
-			a.queue = newQueue(&h.pool, &a.traffic.putItems)
-			h.freed[h.last] = inUse
-			h.edges[h.last].Store(a)
-			h.attaches.Add(1)
-			h.signalLocked()
-			return a, nil
-		}
-	}
-	return nil, errNoIndex
-}
-
-// forget takes an edge process's index and then all its routes away. It runs once
-// nothing more of its stream is handed to the chat tier.
-func (h *Hub) forget(a *attached) {
-	h.edges[a.index].Store(nil)
-	h.cfg.Router.UnregisterEdge(a.index)
-	h.mu.Lock()
-	h.freed[a.index] = max(1, h.cfg.Clock())
-	h.mu.Unlock()
-	h.lost.Add(1)
-	h.signal()
 }
 
 func (h *Hub) signal() {

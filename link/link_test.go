@@ -240,22 +240,22 @@ func TestAnIndexRestsForAMinute(t *testing.T) {
 	seen := map[int]bool{}
 	epochs := map[uint64]bool{}
 	for range godwit.SessionEdgeMax {
-		a, err := h.admit(About{Node: "e"})
+		a, _, err := h.admit(About{Node: "e"}, origin{})
 		if err != nil || a.index < 1 || a.index > godwit.SessionEdgeMax || seen[a.index] || epochs[a.epoch] {
 			t.Fatalf("admitted %+v, %v", a, err)
 		}
 		seen[a.index], epochs[a.epoch] = true, true
 	}
-	if _, err := h.admit(About{Node: "e"}); err == nil {
+	if _, _, err := h.admit(About{Node: "e"}, origin{}); err == nil {
 		t.Error("one more than there are indexes")
 	}
 	h.forget(h.edges[77].Load())
 	now += reuseAfterMS - 1
-	if a, err := h.admit(About{Node: "e"}); err == nil {
+	if a, _, err := h.admit(About{Node: "e"}, origin{}); err == nil {
 		t.Errorf("index %d was given again within a minute", a.index)
 	}
 	now++
-	if a, err := h.admit(About{Node: "e"}); err != nil || a.index != 77 {
+	if a, _, err := h.admit(About{Node: "e"}, origin{}); err != nil || a.index != 77 {
 		t.Errorf("admitted %+v, %v; want index 77", a, err)
 	}
 }
@@ -320,7 +320,7 @@ func TestDrainTellsAllAndWaitsForTheirSessions(t *testing.T) {
 	}()
 	a.hooks.waitHas(t, "drain 1s 2s")
 	b.hooks.waitHas(t, "drain 1s 2s")
-	if _, err := w.hub.admit(About{Node: "late"}); err == nil {
+	if _, _, err := w.hub.admit(About{Node: "late"}, origin{}); err == nil {
 		t.Error("a draining hub took an edge process")
 	}
 	a.Disconnect(1, "alice", "phone")

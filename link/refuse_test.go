@@ -45,30 +45,6 @@ func TestWhoIsNotToAttachIsRefusedWithTheReason(t *testing.T) {
 	client.Close()
 }
 
-func TestAnotherVersionIsRefusedByBothSides(t *testing.T) {
-	f := func(want string, _ any, err error) {
-		t.Helper()
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
-	}
-	h, err := parseHello([]byte(`{"version":3,"node":"a"}`))
-	f("version 3 of the link, the engine process version 2", h, err)
-	h, err = parseHello([]byte(`{"version":2}`))
-	f("node name", h, err)
-	h, err = parseHello([]byte(`[`))
-	f("does not parse", h, err)
-	w, err := parseWelcome([]byte(`{"version":3,"index":1}`))
-	f("version 3", w, err)
-	w, err = parseWelcome([]byte(`{"version":2,"index":4096}`))
-	f("index 4096", w, err)
-	w, err = parseWelcome(nil)
-	f("does not parse", w, err)
-	if h, err := parseHello([]byte(`{"version":2,"node":"a","more":[1]}`)); err != nil || h.Node != "a" {
-		t.Errorf("what a later version may add is refused: %v", err)
-	}
-}
-
 func TestOtherSettingsEndTheClient(t *testing.T) {
 	w := newWorld(t, nil)
 	p := w.attach("edge-1", nil)
@@ -90,7 +66,7 @@ func TestOtherSettingsEndTheClient(t *testing.T) {
 func TestAttachEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	tried := make(chan struct{}, 100)
-	cfg := ClientConfig{About: About{Node: "e"}, Dial: func(context.Context) (net.Conn, error) {
+	cfg := ClientConfig{About: About{Node: "e"}, Resolve: At("engine"), Dial: func(context.Context, string) (net.Conn, error) {
 		select {
 		case tried <- struct{}{}:
 		default:

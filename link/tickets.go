@@ -90,8 +90,12 @@ func (f *fields) identity() (who godwit.Identity, ok bool) {
 func (c *Client) call(method string, request []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(c.outgoing(c.life), callTimeout)
 	defer cancel()
+	conn := c.conn.Load()
+	if conn == nil {
+		return nil, godwit.ErrUnavailable
+	}
 	var answer message
-	if err := c.conn.Invoke(ctx, method, newMessage(request), &answer); err != nil {
+	if err := conn.Invoke(ctx, method, newMessage(request), &answer); err != nil {
 		switch status.Code(err) {
 		case codes.PermissionDenied:
 			return nil, fmt.Errorf("%w: %w", godwit.ErrUnauthorized, err)

@@ -172,8 +172,9 @@ func (p *process) at(s godwit.SessionID) godwit.SessionID {
 
 func (w *world) config(name string) ClientConfig {
 	return ClientConfig{
-		About: About{Node: name, PID: 7, Ops: "127.0.0.1:1"},
-		Dial:  func(ctx context.Context) (net.Conn, error) { return w.listener.Load().DialContext(ctx) },
+		About:   About{Node: name, PID: 7, Ops: "127.0.0.1:1"},
+		Resolve: At("engine"),
+		Dial:    func(ctx context.Context, _ string) (net.Conn, error) { return w.listener.Load().DialContext(ctx) },
 	}
 }
 

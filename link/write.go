@@ -45,6 +45,8 @@ func writeAll(to sender, q *queue, t *traffic, done <-chan struct{}) error {
 // Stats are one stream's counters.
 type Stats struct {
 	About
+	Address  string // the peer's
+	Version  int    // of the link, as chosen
 	Index    int
 	Since    time.Time
 	Ready    bool // accepts clients
@@ -74,6 +76,7 @@ func (h *Hub) Edges() []Stats {
 		s := a.traffic.stats()
 		s.QueueBytes = a.queue.size()
 		s.About, s.Index, s.Since = a.about, a.index, time.UnixMilli(a.since).UTC()
+		s.Address, s.Version = a.address, a.version
 		s.Ready, s.Sessions = a.ready.Load(), int(a.sessions.Load())
 		list = append(list, s)
 	}
@@ -94,7 +97,8 @@ func (c *Client) Stats() Stats {
 	if q := c.queue.Load(); q != nil {
 		s.Ready, s.QueueBytes = true, q.size()
 	}
-	s.About, s.Index, s.Since = c.cfg.About, int(c.index.Load()), time.UnixMilli(c.since.Load()).UTC()
+	s.About, s.About.Lease = c.cfg.About, c.lease.Load()
+	s.Index, s.Since = int(c.index.Load()), time.UnixMilli(c.since.Load()).UTC()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.Sessions = len(c.live)

@@ -37,9 +37,9 @@ func (n *Node) openEdge(ctx context.Context) error {
 		return err
 	}
 	n.client, err = link.Attach(ctx, link.ClientConfig{
-		Target: n.cfg.Link.Upstream,
-		About:  link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
-		Secret: secret,
+		Resolve: link.At(n.cfg.Link.Upstream),
+		About:   link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
+		Secret:  secret,
 		Lost: func() {
 			n.ops.turn(ready, waiting)
 			n.edge.Suspend()
