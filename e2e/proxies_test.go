@@ -51,7 +51,7 @@ func substitute(t *testing.T, name string, pairs ...string) (path string) {
 		}
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
-	path = filepath.Join(t.TempDir(), name)
+	path = filepath.Join(t.TempDir(), filepath.Base(name))
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestHAProxyInFront(t *testing.T) {
 	p := newPKI(t)
 	edges, port, ops := newEdges(t, "GODWIT_EDGE_TRUSTED_PROXIES=127.0.0.1", "GODWIT_EDGE_PER_SOURCE=2")
 	address := freePort(t)
-	config := substitute(t, "haproxy.cfg", "maxconn 100000", "maxconn 1000", "bind :443 ", "bind "+address+" ", "/etc/haproxy/godwit.pem", p.both,
+	config := substitute(t, "haproxy/haproxy.cfg", "    server edge3 10.0.0.13:8080\n", "", "maxconn 100000", "maxconn 1000", "bind :443 ", "bind "+address+" ", "/etc/haproxy/godwit.pem", p.both,
 		"edge1 10.0.0.11:8080", "edge1 127.0.0.11:"+port, "edge2 10.0.0.12:8080", "edge2 127.0.0.12:"+port, "port 8081", "port "+ops)
 	startProxy(t, address, path, "-db", "-f", config)
 	tokens := edges[0].tokens("alice", "bob")
@@ -176,7 +176,7 @@ func TestNginxInFront(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	config := substitute(t, "nginx.conf", "listen 443 ssl", "listen "+address+" ssl", "/etc/nginx/godwit.crt", p.cert, "/etc/nginx/godwit.key", p.key,
+	config := substitute(t, "nginx/nginx.conf", "        server 10.0.0.13:8080 max_fails=1 fail_timeout=5s;\n", "", "listen 443 ssl", "listen "+address+" ssl", "/etc/nginx/godwit.crt", p.cert, "/etc/nginx/godwit.key", p.key,
 		"10.0.0.11:8080", "127.0.0.11:"+port, "10.0.0.12:8080", "127.0.0.12:"+port,
 		"/run/nginx.pid", filepath.Join(dir, "pid"), "/var/log/nginx/error.log", "stderr",
 		"access_log off;", "access_log off; client_body_temp_path "+dir+"/body; proxy_temp_path "+dir+"/proxy; fastcgi_temp_path "+dir+"/fastcgi; uwsgi_temp_path "+dir+"/uwsgi; scgi_temp_path "+dir+"/scgi;")
@@ -356,6 +356,6 @@ func TestProxyTimeoutsOutlastPingsAndPolls(t *testing.T) {
 			}
 		}
 	}
-	f("haproxy.cfg", 65*time.Second, "timeout client", "timeout server", "timeout tunnel")
-	f("nginx.conf", 65*time.Second, "proxy_read_timeout", "proxy_send_timeout")
+	f("haproxy/haproxy.cfg", 65*time.Second, "timeout client", "timeout server", "timeout tunnel")
+	f("nginx/nginx.conf", 65*time.Second, "proxy_read_timeout", "proxy_send_timeout")
 }
