@@ -34,6 +34,10 @@ type Config struct {
 	// it, so that a user's connections meet on one. Proxies log it: never a secret.
 	// Default: 16 bits of a hash of the token's subject. An rk that URL has stays.
 	RouteKey string
+	// Assign has the client ask the server at URL which edges this user should use, and
+	// connect to those: the next one where one fails, and URL where all do or it can't
+	// be asked. Set it where clients reach each edge by an address of its own.
+	Assign bool
 	// Encoding of the frames. Default Proto.
 	Encoding Encoding
 

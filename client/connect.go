@@ -69,7 +69,7 @@ func (l *loop) attemptDone(a *attempt) {
 		l.failed(t, a.err)
 		return
 	}
-	t.opening, t.token = a.conn, a.token
+	t.opening, t.token, t.address = a.conn, a.token, a.address
 	l.connections[a.conn] = struct{}{}
 	a.conn.start(&l.ended)
 	if s, ok := a.conn.(*socket); ok && (l.poller() != nil || l.poll.busy()) {
@@ -96,6 +96,9 @@ func (l *loop) lost(c connection, err error) {
 	c.discard()
 	delete(l.connections, c)
 	if t := l.trackOf(c); t != nil {
+		if remedyFor(err) == backOff {
+			l.assigned.failed(t.address)
+		}
 		*t = track{kind: t.kind}
 		l.failed(t, err)
 		return
@@ -230,6 +233,7 @@ func (l *loop) move(g *godwit.Goaway) {
 	if l.moveAt.IsZero() || at.Before(l.moveAt) { // each poll of a server that drains says so again
 		l.moveAt = at
 	}
+	l.assigned.forget()
 	if u, err := url.Parse(g.URL); err == nil && u.Host != "" && strings.HasPrefix(l.cfg.URL, u.Scheme+"://") {
 		l.address = g.URL
 	}

@@ -31,6 +31,7 @@ type loop struct {
 	asking      chan struct{}           // capacity 1: holds whoever calls TokenSource
 	ended       sync.WaitGroup          // connections and attempts
 	address     string                  // where the next attempt goes
+	assigned    assigned
 	backoff     backoff
 	stopped     bool
 	connected   time.Time  // when current's reply came

@@ -28,6 +28,7 @@ type track struct {
 	attempt *attempt
 	opening connection
 	token   string    // for opening
+	address string    // of opening
 	asked   bool      // the connect frame was written to opening
 	openBy  time.Time // what is under way must be done by then; zero: nothing is
 }
@@ -38,39 +39,32 @@ func (t *track) busy() bool { return t.attempt != nil || t.opening != nil }
 type attempt struct {
 	track  *track
 	cancel context.CancelFunc
-	conn   connection // set by its goroutine, with token and err, before it tells the loop
+	conn   connection // set by its goroutine, with what follows, before it tells the loop
 	token  string
-	err    error
+	// address is where conn leads; as it was given, or assigned.
+	address string
+	err     error
 }
 
 // dial makes the connection of an attempt; it may block until ctx ends.
-func (l *loop) dial(ctx context.Context, kind Transport, address string) (connection, string, error) {
+func (l *loop) dial(ctx context.Context, a *attempt, kind Transport, address string) {
 	token, err := l.cfg.Token, error(nil)
 	if l.cfg.TokenSource != nil {
 		select {
 		case l.asking <- struct{}{}:
 		case <-ctx.Done():
-			return nil, "", ctx.Err()
+			a.err = ctx.Err()
+			return
 		}
 		token, err = l.cfg.TokenSource(ctx)
 		<-l.asking
 		if err != nil {
-			return nil, "", fmt.Errorf("get token: %w", err)
+			a.err = fmt.Errorf("get token: %w", err)
+			return
 		}
 	}
-	address = l.cfg.routed(address, token)
-	if kind == LongPoll {
-		p, err := newPoller(l.cfg, address, token, l.events)
-		if err != nil {
-			return nil, "", err
-		}
-		return p, token, nil
-	}
-	s, err := openSocket(ctx, l.cfg, address, l.events)
-	if err != nil {
-		return nil, "", err
-	}
-	return s, token, nil
+	a.token = token
+	a.conn, a.address, a.err = l.reach(ctx, kind, address, token)
 }
 
 // begin starts an attempt on a track where nothing is under way.
@@ -87,7 +81,7 @@ func (l *loop) begin(t *track) {
 	kind, address := t.kind, l.address // the track is the loop's
 	l.address = l.cfg.URL              // another address is tried once
 	l.ended.Go(func() {
-		a.conn, a.token, a.err = l.dial(ctx, kind, address)
+		l.dial(ctx, a, kind, address)
 		l.opened <- a
 	})
 }
