@@ -97,6 +97,8 @@ func (d *decoder) resume(r *Resume) {
 			r.Seq = d.seq()
 		case 3:
 			r.Channels = d.channelPlaces(r.Channels)
+		case 4:
+			r.Stamp = d.str()
 		}
 	}
 }

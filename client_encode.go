@@ -79,6 +79,7 @@ func (e *encoder) connect(c *Connect) {
 		if len(c.Resume.Channels) > 0 {
 			e.channelPlaces(c.Resume.Channels)
 		}
+		e.bytesOpt(4, c.Resume.Stamp)
 		e.close(o)
 	}
 }

@@ -81,6 +81,8 @@ type Resume struct {
 	// Channels are the client's places in its channels. One it does not name
 	// begins where the reader's log tells of it after Seq, else at its head.
 	Channels []ChannelPlace
+	// Stamp is that of the newest connect reply the client has, as it came.
+	Stamp []byte
 }
 
 // ChannelPlace says that everything of a channel up to a sequence of the channel

@@ -36,7 +36,7 @@ func clientFrames() []*ClientFrame {
 		{ID: 1, Kind: KindConnect},
 		{ID: 1<<53 - 1, Kind: KindConnect, Connect: Connect{
 			Token: []byte("e30.e30.c2ln"), Device: []byte("web-7f3a"), Caps: [][]byte{[]byte("receipts"), []byte("")},
-			Resume: Resume{Set: true, Epoch: []byte("k3Zx"), Seq: SeqMax},
+			Resume: Resume{Set: true, Epoch: []byte("k3Zx"), Seq: SeqMax, Stamp: []byte("465223887110471681")},
 		}},
 		{ID: 1, Kind: KindConnect, Connect: Connect{Resume: Resume{Set: true}}},
 		{ID: 2, Kind: KindSend, Send: Send{To: []byte("bob"), CID: []byte("01JDC7Q0V8"), Text: []byte("hi"), HasText: true}},
@@ -72,7 +72,7 @@ func serverFrames() []*ServerFrame {
 		{ID: 1, Kind: KindConnect},
 		{ID: 1, Kind: KindConnect, Connect: ConnectReply{
 			Session: "s9a", Node: "edge-2", Epoch: "k3Zx", Seq: 918290, Resumed: true, Missed: 17, Ping: 25, TTL: 3580,
-			Time: 1795417297123, User: "alice", Device: "web-7f3a", Caps: []string{"receipts", "x"},
+			Time: 1795417297123, User: "alice", Device: "web-7f3a", Caps: []string{"receipts", "x"}, Stamp: "465223887110471681",
 			Limits: Limits{Frame: 65536, Body: 16384, InFlight: 64, SendPerS: 20, Page: 100, Watch: 500, Presence: 200, Window: 512, RPC: 50, Wait: 60, Queue: 2097152, Sessions: 32, FramesPerS: 200},
 		}},
 		{ID: 1, Kind: KindConnect, Connect: ConnectReply{Session: "s", Epoch: "k3Zx", Reason: "too_far"}},

@@ -22,7 +22,7 @@ var awkwardJSON = []string{
 	"{\"send\":{\"text\":\"\\n\n\"}}", "{\"send\":{\"text\":\"\\n\x1f\"}}", "{\"send\":{\"text\":\"\xff\"}}", "{\"send\":{\"text\":\"\xed\xa0\x80\"}}", "{\"x\xff\":1}", "{\"ack\":\x00{}}", "\ufeff{}",
 	`{"send":{"data":""}}`, `{"send":{"data":"AP8="}}`, `{"send":{"data":"AP8"}}`, `{"send":{"data":"AP9="}}`, `{"send":{"data":"-_8="}}`, `{"send":{"data":"AP\n8="}}`, `{"send":{"data":[0]}}`,
 	`{"send":{"text":"a","data":"AA=="}}`, `{"send":{"to":"\u0062ob","cid":"\u0063","text":"\u0074\ud83d\ude00","data":"\u0041A==","type":"a\/b"}}`, `{"send":null}`, `{"send":{"text":null,"to":"b"}}`, `{"connect":{"caps":[]}}`, `{"connect":{"caps":[null]}}`,
-	`{"connect":{"caps":"a"}}`, `{"connect":{"caps":null,"resume":null}}`, `{"connect":{"resume":{}}}`, `{"history":{"after":0}}`, `{"presence":{"get":["bob",1]}}`,
+	`{"connect":{"caps":"a"}}`, `{"connect":{"caps":null,"resume":null}}`, `{"connect":{"resume":{}}}`, `{"connect":{"resume":{"stamp":"465223887110471681"},"stamp":"1"}}`, `{"connect":{"resume":{"stamp":7}}}`, `{"history":{"after":0}}`, `{"presence":{"get":["bob",1]}}`,
 	`{"ev":{"seq":5,"receipt":{}}}`, `{"ev":{}}`, `{"ev":{"skip":{"from":2,"to":1}}}`, `{"ev":{"skip":{"from":1,"to":1}}}`, `{"ev":{"seq":1,"skip":{"from":1,"to":1}}}`,
 	`{"ev":{"seq":1,"msg":{}}}`, `{"ev":{"seq":1,"msg":{"mid":"AAAAAAAAAAAAAAAAAAAAAB"}}}`, `{"ev":{"seq":1,"msg":{"text":"","data":""}}}`,
 	`{"send":{"mid":"AAAAAAAAAAAAAAAAAAAAA\n"}}`, `{"send":{"mid":"AAAAAAAAAAAAAAAAAAAAAA"}}`, `{"skip":{"from":0,"to":0}}`, `{"sync":{"entries":[{}]}}`,

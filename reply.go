@@ -46,6 +46,7 @@ type ConnectReply struct {
 	Caps    []string
 	Limits  Limits
 	Digest  uint64 // of the reader's conversations at Seq, see docs/protocol.md; 0: not given
+	Stamp   string // opaque; the client echoes it in its next Resume
 }
 
 // Limits are the bounds the server holds this session to.

@@ -83,6 +83,7 @@ var resumeFields = fields{
 	1: {"epoch", aString},
 	2: {"seq", aNumber},
 	3: {"channels", aList},
+	4: {"stamp", aString},
 }
 
 var sendFields = fields{
@@ -167,6 +168,7 @@ var connectReplyFields = fields{
 	13: {"caps", aList},
 	14: {"limits", aMessage},
 	15: {"digest", aNumber},
+	16: {"stamp", aString},
 }
 
 var limitsFields = fields{

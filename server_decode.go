@@ -98,6 +98,8 @@ func (d *decoder) connectReply(c *ConnectReply) {
 			d.limits(&c.Limits)
 		case 15:
 			c.Digest = d.big()
+		case 16:
+			c.Stamp = string(d.str())
 		}
 	}
 }

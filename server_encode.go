@@ -111,6 +111,7 @@ func (e *encoder) connectReply(c *ConnectReply) {
 	e.limits(&c.Limits)
 	e.close(o)
 	e.uintOpt(15, c.Digest)
+	e.strOpt(16, c.Stamp)
 }
 
 func (e *encoder) limits(l *Limits) {

@@ -55,6 +55,9 @@ type Hello struct {
 	ResumeSeq Seq
 	Channels  []ChannelPlace // places of a client that resumes
 	Issued    int64          // when the token was issued, ms since the Unix epoch; 0: it does not say
+	// Stamp orders the connections of the device: a session never takes the place of
+	// one with a larger stamp. 0: the later arrival is the newer.
+	Stamp uint64
 	// Call asks only whether the token may still make requests: no session begins,
 	// and Disconnect does not follow. Device is empty if the client named none.
 	Call bool

@@ -21,7 +21,7 @@ func (s *Service) Connect(session godwit.SessionID, h godwit.Hello) {
 		return
 	}
 	s.channels.opens(session)
-	s.sessions.opens(session, user, h.Device)
+	s.sessions.opens(session, &h)
 	s.startRead(&read{
 		request: request{session: session, what: requestConnect}, do: (*read).connect, user: user,
 		resume: h.Resume, epoch: h.Epoch, after: h.ResumeSeq, hello: h,

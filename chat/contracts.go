@@ -74,9 +74,10 @@ type Edge interface {
 }
 
 // Router knows which sessions a user has. Methods never block. Register names the
-// one session that has to give way, and why; 0: none.
+// one session that has to give way, and why; 0: none. That may be s itself, if the
+// device has a session with a larger stamp.
 type Router interface {
-	Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode)
+	Register(user godwit.UserID, device string, s godwit.SessionID, stamp uint64) (gone godwit.SessionID, why godwit.CloseCode)
 	Unregister(user godwit.UserID, device string, s godwit.SessionID)
 	Sessions(user godwit.UserID, dst []godwit.SessionID) []godwit.SessionID
 	Devices(user godwit.UserID, dst []godwit.DeviceSession) []godwit.DeviceSession

@@ -129,11 +129,13 @@ func linesOf(entries []godwit.Entry) (lines []string) {
 type memRouter struct {
 	mu    sync.Mutex
 	users map[godwit.UserID]map[string]godwit.SessionID
+	// stamps are those of sessions that have one.
+	stamps map[godwit.SessionID]uint64
 	// registered, if any, runs after a Register.
 	registered func(godwit.SessionID)
 }
 
-func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID) (godwit.SessionID, godwit.CloseCode) {
+func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID, stamp uint64) (godwit.SessionID, godwit.CloseCode) {
 	if r.registered != nil {
 		defer r.registered(s)
 	}
@@ -143,6 +145,15 @@ func (r *memRouter) Register(user godwit.UserID, device string, s godwit.Session
 		r.users[user] = map[string]godwit.SessionID{}
 	}
 	old, had := r.users[user][device]
+	if had && stamp != 0 && stamp < r.stamps[old] {
+		return s, godwit.CloseReplaced
+	}
+	if stamp != 0 {
+		if r.stamps == nil {
+			r.stamps = map[godwit.SessionID]uint64{}
+		}
+		r.stamps[s] = stamp
+	}
 	r.users[user][device] = s
 	if had {
 		return old, godwit.CloseReplaced

@@ -32,6 +32,7 @@ type sessionShard struct {
 type openingSession struct {
 	session godwit.SessionID
 	device  string
+	stamp   uint64
 }
 
 func (t *sessions) init(s *Service) {
@@ -46,11 +47,11 @@ func (t *sessions) shard(user godwit.UserID) *sessionShard {
 }
 
 // opens notes a session that has asked to begin; begin or leave follows.
-func (t *sessions) opens(session godwit.SessionID, user godwit.UserID, device string) {
-	sh := t.shard(user)
+func (t *sessions) opens(session godwit.SessionID, h *godwit.Hello) {
+	sh := t.shard(h.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.opening[user] = append(sh.opening[user], openingSession{session, device})
+	sh.opening[h.User] = append(sh.opening[h.User], openingSession{session, h.Device, h.Stamp})
 }
 
 // takeLocked removes those that want to go from a user's opening sessions.
@@ -63,8 +64,8 @@ func (sh *sessionShard) takeLocked(user godwit.UserID, goes func(openingSession)
 }
 
 // begin registers a session, unless it has left meanwhile or the same device has
-// connected after it and has begun. Whoever gives way to it can do nothing more once
-// it returns.
+// begun another that is newer: by its stamp, or else because it connected after it.
+// Whoever gives way, to it or itself, can do nothing more once it returns.
 func (t *sessions) begin(session godwit.SessionID, h *godwit.Hello) bool {
 	cfg := &t.service.cfg
 	sh := t.shard(h.User)
@@ -74,18 +75,24 @@ func (t *sessions) begin(session godwit.SessionID, h *godwit.Hello) bool {
 		sh.mu.Unlock()
 		return false
 	}
+	gone, why := cfg.Router.Register(h.User, h.Device, session, h.Stamp)
+	gives := why != 0
+	if gives {
+		t.endLocked(sh, gone, godwit.ErrUnavailable)
+	}
+	if gives && gone == session {
+		sh.takeLocked(h.User, func(o openingSession) bool { return o.session == session })
+		sh.mu.Unlock()
+		cfg.Edge.Close(session, why, giveWayReason(why))
+		return false
+	}
 	var late []godwit.SessionID
 	for _, o := range sh.opening[h.User][:at] {
-		if o.device == h.Device {
+		if o.device == h.Device && (h.Stamp == 0 || o.stamp <= h.Stamp) {
 			late = append(late, o.session)
 		}
 	}
 	sh.takeLocked(h.User, func(o openingSession) bool { return o.session == session || slices.Contains(late, o.session) })
-	gone, why := cfg.Router.Register(h.User, h.Device, session)
-	gives := why != 0 && gone != session
-	if gives {
-		t.endLocked(sh, gone, godwit.ErrUnavailable)
-	}
 	cfg.Presence.Attach(h.User, h.Device, session)
 	sh.mu.Unlock()
 	if gives {

@@ -85,7 +85,7 @@ func (l *loop) ask(t *track) {
 	f := godwit.ClientFrame{ID: l.queue.nextID(), Kind: godwit.KindConnect}
 	f.Connect.Token, f.Connect.Device = []byte(t.token), []byte(l.cfg.Device)
 	if l.feed.epoch != "" {
-		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(l.feed.epoch), Seq: l.feed.cursor, Channels: l.channels.places()}
+		f.Connect.Resume = godwit.Resume{Set: true, Epoch: []byte(l.feed.epoch), Seq: l.feed.cursor, Channels: l.channels.places(), Stamp: []byte(l.state.Welcome.Stamp)}
 	}
 	l.write(t.opening, &f)
 }

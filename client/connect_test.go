@@ -95,6 +95,22 @@ func TestTokenSourceIsAskedForEachConnection(t *testing.T) {
 	}
 }
 
+func TestTheNewestStampComesWithTheNextResume(t *testing.T) {
+	f, p := live(t, 0, nil)
+	echo := ""
+	for _, stamp := range []string{"465223887110471681", "465223887110471682", ""} {
+		p.drop()
+		f.clock.turn(f.await(t, Waiting).Until.Sub(f.clock.Now()))
+		p = f.accept(t)
+		c := p.welcome(t, godwit.ConnectReply{Resumed: true, Stamp: stamp})
+		if string(c.Connect.Resume.Stamp) != echo {
+			t.Fatalf("echoed %q, told was %q", c.Connect.Resume.Stamp, echo)
+		}
+		echo = stamp
+		f.await(t, Live)
+	}
+}
+
 func TestBackoffGrowsAndAStableConnectionResetsIt(t *testing.T) {
 	f, p := live(t, 0, nil)
 	var waits []time.Duration

@@ -249,6 +249,9 @@ func (p *poller) firstPoll(ctx context.Context) (answer, error) {
 	connect := *p.connect
 	p.mu.Unlock()
 	q := url.Values{"device": {string(connect.Device)}, "wait": {"0"}}
+	if stamp := connect.Resume.Stamp; len(stamp) > 0 {
+		q.Set("stamp", string(stamp))
+	}
 	a, err := p.poll(ctx, q, 0)
 	switch {
 	case err != nil:
@@ -282,6 +285,9 @@ func (p *poller) resume(ctx context.Context, q url.Values, resume godwit.Resume,
 		q.Set("channels", places)
 	}
 	r := &head.frames[0].Connect
+	if r.Stamp != "" {
+		q.Set("stamp", r.Stamp)
+	}
 	a, err := p.poll(ctx, q, 0)
 	if errors.Is(err, godwit.ErrPollGone) {
 		r.Reason = "too_far"

@@ -82,6 +82,11 @@ type Config struct {
 	// Deflate compresses messages (permessage-deflate, RFC 7692) with clients
 	// that offer it. Default: off.
 	Deflate DeflateConfig
+	// Stamp gives a session its place among those of its device when it asks to be
+	// opened: larger than any before it, also at other edges, and than echo, the
+	// stamp that its client was told last (0: none). It is called on event loops and
+	// must not wait. Nil: no session has one, and the later to arrive is the newer.
+	Stamp func(echo uint64) uint64
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier
@@ -183,6 +188,9 @@ func (c *Config) validate() error {
 	defaulted(&c.shakesMax, shakesMax)
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if c.Stamp == nil {
+		c.Stamp = func(uint64) uint64 { return 0 }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

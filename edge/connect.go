@@ -26,8 +26,9 @@ func (l *loop) firstFrame(s *session, f *godwit.ClientFrame, whole, rest []byte)
 func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 	c := &f.Connect
 	channels, ok := takePlaces(c.Resume.Channels)
+	echo, isStamp := godwit.ParseStamp(c.Resume.Stamp)
 	switch {
-	case len(c.Device) > 0 && !godwit.ValidID(c.Device), len(c.Resume.Epoch) > godwit.IDBytesMax, !ok:
+	case len(c.Device) > 0 && !godwit.ValidID(c.Device), len(c.Resume.Epoch) > godwit.IDBytesMax, !ok, !isStamp:
 		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
 		l.closeSession(s, closeInvalid)
 		return
@@ -42,7 +43,7 @@ func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 	}
 	s.opening = &opening{
 		id:    f.ID,
-		hello: Hello{Device: string(c.Device), Resume: c.Resume.Set, Epoch: string(c.Resume.Epoch), ResumeSeq: c.Resume.Seq, Channels: channels},
+		hello: Hello{Device: string(c.Device), Resume: c.Resume.Set, Epoch: string(c.Resume.Epoch), ResumeSeq: c.Resume.Seq, Channels: channels, Stamp: echo},
 		ahead: bytes.Clone(rest),
 	}
 	if len(c.Token) == 0 {
@@ -96,6 +97,8 @@ func (l *loop) open(s *session) {
 	}
 	hello := &s.opening.hello
 	hello.User, hello.Issued = s.user, s.issued
+	s.stamp = l.edge.cfg.Stamp(hello.Stamp)
+	hello.Stamp = s.stamp
 	if hello.Device == "" {
 		hello.Device = godwit.DeviceOf(l.id(s))
 	}
@@ -145,7 +148,7 @@ func (l *loop) connectReply(s *session, id uint64, w *godwit.Welcome) *godwit.Se
 	reply := godwit.ConnectReply{
 		Session: sessionName(l.id(s)), Node: cfg.Node, Epoch: w.Epoch, Seq: w.Head,
 		Resumed: w.Resumed, Reason: w.Reason, Ping: seconds(cfg.PingEvery), Time: now,
-		User: s.user, Device: s.device, Limits: cfg.Limits, Digest: w.Digest,
+		User: s.user, Device: s.device, Limits: cfg.Limits, Digest: w.Digest, Stamp: godwit.FormatStamp(s.stamp),
 	}
 	if w.Head > w.Start {
 		reply.Missed = uint64(w.Head - w.Start)

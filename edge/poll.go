@@ -75,6 +75,8 @@ func (l *loop) poll(s *session, headBytes int) {
 	s.flow.cursor = q.hello.ResumeSeq
 	l.discard(s, headBytes)
 	q.hello.User, q.hello.Issued = s.user, s.issued
+	s.stamp = l.edge.cfg.Stamp(q.hello.Stamp)
+	q.hello.Stamp = s.stamp
 	s.device = q.hello.Device
 	s.state = statePollOpening
 	s.deadline = l.now + l.edge.ticks.answer
@@ -99,6 +101,7 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 	epoch, hasEpoch := value("epoch")
 	seq, hasSeq := value("seq")
 	channels, hasChannels := value("channels")
+	stamp, hasStamp := value("stamp")
 	seconds := uint64(pollWait)
 	var err error
 	if hasWait {
@@ -108,13 +111,16 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 	}
 	q.wait = uint32(min(seconds, uint64(l.edge.cfg.Limits.Wait))) * ticksPerSecond
 	q.hello.Device = string(device)
+	echo, isStamp := godwit.ParseStamp(stamp)
+	q.hello.Stamp, ok = echo, ok && isStamp
 	if hasCursor {
-		epoch, q.hello.ResumeSeq, q.hello.Channels, hasEpoch = parseCursor(cursor)
-		ok = ok && hasEpoch && !hasSeq && !hasChannels
+		at, isCursor := parseCursor(cursor)
+		ok = ok && isCursor && !hasEpoch && !hasSeq && !hasChannels && !hasStamp
+		q.hello.Epoch, q.hello.ResumeSeq, q.hello.Stamp, q.hello.Channels = at.epoch, at.seq, at.stamp, at.channels
 	} else if hasEpoch || hasSeq {
 		n, err := strconv.ParseUint(string(seq), 10, 64)
 		ok = ok && err == nil && godwit.Seq(n) <= godwit.SeqMax && hasEpoch && len(epoch) <= godwit.IDBytesMax
-		q.hello.ResumeSeq = godwit.Seq(n)
+		q.hello.Epoch, q.hello.ResumeSeq = string(epoch), godwit.Seq(n)
 		if hasChannels {
 			places, good := parsePlaces(append([]byte{','}, channels...), 10)
 			slices.SortFunc(places, comparePlaces)
@@ -123,7 +129,7 @@ func (l *loop) parsePoll() (q pollQuery, ok bool) {
 	} else {
 		ok = ok && !hasChannels
 	}
-	q.hello.Resume, q.hello.Epoch = hasCursor || hasEpoch, string(epoch)
+	q.hello.Resume = hasCursor || hasEpoch
 	return q, ok && godwit.ValidID(q.hello.Device)
 }
 
@@ -286,9 +292,9 @@ func (l *loop) answerPoll(s *session) {
 	if g := l.edge.goaway.Load(); g != nil {
 		body = appendJoined(body, enc, g.framed[formOf(enc)])
 	}
-	var cursor [godwit.IDBytesMax + 1 + seqChars]byte
+	var cursor [godwit.IDBytesMax + 1 + seqChars + 1 + stampChars]byte
 	end := godwit.ServerFrame{Kind: godwit.KindPoll, Poll: godwit.Poll{
-		Cursor: string(appendCursor(cursor[:0], x.epoch, s.flow.cursor, x.channels)),
+		Cursor: string(appendCursor(cursor[:0], &pollPlace{x.epoch, s.flow.cursor, s.stamp, x.channels})),
 	}}
 	l.stats.framesOut.Add(1)
 	l.respondFrames(s, appendNext(body, enc, &end))

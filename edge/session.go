@@ -42,6 +42,7 @@ type session struct {
 	source   source     // where it is counted as not yet authenticated
 	expires  int64      // token's end, ms since the Unix epoch; 0: never
 	issued   int64      // when the token was issued, likewise; 0: it does not say
+	stamp    uint64     // see Config.Stamp; set when the chat tier is asked
 	reader   ws.Reader
 	slot     uint32
 	gen      uint32
@@ -77,7 +78,7 @@ type session struct {
 
 // opening is what a session needs only until it is live.
 type opening struct {
-	hello Hello
+	hello Hello  // its Stamp is the client's echo until the chat tier is asked
 	id    uint64 // of the connect frame; its reply carries it
 	ahead []byte // what followed the connect frame in its message, or stood in its place
 }

@@ -26,6 +26,7 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	for _, place := range hello.Channels {
 		b = binary.AppendUvarint(appendText(b, place.Conv), uint64(place.GSeq))
 	}
+	b = binary.AppendUvarint(b, hello.Stamp)
 	x.item = b
 	end(x.item, 0)
 	c.mu.Lock()

@@ -156,6 +156,9 @@ func (r *askReader) item(kind itemKind, f *fields) {
 		s, flags := sessionAt(r.index, f.session()), f.uint()
 		hello := Hello{User: godwit.UserID(f.text()), Device: string(f.text()), Resume: flags&flagResume != 0, Epoch: string(f.text()), ResumeSeq: f.seq(), Issued: int64(f.uint())}
 		hello.Channels, hello.Call = f.places(), flags&flagCall != 0
+		if len(f.rest) > 0 { // an edge process of an earlier release gives none
+			hello.Stamp = f.uint()
+		}
 		if !f.bad {
 			if !hello.Call {
 				r.sessions.Add(1)

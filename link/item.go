@@ -15,7 +15,7 @@ type itemKind byte
 
 // From the edge process.
 const (
-	itemConnect    itemKind = 1 // session, flags, user, device, epoch, resume sequence, issued, number of channels, name and sequence of each
+	itemConnect    itemKind = 1 // session, flags, user, device, epoch, resume sequence, issued, number of channels, name and sequence of each, stamp
 	itemDisconnect itemKind = 2 // session, user, device
 	itemRequest    itemKind = 3 // session, user, frame to the end
 	itemFetch      itemKind = 4 // session, user, after, limit, bytes

@@ -152,7 +152,7 @@ type edgeChat struct {
 }
 
 func (c *edgeChat) Connect(s godwit.SessionID, hello edge.Hello) {
-	c.router.Register(hello.User, hello.Device, s)
+	c.router.Register(hello.User, hello.Device, s, hello.Stamp)
 	c.mu.Lock()
 	c.ids = append(c.ids, s)
 	if len(c.heads) < len(c.ids) {

@@ -286,6 +286,7 @@ type Resume struct {
 	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
 	Channels      []*ChannelPlace        `protobuf:"bytes,3,rep,name=channels,proto3" json:"channels,omitempty"`
+	Stamp         string                 `protobuf:"bytes,4,opt,name=stamp,proto3" json:"stamp,omitempty"` // of the newest connect reply
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -339,6 +340,13 @@ func (x *Resume) GetChannels() []*ChannelPlace {
 		return x.Channels
 	}
 	return nil
+}
+
+func (x *Resume) GetStamp() string {
+	if x != nil {
+		return x.Stamp
+	}
+	return ""
 }
 
 type ChannelPlace struct {
@@ -1602,6 +1610,7 @@ type ConnectReply struct {
 	Caps          []string               `protobuf:"bytes,13,rep,name=caps,proto3" json:"caps,omitempty"`
 	Limits        *Limits                `protobuf:"bytes,14,opt,name=limits,proto3" json:"limits,omitempty"`
 	Digest        uint64                 `protobuf:"varint,15,opt,name=digest,proto3" json:"digest,omitempty"` // of the reader's conversations at seq
+	Stamp         string                 `protobuf:"bytes,16,opt,name=stamp,proto3" json:"stamp,omitempty"`    // opaque; echoed in the next resume
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1739,6 +1748,13 @@ func (x *ConnectReply) GetDigest() uint64 {
 		return x.Digest
 	}
 	return 0
+}
+
+func (x *ConnectReply) GetStamp() string {
+	if x != nil {
+		return x.Stamp
+	}
+	return ""
 }
 
 type Limits struct {
@@ -3993,11 +4009,12 @@ const file_godwit_proto_rawDesc = "" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x12\n" +
 	"\x04caps\x18\x03 \x03(\tR\x04caps\x12)\n" +
-	"\x06resume\x18\x04 \x01(\v2\x11.godwit.v1.ResumeR\x06resume\"e\n" +
+	"\x06resume\x18\x04 \x01(\v2\x11.godwit.v1.ResumeR\x06resume\"{\n" +
 	"\x06Resume\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x123\n" +
-	"\bchannels\x18\x03 \x03(\v2\x17.godwit.v1.ChannelPlaceR\bchannels\"6\n" +
+	"\bchannels\x18\x03 \x03(\v2\x17.godwit.v1.ChannelPlaceR\bchannels\x12\x14\n" +
+	"\x05stamp\x18\x04 \x01(\tR\x05stamp\"6\n" +
 	"\fChannelPlace\x12\x12\n" +
 	"\x04conv\x18\x01 \x01(\tR\x04conv\x12\x12\n" +
 	"\x04gseq\x18\x02 \x01(\x04R\x04gseq\"\xaa\x01\n" +
@@ -4106,7 +4123,7 @@ const file_godwit_proto_rawDesc = "" +
 	"\x05block\x18\x12 \x01(\v2\x16.godwit.v1.PeopleReplyR\x05block\x120\n" +
 	"\acontact\x18\x13 \x01(\v2\x16.godwit.v1.PeopleReplyR\acontact\x12&\n" +
 	"\x03eph\x18\x14 \x01(\v2\x14.godwit.v1.EphemeralR\x03eph\x121\n" +
-	"\achannel\x18\x15 \x01(\v2\x17.godwit.v1.ChannelStartR\achannel\"\xeb\x02\n" +
+	"\achannel\x18\x15 \x01(\v2\x17.godwit.v1.ChannelStartR\achannel\"\x81\x03\n" +
 	"\fConnectReply\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x14\n" +
@@ -4123,7 +4140,8 @@ const file_godwit_proto_rawDesc = "" +
 	"\x06device\x18\f \x01(\tR\x06device\x12\x12\n" +
 	"\x04caps\x18\r \x03(\tR\x04caps\x12)\n" +
 	"\x06limits\x18\x0e \x01(\v2\x11.godwit.v1.LimitsR\x06limits\x12\x16\n" +
-	"\x06digest\x18\x0f \x01(\x04R\x06digest\"\x8e\x03\n" +
+	"\x06digest\x18\x0f \x01(\x04R\x06digest\x12\x14\n" +
+	"\x05stamp\x18\x10 \x01(\tR\x05stamp\"\x8e\x03\n" +
 	"\x06Limits\x12\x14\n" +
 	"\x05frame\x18\x01 \x01(\rR\x05frame\x12\x12\n" +
 	"\x04body\x18\x02 \x01(\rR\x04body\x12\x1a\n" +

@@ -67,6 +67,7 @@ type shard struct {
 type place struct {
 	device  string
 	session godwit.SessionID
+	stamp   uint64 // the largest that the device came with
 }
 
 // New returns an empty router.
@@ -86,10 +87,12 @@ func (r *Router) shard(user godwit.UserID) *shard {
 	return &r.shards[xxhash.Sum64String(string(user))%shardCount]
 }
 
-// Register makes s the session of the device. At most one other has to give way,
-// and the caller closes it: the device's older one (CloseReplaced), or the user's
-// oldest if he has too many (CloseSessions). why is 0 if there is none.
-func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID) (gone godwit.SessionID, why godwit.CloseCode) {
+// Register makes s the session of the device. At most one has to give way, and the
+// caller closes it: the device's older one (CloseReplaced), or the user's oldest if
+// he has too many (CloseSessions); or s itself (CloseReplaced), which is not
+// registered then, if the device has one with a larger stamp. Stamp 0 is that of
+// one that is newer than all before it. why is 0 if there is none.
+func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID, stamp uint64) (gone godwit.SessionID, why godwit.CloseCode) {
 	now := r.clock()
 	sh := r.shard(user)
 	sh.mu.Lock()
@@ -97,9 +100,15 @@ func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID)
 	places := sh.users[user]
 	if i := slices.IndexFunc(places, func(p place) bool { return p.device == device }); i >= 0 {
 		moved := places[i]
-		gone, moved.session = moved.session, s
+		if stamp != 0 && stamp < moved.stamp {
+			return s, godwit.CloseReplaced
+		}
+		gone, moved.session, moved.stamp = moved.session, s, max(stamp, moved.stamp)
 		copy(places[i:], places[i+1:])
 		places[len(places)-1] = moved
+		if gone == s {
+			return 0, 0
+		}
 		return gone, godwit.CloseReplaced
 	}
 	if len(places) == 0 {
@@ -112,7 +121,7 @@ func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID)
 		gone, why = places[0].session, godwit.CloseSessions
 		places = slices.Delete(places, 0, 1)
 	}
-	sh.users[user] = append(places, place{strings.Clone(device), s})
+	sh.users[user] = append(places, place{strings.Clone(device), s, stamp})
 	return gone, why
 }
 
@@ -124,7 +133,7 @@ func (r *Router) Unregister(user godwit.UserID, device string, s godwit.SessionI
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	places := sh.users[user]
-	i := slices.Index(places, place{device, s})
+	i := slices.IndexFunc(places, func(p place) bool { return p.session == s && p.device == device })
 	switch {
 	case i < 0:
 	case len(places) > 1:

@@ -27,13 +27,13 @@ func sessions(r *Router, user godwit.UserID) []godwit.SessionID {
 
 func TestRegisterReplacesTheSameDeviceOnly(t *testing.T) {
 	r := newRouter(t, Config{})
-	if _, why := r.Register("bob", "phone", 1); why != 0 {
+	if _, why := r.Register("bob", "phone", 1, 0); why != 0 {
 		t.Error("first session replaced one")
 	}
-	if _, why := r.Register("bob", "web", 2); why != 0 {
+	if _, why := r.Register("bob", "web", 2, 0); why != 0 {
 		t.Error("another device replaced one")
 	}
-	if old, why := r.Register("bob", "phone", 3); why != godwit.CloseReplaced || old != 1 {
+	if old, why := r.Register("bob", "phone", 3, 0); why != godwit.CloseReplaced || old != 1 {
 		t.Errorf("replaced %d, %v, want 1", old, why)
 	}
 	if got := sessions(r, "bob"); !slices.Equal(got, []godwit.SessionID{2, 3}) {
@@ -48,7 +48,7 @@ func TestTheOldestSessionGivesWay(t *testing.T) {
 	r := newRouter(t, Config{SessionsMax: 3})
 	f := func(device string, s, gone godwit.SessionID, why godwit.CloseCode, left ...godwit.SessionID) {
 		t.Helper()
-		if g, w := r.Register("bob", device, s); g != gone || w != why {
+		if g, w := r.Register("bob", device, s, 0); g != gone || w != why {
 			t.Errorf("%s: session %d gives way for %d, want %d for %d", device, g, w, gone, why)
 		}
 		if got := sessions(r, "bob"); !slices.Equal(got, left) {
@@ -68,8 +68,8 @@ func TestTheOldestSessionGivesWay(t *testing.T) {
 
 func TestUnregisterOfAnOldSessionKeepsTheNewerOne(t *testing.T) {
 	r := newRouter(t, Config{})
-	r.Register("bob", "phone", 1)
-	r.Register("bob", "phone", 2)
+	r.Register("bob", "phone", 1, 0)
+	r.Register("bob", "phone", 2, 0)
 	r.Unregister("bob", "phone", 1)
 	r.Unregister("bob", "web", 2)
 	r.Unregister("alice", "phone", 2)
@@ -91,8 +91,8 @@ func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
 		}
 	}
 	f(false, 0)
-	r.Register("bob", "phone", 1)
-	r.Register("bob", "web", 2)
+	r.Register("bob", "phone", 1, 0)
+	r.Register("bob", "web", 2, 0)
 	now = 2000
 	f(true, 2000)
 	r.Unregister("bob", "web", 2)
@@ -103,7 +103,7 @@ func TestPresenceIsTrueOfLiveSessions(t *testing.T) {
 	f(false, 3000)
 	r.Unregister("bob", "phone", 1) // a second time
 	f(false, 3000)
-	r.Register("bob", "phone", 3)
+	r.Register("bob", "phone", 3, 0)
 	f(true, 4000)
 }
 
@@ -141,7 +141,7 @@ func TestConcurrentDevicesEndWithTheirNewestSession(t *testing.T) {
 			wg.Go(func() {
 				for range rounds {
 					s := godwit.SessionID(next.Add(1))
-					if old, why := r.Register(user, device, s); why != 0 {
+					if old, why := r.Register(user, device, s, 0); why != 0 {
 						r.Unregister(user, device, old)
 					}
 					if got := r.Sessions(user, nil); !slices.Contains(got, s) || len(got) > devices {
@@ -166,7 +166,7 @@ func TestConcurrentDevicesEndWithTheirNewestSession(t *testing.T) {
 
 func TestSessionsDoesNotAllocate(t *testing.T) {
 	r := newRouter(t, Config{})
-	r.Register("bob", "phone", 1)
+	r.Register("bob", "phone", 1, 0)
 	dst := make([]godwit.SessionID, 0, 4)
 	if n := testing.AllocsPerRun(100, func() { dst = r.Sessions("bob", dst[:0]) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -181,10 +181,10 @@ func TestUnregisterEdgeRemovesAllOfItsSessionsAndNoOthers(t *testing.T) {
 	}
 	for i := range 500 { // users over all shards
 		user := godwit.UserID(fmt.Sprint("u", i))
-		r.Register(user, "phone", at(3, i))
+		r.Register(user, "phone", at(3, i), 0)
 		if i%2 == 0 {
-			r.Register(user, "web", at(i%3, i))
-			r.Register(user, "tv", at(3, 1000+i))
+			r.Register(user, "web", at(i%3, i), 0)
+			r.Register(user, "tv", at(3, 1000+i), 0)
 		}
 	}
 	now = 2000
@@ -201,7 +201,7 @@ func TestUnregisterEdgeRemovesAllOfItsSessionsAndNoOthers(t *testing.T) {
 		}
 	}
 	r.Unregister("u1", "phone", at(3, 1)) // late: nothing is left of it
-	r.Register("u1", "phone", at(4, 1))
+	r.Register("u1", "phone", at(4, 1), 0)
 	r.UnregisterEdge(3)
 	if online, _ := r.Presence("u1"); !online {
 		t.Error("a session of another edge went with edge 3")
@@ -220,10 +220,10 @@ func TestChangesAreToldInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	remote := godwit.SessionID(3) << godwit.SessionEdgeShift
-	r.Register("bob", "a", 1)      // 1
-	r.Register("bob", "a", 2)      // 2: the same device
-	r.Register("bob", "b", remote) // 3
-	r.Register("bob", "c", 4)      // 4: a gives way
+	r.Register("bob", "a", 1, 0)      // 1
+	r.Register("bob", "a", 2, 0)      // 2: the same device
+	r.Register("bob", "b", remote, 0) // 3
+	r.Register("bob", "c", 4, 0)      // 4: a gives way
 	r.Unregister("bob", "a", 2)    // 5: it is gone already
 	r.Unregister("bob", "c", 4)    // 6
 	if device, ok := r.Device("bob", remote); !ok || device != "b" || r.Session("bob", "b") != remote || r.Session("bob", "c") != 0 {
@@ -234,7 +234,7 @@ func TestChangesAreToldInOrder(t *testing.T) {
 	}
 	r.UnregisterEdge(2)         // 7
 	r.UnregisterEdge(3)         // 8
-	r.Register("bob", "a", 5)   // 9
+	r.Register("bob", "a", 5, 0)   // 9
 	r.Unregister("bob", "a", 5) // 10
 	if want := []string{"bobtrue 1", "bobfalse 8", "bobtrue 9", "bobfalse 10"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

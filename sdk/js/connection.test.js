@@ -130,6 +130,18 @@ test("a connect reply that does not come is a timeout", async () => {
   assert.equal(client.state.phase, "waiting");
 });
 
+test("the stamp of the last connect reply comes with the next resume", async () => {
+  const [, ws] = await live({ stamp: "465223887110471681" });
+  for (const stamp of ["465223887110471682", undefined]) {
+    newest().drop();
+    mock.timers.tick(60_000);
+    await settle();
+    const hello = newest().welcome({ resumed: true, stamp });
+    assert.equal(hello.resume.stamp, stamp ? "465223887110471681" : "465223887110471682");
+  }
+  assert.equal(ws, FakeSocket.all[0]);
+});
+
 test("goaway moves after its time, and resumes", async () => {
   const [client, ws] = await live({ seq: 5 });
   ws.push({ goaway: { reason: "drain", after_ms: 1000, spread_ms: 3000 } });

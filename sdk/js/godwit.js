@@ -304,7 +304,8 @@ export class Client extends EventTarget {
       let closed = false;
       ws.onopen = () => {
         if (this.#socket !== attempt) return;
-        const resume = this.#epoch ? this.position : undefined;
+        const stamp = this.#welcome?.stamp; // it says that this connection is newer than its last one
+        const resume = this.#epoch ? { ...this.position, ...(stamp && { stamp }) } : undefined;
         this.#write({ id: ++this.#lastId, connect: { token: jwt, device: this.#options.device, resume } });
       };
       ws.onmessage = (event) => { if (this.#socket === attempt) this.#message(attempt, event.data); };
