@@ -31,6 +31,8 @@
  * @property {Position} [resume] continue after a position of an earlier client; default: from the head
  * @property {boolean} [replay] when too far behind, read every missed entry instead of a discontinuity
  * @property {boolean} [delivered] mark what arrives as delivered, at most once a second and conversation; default true
+ * @property {boolean} [assign] ask the server at url which edges this user should use, and connect to those; url where all fail or it can't be asked
+ * @property {typeof fetch} [fetch] for assign; default: the global one
  * @property {number} [queueMax] requests that may wait here, default 1024; above it they are refused
  * @property {typeof WebSocket} [WebSocket] default: the global one
  * @property {() => number} [random] default: Math.random
@@ -46,6 +48,7 @@ const READS = new Set(["sync", "history", "conversations", "presence"]);
 const READS_DO = new Set(["info", "members", "list", "receipts"]); // of groups and devices
 const CHANNEL_PLACES_MAX = 200; // in one resume
 const AHEAD_MAX = 1024; // entries kept beyond a hole; above it the farthest are fetched later
+const EDGES_MAX = 16, EDGES_TTL_MIN = 5, EDGES_TTL_MAX = 3600; // kept of an answer, seconds it counts
 const STOPPING_RFC_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
 
 /** An answer of the server that says no. `code` is stable; see docs/protocol.md. */
@@ -102,6 +105,7 @@ export class Client extends EventTarget {
   #failures = 0; #refusals = 0; #connectedAt = 0; #stopped = false; #replaying = false;
   #pushed = 0; #acked = 0; #timers = new Map();
   #channels = new Map(); // conv → {place, owed, ahead: Map, fetching}
+  #edges = []; #edgesUntil = 0; #edgesTried = 0; // addresses assigned, the best first
   #watched = []; #delivered = new Map(); // conv → sequence to be marked
 
   /** @param {Options} options */
@@ -297,9 +301,12 @@ export class Client extends EventTarget {
     this.#show({ phase: "connecting", error: this.#state.error });
     this.#after("open", OPEN_TIMEOUT, () => this.#lost(attempt, new Error("no connect reply in time")));
     try {
-      const { token, url, WebSocket } = this.#options;
+      const { token, assign, WebSocket } = this.#options;
       const jwt = typeof token === "function" ? await token() : token;
+      if (assign && this.#socket === attempt) await this.#askEdges(attempt, jwt);
       if (this.#socket !== attempt) return;
+      const url = attempt.url = this.#edges[0] ?? this.#options.url;
+      if (this.#edgesTried < this.#edges.length - 1) this.#after("open", OPEN_TIMEOUT / 3, () => this.#lost(attempt, new Error("the edge is silent")));
       const ws = attempt.ws = new WebSocket(routed(url, this.#options.routeKey ?? routeKeyOf(jwt)), SUBPROTOCOL);
       let closed = false;
       ws.onopen = () => {
@@ -316,6 +323,36 @@ export class Client extends EventTarget {
     } catch (error) {
       this.#lost(attempt, error);
     }
+  }
+
+  /** Learns which edges this user should use, unless it knows. An old answer is better than none. */
+  async #askEdges(attempt, jwt) {
+    const { url, fetch = globalThis.fetch } = this.#options;
+    if (Date.now() < this.#edgesUntil) return;
+    const ask = new AbortController();
+    this.#after("edges", OPEN_TIMEOUT / 3, () => ask.abort());
+    try {
+      const address = new URL(url.replace(/^ws/, "http"));
+      address.pathname = `${address.pathname.replace(/[^/]*$/, "")}edges`;
+      const answer = await fetch(address.href, { headers: { Authorization: `Bearer ${jwt}` }, signal: ask.signal });
+      if (!answer.ok) throw new Error(`edges: status ${answer.status}`);
+      const { edges = [], ttl = 0 } = await answer.json();
+      if (this.#socket !== attempt) return;
+      const allowed = url.startsWith("wss:") ? /^wss:\/\/[^/]/ : /^wss?:\/\/[^/]/; // never away from TLS
+      this.#edges = [...new Set(edges.map((e) => String(e.url)).filter((u) => allowed.test(u)))].slice(0, EDGES_MAX);
+      this.#edges.push(...(this.#edges.length > 0 && !this.#edges.includes(url) ? [url] : [])); // the last resort
+      this.#edgesUntil = Date.now() + 1000 * Math.min(Math.max(ttl, EDGES_TTL_MIN), EDGES_TTL_MAX);
+    } catch { /* the address that was given serves, too */ } finally {
+      this.#cancel("edges");
+    }
+  }
+
+  /** Puts the edge of a failed attempt behind all others; reports whether another is to be tried at once. */
+  #nextEdge(attempt) {
+    const i = this.#edges.indexOf(attempt.url);
+    if (i < 0) return false;
+    this.#edges.push(...this.#edges.splice(i, 1));
+    return ++this.#edgesTried < this.#edges.length;
   }
 
   #write(frame) {
@@ -339,6 +376,8 @@ export class Client extends EventTarget {
     if (attempt.established && Date.now() - this.#connectedAt >= STABLE_AFTER) this.#failures = 0;
     const remedy = error instanceof CloseError ? remedyOf(error.code) : "backoff";
     if (remedy === "stop" || (remedy === "token" && typeof this.#options.token !== "function")) return this.#stop(error);
+    if (!attempt.established && remedy === "backoff" && this.#nextEdge(attempt) && !error.retryAfterMs) return void this.#open();
+    this.#edgesTried = 0;
     this.#retry(remedy, error);
   }
 
@@ -400,6 +439,7 @@ export class Client extends EventTarget {
   }
 
   #move(attempt, { after_ms = 0, spread_ms = 0 }) {
+    this.#edgesUntil = 0; // ask again
     this.#after("open", after_ms + this.#options.random() * spread_ms, () => this.#lost(attempt, new CloseError(4300, '{"reason":"goaway"}')));
   }
 
@@ -407,6 +447,7 @@ export class Client extends EventTarget {
     if (attempt.established) return;
     this.#cancel("open");
     attempt.established = true;
+    this.#edgesTried = 0;
     const first = !this.#epoch;
     const here = this.position, head = { epoch: reply.epoch, seq: reply.seq };
     this.#welcome = reply;
