@@ -63,7 +63,8 @@ var importTable = map[string][]string{
 	"router/local":      {"router"},
 	"router/routertest": {"router"},
 	"router/tikv":       {"router"},
-	"tools/devtikv":     {},
+	"tools/devtikv":        {"tools/devtikv/server"},
+	"tools/devtikv/server": {},
 	"tools/edgefaults":  {"", "client"},
 	"sdk/js":            {}, // embeds the module for the page; a folder of JavaScript otherwise
 	"tools/powerloss":   {"", "engine"},
@@ -76,13 +77,14 @@ var testImportTable = map[string][]string{
 	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
+	"router/tikv":      {"router/routertest", "tools/devtikv/server"},
 }
 
 // foreignTable names modules that only some packages may use.
 var foreignTable = map[string][]string{
-	"github.com/tikv/client-go":            {"router/tikv", "tools/devtikv"},
-	"github.com/tikv/pd":                   {"router/tikv", "tools/devtikv"},
-	"github.com/pingcap/kvproto":           {"router/tikv", "tools/devtikv"},
+	"github.com/tikv/client-go":            {"router/tikv", "tools/devtikv/server"},
+	"github.com/tikv/pd":                   {"router/tikv", "tools/devtikv/server"},
+	"github.com/pingcap/kvproto":           {"router/tikv", "tools/devtikv/server"},
 	"go.etcd.io/raft":                      {"engine"},
 	"github.com/cockroachdb/pebble":        {"engine/rows"},
 	"github.com/cockroachdb/pebble/v2/vfs": {"engine", "engine/rows", "engine/segment", "engine/wal"},
@@ -91,7 +93,7 @@ var foreignTable = map[string][]string{
 	"github.com/panjf2000/gnet":            {"edge", "harness/load"},
 	"github.com/pires/go-proxyproto":       {"edge"},
 	"github.com/valyala/fasthttp":          {"edge"},
-	"google.golang.org/grpc":               {"link", "tools/devtikv"},
+	"google.golang.org/grpc":               {"link", "router/tikv", "tools/devtikv/server"},
 	"github.com/prometheus/client_golang":  {"node"},
 	"github.com/golang-jwt/jwt":            {"auth"},
 	"github.com/HdrHistogram":              {"harness/record"},
