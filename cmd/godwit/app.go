@@ -136,7 +136,7 @@ error is one line on standard output: {"error":{"code":"…","message":"…"}}.`
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print results and errors as JSON, one object a line")
 	root.AddCommand(
-		a.demoCommand(), a.serveCommand(),
+		a.demoCommand(), a.serveCommand(), a.healthCommand(),
 		a.sendCommand(), a.tailCommand(), a.historyCommand(), a.conversationsCommand(), a.conversationCommand(),
 		a.markCommand(), a.editCommand(), a.recallCommand(), a.typingCommand(), a.presenceCommand(),
 		a.groupCommand(), a.blockCommand(), a.unblockCommand(), a.contactCommand(), a.devicesCommand(), a.logoutCommand(),

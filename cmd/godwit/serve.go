@@ -28,6 +28,8 @@ wss is there with tls.cert:
   listening on wss://127.0.0.1:8443/v1/ws
   ops on http://127.0.0.1:8081
 
+A service manager that asks for it (NOTIFY_SOCKET, systemd's Type=notify) is told, too.
+
 Settings come from the defaults, the YAML file, the environment (GODWIT_LISTEN,
 GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 		Example: `  godwit serve --dev --data ./data             # development: tokens by godwit token mint
@@ -42,15 +44,16 @@ GODWIT_LIMITS_BODY …) and flags; the last one wins.`,
 			if err != nil {
 				return err
 			}
+			notify := a.notifier()
 			cfg.EdgeCommand = a.edgeCommand(flags.file)
-			return a.serve(c.Context(), cfg)
+			return a.serve(c.Context(), cfg, notify)
 		}),
 	}
 	flags.registerAll(c)
 	return c
 }
 
-func (a *app) serve(ctx context.Context, cfg node.Config) error {
+func (a *app) serve(ctx context.Context, cfg node.Config, notify func(state string)) error {
 	cfg.Static = web.Asset
 	cfg.EchoPath = echoPath
 	cfg.Program, _ = programVersion()
@@ -60,6 +63,9 @@ func (a *app) serve(ctx context.Context, cfg node.Config) error {
 		return unlessAsked(ctx, err)
 	}
 	a.announce(n)
+	notify(notifyReady)
+	stop := context.AfterFunc(ctx, func() { notify(notifyStopping) })
+	defer stop()
 	return n.Run(ctx)
 }
 
