@@ -77,6 +77,8 @@ var testImportTable = map[string][]string{
 	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
+	"router":           {"router/local", "router/routertest"},
+	"router/local":     {"router/routertest"},
 	"router/tikv":      {"router/routertest", "tools/devtikv/server"},
 }
 
