@@ -23,6 +23,7 @@ var errNoIndex = status.Error(codes.ResourceExhausted, "link: every index of an 
 // origin is what the hub itself knows of an edge process.
 type origin struct {
 	address string
+	tlsName string // empty: no TLS
 	version int
 }
 

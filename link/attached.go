@@ -51,27 +51,39 @@ func (a *attached) end(why error) {
 	})
 }
 
-// attach serves one stream from its first message to its end.
-func (h *Hub) attach(stream grpc.ServerStream) error {
-	if err := h.authorized(stream.Context()); err != nil {
-		return err
+// greet reads the first message of a stream and admits who wrote it.
+func (h *Hub) greet(stream grpc.ServerStream) (*attached, error) {
+	ctx := stream.Context()
+	if err := h.authorized(ctx); err != nil {
+		return nil, h.refuse(ctx, "", err)
 	}
 	var first message
+	defer first.free()
 	if err := stream.RecvMsg(&first); err != nil {
-		return err
+		return nil, err
 	}
 	hello, chosen, err := parseHello(first.bytes(), h.cfg.versions)
-	first.free()
 	if err != nil {
-		h.refused.Add(1)
-		return status.Error(codes.FailedPrecondition, "link: "+err.Error())
+		return nil, h.refuse(ctx, hello.Node, status.Error(codes.FailedPrecondition, "link: "+err.Error()))
 	}
-	a, err := h.admitAlone(stream.Context(), hello.About, origin{address: addressOf(stream.Context()), version: chosen})
+	tlsName, err := h.identified(ctx, hello.Node)
 	if err != nil {
-		h.refused.Add(1)
+		return nil, h.refuse(ctx, hello.Node, err)
+	}
+	a, err := h.admitAlone(ctx, hello.About, origin{address: addressOf(ctx), tlsName: tlsName, version: chosen})
+	if err != nil {
+		return nil, h.refuse(ctx, hello.Node, err)
+	}
+	return a, nil
+}
+
+// attach serves one stream from its first message to its end.
+func (h *Hub) attach(stream grpc.ServerStream) error {
+	a, err := h.greet(stream)
+	if err != nil {
 		return err
 	}
-	log := h.cfg.Logger.With("edge", a.about.Node, "address", a.address, "pid", a.about.PID, "lease", a.about.Lease, "version", a.version, "index", a.index, "epoch", fmt.Sprintf("%016x", a.epoch))
+	log := h.cfg.Logger.With("edge", a.about.Node, "address", a.address, "tls_name", a.tlsName, "pid", a.about.PID, "lease", a.about.Lease, "version", a.version, "index", a.index, "epoch", fmt.Sprintf("%016x", a.epoch))
 	log.Info("edge process attached")
 	ended := make(chan error, 2)
 	h.running.Go(func() {

@@ -37,6 +37,9 @@ type ClientConfig struct {
 	// Lease, if any, is asked before each attempt for About.Lease.
 	Lease  func() uint64
 	Secret []byte
+	// TLS is for every address that is not a socket file. Nil: only those of this
+	// machine will do.
+	TLS *TLS
 	// Dial opens a connection; nil dials the address.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Lost is called when the engine process is gone, before the sessions are
@@ -47,10 +50,14 @@ type ClientConfig struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	versions versions // tests have others
+	versions       versions // tests have others, of both
+	pauseUntrusted time.Duration
 }
 
 func (c *ClientConfig) validate() error {
+	if err := c.TLS.validate(); err != nil {
+		return err
+	}
 	if c.Resolve == nil {
 		return errors.New("link: a client needs the engine process's address")
 	}
@@ -63,6 +70,9 @@ func (c *ClientConfig) validate() error {
 	}
 	if c.versions == (versions{}) {
 		c.versions = spoken
+	}
+	if c.pauseUntrusted == 0 {
+		c.pauseUntrusted = pauseUntrusted
 	}
 	for _, hook := range []*func(){&c.Lost, &c.Attached} {
 		if *hook == nil {
@@ -101,6 +111,8 @@ type Client struct {
 	index   atomic.Int64
 	since   atomic.Int64
 	lease   atomic.Uint64 // of the last attempt
+
+	untrusted atomic.Uint64
 
 	mu    sync.Mutex
 	live  map[godwit.SessionID]struct{} // connected on the present stream and not disconnected

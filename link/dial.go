@@ -8,22 +8,25 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/godwit-im/godwit/link/identity"
 )
 
 // Times of a client's attempts. The pause between two is spread by half.
 const (
-	pauseMin      = 50 * time.Millisecond
-	pauseMax      = time.Second
-	attachTimeout = 5 * time.Second
-	callTimeout   = 2 * time.Second
+	pauseMin       = 50 * time.Millisecond
+	pauseMax       = time.Second
+	pauseUntrusted = 15 * time.Second // where a certificate is not accepted
+	attachTimeout  = 5 * time.Second
+	callTimeout    = 2 * time.Second
 )
 
 // At resolves to one address, always.
@@ -63,9 +66,16 @@ func (c *Client) attachAgain() (*up, error) {
 		if c.life.Err() != nil {
 			return nil, c.life.Err()
 		}
-		c.cfg.Logger.Info("engine process not reached, trying again", "err", err)
+		wait := pause
+		if errors.As(err, new(*untrusted)) || status.Code(err) == codes.PermissionDenied {
+			c.untrusted.Add(1)
+			wait = c.cfg.pauseUntrusted
+			c.cfg.Logger.Error("a certificate is not accepted, trying again later", "err", err)
+		} else {
+			c.cfg.Logger.Info("engine process not reached, trying again", "err", err)
+		}
 		select {
-		case <-time.After(pause/2 + mathrand.N(pause)):
+		case <-time.After(wait/2 + mathrand.N(wait)):
 		case <-c.life.Done():
 			return nil, c.life.Err()
 		}
@@ -96,10 +106,21 @@ func (c *Client) shakeHands(ctx context.Context) (*up, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the engine process: %w", err)
 	}
-	conn, err := c.connect(address)
+	var failure atomic.Pointer[error]
+	creds := &transport{tls: c.cfg.TLS, failed: func(_ net.Addr, err error) { failure.Store(&err) }}
+	conn, err := c.connect(address, creds)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
+	u, err := c.exchange(ctx, conn, creds)
+	if err != nil && failure.Load() != nil {
+		err = *failure.Load() // says more than what became of the stream
+	}
+	return u, err
+}
+
+// exchange sends the hello and takes the welcome.
+func (c *Client) exchange(ctx context.Context, conn *grpc.ClientConn, creds *transport) (*up, error) {
 	stream, err := conn.NewStream(ctx, attachDesc, attachMethod)
 	if err != nil {
 		return nil, err
@@ -117,13 +138,18 @@ func (c *Client) shakeHands(ctx context.Context) (*up, error) {
 	if err != nil {
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
+	if leaf := creds.leaf.Load(); leaf != nil {
+		if err := identity.Verify(leaf, identity.Identity{Cluster: c.cfg.TLS.Cluster, Role: identity.Engine, Name: w.Node}); err != nil {
+			return nil, &untrusted{fmt.Errorf("the engine process's certificate: %w", err)}
+		}
+	}
 	return &up{stream: stream, welcome: w}, nil
 }
 
 // connect makes the connection that attempts and calls use until hangUp.
-func (c *Client) connect(address string) (*grpc.ClientConn, error) {
+func (c *Client) connect(address string, creds *transport) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///engine",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(creds),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.cfg.Dial(ctx, address) }),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(messageBytesMax), grpc.MaxCallSendMsgSize(messageBytesMax)),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),

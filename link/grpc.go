@@ -124,10 +124,11 @@ func unary(call func(service, context.Context, []byte) ([]byte, error)) grpc.Met
 	}
 }
 
-func newServer() *grpc.Server {
+func newServer(alive keepalive.ServerParameters, creds *transport) *grpc.Server {
 	return grpc.NewServer(
+		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(codec{}), grpc.WaitForHandlers(true),
-		grpc.KeepaliveParams(hubKeepalive), grpc.KeepaliveEnforcementPolicy(hubPolicy),
+		grpc.KeepaliveParams(alive), grpc.KeepaliveEnforcementPolicy(hubPolicy),
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.ReadBufferSize(socketBytes), grpc.WriteBufferSize(socketBytes),
 		grpc.MaxRecvMsgSize(messageBytesMax), grpc.MaxSendMsgSize(messageBytesMax),

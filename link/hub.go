@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"log/slog"
@@ -12,9 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/keepalive"
 
 	"github.com/godwit-im/godwit"
 )
@@ -32,17 +29,24 @@ type HubConfig struct {
 	Settings Settings
 	// Secret, if any, must come with every stream and call.
 	Secret []byte
+	// TLS is for every connection that is not over a socket file. Nil: only those of
+	// this machine are taken.
+	TLS *TLS
 	// Clock gives ms since the Unix epoch. Default time.Now.
 	Clock func() int64
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	versions versions // tests have others
+	versions versions // tests have others, of both
+	alive    keepalive.ServerParameters
 }
 
 func (c *HubConfig) validate() error {
 	if c.Chat == nil || c.Router == nil {
 		return errors.New("link: a hub needs Chat and Router")
+	}
+	if err := c.TLS.validate(); err != nil {
+		return err
 	}
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
@@ -52,6 +56,9 @@ func (c *HubConfig) validate() error {
 	}
 	if c.versions == (versions{}) {
 		c.versions = spoken
+	}
+	if c.alive == (keepalive.ServerParameters{}) {
+		c.alive = hubKeepalive
 	}
 	return nil
 }
@@ -78,7 +85,10 @@ type Hub struct {
 	draining bool
 	closed   bool
 
-	attaches, refused, lost atomic.Uint64
+	attaches, refused, lost, untrusted atomic.Uint64
+
+	saidMS atomic.Int64  // when a refusal was last logged
+	unsaid atomic.Uint64 // refusals since
 }
 
 // NewHub checks the configuration; nothing runs before Serve.
@@ -86,7 +96,8 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	h := &Hub{cfg: cfg, bounds: defaultBounds, server: newServer(), changed: make(chan struct{}), standing: map[*attached]struct{}{}}
+	h := &Hub{cfg: cfg, bounds: defaultBounds, changed: make(chan struct{}), standing: map[*attached]struct{}{}}
+	h.server = newServer(cfg.alive, &transport{tls: cfg.TLS, failed: h.handshakeFailed})
 	h.loose.New = func() any { return new(scratch) }
 	h.server.RegisterService(&serviceDesc, h)
 	return h, nil
@@ -198,17 +209,4 @@ func (h *Hub) Drain(ctx context.Context, after, spread time.Duration) {
 		}
 		return true
 	})
-}
-
-func (h *Hub) authorized(ctx context.Context) error {
-	if len(h.cfg.Secret) == 0 {
-		return nil
-	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	given := md.Get(secretKey)
-	if len(given) != 1 || subtle.ConstantTimeCompare([]byte(given[0]), h.cfg.Secret) != 1 {
-		h.refused.Add(1)
-		return status.Error(codes.Unauthenticated, "link: the secret is missing or wrong; both sides need the same link.secret_file")
-	}
-	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-
-	"google.golang.org/grpc/peer"
 )
 
 // unixPrefix begins the address of a socket file; anything else is HOST:PORT.
@@ -108,12 +106,4 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "unix", path)
 	}
 	return dialer.DialContext(ctx, "tcp", address)
-}
-
-// addressOf is where the peer of a stream or a call is.
-func addressOf(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		return p.Addr.String()
-	}
-	return ""
 }

@@ -45,7 +45,13 @@ func (h *Hub) ticketsFor(ctx context.Context) error {
 	if h.cfg.Tickets == nil {
 		return status.Error(codes.Unimplemented, "link: this engine process has no tickets")
 	}
-	return h.authorized(ctx)
+	if err := h.authorized(ctx); err != nil {
+		return h.refuse(ctx, "", err)
+	}
+	if _, err := h.identified(ctx, ""); err != nil { // PermissionDenied would be the ticket's
+		return h.refuse(ctx, "", status.Error(codes.Unauthenticated, err.Error()))
+	}
+	return nil
 }
 
 // Issue has the engine process issue a ticket. It waits for the answer.

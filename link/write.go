@@ -46,6 +46,7 @@ func writeAll(to sender, q *queue, t *traffic, done <-chan struct{}) error {
 type Stats struct {
 	About
 	Address  string // the peer's
+	TLSName  string // in its certificate; empty: no TLS
 	Version  int    // of the link, as chosen
 	Index    int
 	Since    time.Time
@@ -59,6 +60,7 @@ type Stats struct {
 	WhispersLost                      uint64 // ephemeral frames for a session, dropped at a full queue
 	FetchesFailed                     uint64 // fetches answered with a failure at a full queue
 	Overflows                         uint64 // sessions closed (Hub) or requests refused (Client) at a full queue
+	Untrusted                         uint64 // of a Client: attempts that ended at a certificate
 }
 
 func (t *traffic) stats() Stats {
@@ -76,19 +78,20 @@ func (h *Hub) Edges() []Stats {
 		s := a.traffic.stats()
 		s.QueueBytes = a.queue.size()
 		s.About, s.Index, s.Since = a.about, a.index, time.UnixMilli(a.since).UTC()
-		s.Address, s.Version = a.address, a.version
+		s.Address, s.TLSName, s.Version = a.address, a.tlsName, a.version
 		s.Ready, s.Sessions = a.ready.Load(), int(a.sessions.Load())
 		list = append(list, s)
 	}
 	return list
 }
 
-// HubTotals count since the start, over all edge processes.
-type HubTotals struct{ Attached, Refused, Lost uint64 }
+// HubTotals count since the start, over all edge processes. Untrusted are handshakes
+// of TLS that failed, and certificates of others than were to be.
+type HubTotals struct{ Attached, Refused, Lost, Untrusted uint64 }
 
 // Totals returns them.
 func (h *Hub) Totals() HubTotals {
-	return HubTotals{Attached: h.attaches.Load(), Refused: h.refused.Load(), Lost: h.lost.Load()}
+	return HubTotals{Attached: h.attaches.Load(), Refused: h.refused.Load(), Lost: h.lost.Load(), Untrusted: h.untrusted.Load()}
 }
 
 // Stats returns what this process's streams carried since the start.
@@ -97,7 +100,7 @@ func (c *Client) Stats() Stats {
 	if q := c.queue.Load(); q != nil {
 		s.Ready, s.QueueBytes = true, q.size()
 	}
-	s.About, s.About.Lease = c.cfg.About, c.lease.Load()
+	s.About, s.About.Lease, s.Untrusted = c.cfg.About, c.lease.Load(), c.untrusted.Load()
 	s.Index, s.Since = int(c.index.Load()), time.UnixMilli(c.since.Load()).UTC()
 	c.mu.Lock()
 	defer c.mu.Unlock()
