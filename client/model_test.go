@@ -39,7 +39,7 @@ type model struct {
 	// upgraded sees each WebSocket frame before the model; true: it is swallowed.
 	upgraded func(f *godwit.ClientFrame) bool
 
-	replaced int // WebSockets closed with 4003
+	replaced int // WebSockets closed with 4003 while the client still held them
 	polls    int // outstanding
 	most     int // polls outstanding at once
 }
@@ -175,7 +175,9 @@ func (m *model) replaceLocked(device string, s *modelSession) {
 		default:
 			close(old.ended)
 			if old.socket != nil {
-				m.replaced++
+				if old.socket.NetConn().(*wire).peerHolds() {
+					m.replaced++
+				}
 				go func() { _ = old.socket.WriteClose(4003, []byte(`{"reason":"replaced"}`)) }()
 			}
 		}

@@ -116,6 +116,14 @@ func (w *wire) SetWriteDeadline(_ time.Time) error { return nil } // writes neve
 func (w *wire) SetReadDeadline(t time.Time) error  { w.in.setDeadline(t); return nil }
 func (w *wire) SetDeadline(t time.Time) error      { return w.SetReadDeadline(t) }
 
+// peerHolds reports whether the other end has neither closed nor lost the connection,
+// whatever this end has read of it so far.
+func (w *wire) peerHolds() bool {
+	w.in.mu.Lock()
+	defer w.in.mu.Unlock()
+	return !w.in.finished && w.in.err == nil
+}
+
 // pipe is one direction: bytes written and not yet read, without a bound.
 type pipe struct {
 	mu       sync.Mutex
