@@ -162,6 +162,10 @@ soak: ## the kill campaign with KILLS (1000) kills for 1 and for 8 raft groups, 
 	GODWIT_E2E_STORM=$(STORM) $(GO) test -v -count=1 -timeout 0 -run 'Storm' ./e2e/...
 	GODWIT_CRASH_POINTS=$(POINTS) $(GO) test -v -count=1 -timeout 0 -run 'Crash|Flip|Full|Failed' ./engine/...
 
+.PHONY: edgefaults
+edgefaults: ## 3 edges with 5,000 sessions each: one is killed, the directory is away, slow and wrong; some 4 minutes
+	$(GO) run ./tools/edgefaults
+
 .PHONY: clean
 clean: ## remove what the build made
 	rm -rf bin

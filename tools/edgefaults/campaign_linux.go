@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godwit-im/godwit/harness/load"
+)
+
+// run is a campaign under way.
+type run struct {
+	*cluster
+	fleet     *fleet
+	result    *result
+	newcomers int
+}
+
+// campaign does one fault after the other. Its result is there as soon as the
+// clients were connected, also with an error.
+func campaign(ctx context.Context, o options) (*result, error) {
+	data, err := load.NewDataDir(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = data.Remove() }()
+	c, err := open(ctx, o, data.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	var edges []edge
+	for _, m := range c.edges {
+		edges = append(edges, edge{m.name, m.listen})
+	}
+	r := &run{cluster: c, result: newResult(o), fleet: newFleet(o.Edges*o.Sessions, edges, c.secret, !o.Netns, o.Plant)}
+	r.describe(ctx)
+	defer r.fleet.close()
+	say("%d sessions connect", o.Edges*o.Sessions)
+	if err := r.fleet.connect(ctx); err != nil {
+		return nil, err
+	}
+	r.quiet(ctx)
+	r.fleet.send(ctx, o.Rate)
+	err = r.faults(ctx)
+	r.fleet.halt()
+	if err == nil {
+		err = r.fleet.settle(ctx, settlePatience)
+	}
+	r.result.findings = r.fleet.check.finish()
+	for _, s := range r.fleet.stoppedForGood() {
+		r.result.missed("%s", s)
+	}
+	return r.result, err
+}
+
+// settlePatience is how long after the last fault all must have come.
+const settlePatience = time.Minute
+
+// describe notes what the run is made by.
+func (r *run) describe(ctx context.Context) {
+	if out, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
+		r.result.commit = strings.TrimSpace(string(out))
+	}
+	r.result.command = strings.Join(append([]string{"go run ./tools/edgefaults"}, os.Args[1:]...), " ")
+	r.result.machine = fmt.Sprintf("%d cores, %s", runtime.NumCPU(), runtime.GOARCH)
+}
+
+func (r *run) faults(ctx context.Context) error {
+	steps := []func(context.Context) error{r.steady, r.killEdge}
+	if r.o.Router == routerTiKV {
+		steps = append(steps, r.outage, r.slow)
+	}
+	if r.o.Netns {
+		steps = append(steps, r.cutLink, r.partition)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if err := r.died(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// during measures a part of the campaign while do lasts.
+func (r *run) during(ctx context.Context, name string, do func() error) (*phase, error) {
+	say("%s", name)
+	before, err := r.counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.fleet.look()
+	begun := time.Now()
+	if err := do(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	p := phase{Name: name, Seconds: time.Since(begun).Seconds()}
+	var delays []float64
+	p.Offered, p.Acked, p.Delivered, delays = r.fleet.look()
+	p.P50, p.P99, p.Max = quantile(delays, 0.5), quantile(delays, 0.99), quantile(delays, 1)
+	after, err := r.counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.Kinds, p.Ops = since(before.kv, after.kv)
+	_, p.PD = since(before.pd, after.pd)
+	r.result.Phases = append(r.result.Phases, p)
+	return &r.result.Phases[len(r.result.Phases)-1], nil
+}
+
+// wait lets time pass, unless a process ends.
+func (r *run) wait(ctx context.Context, d time.Duration) error {
+	end := time.After(d)
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-end:
+			return nil
+		case <-look.C:
+			if err := r.died(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// steady is traffic without a fault.
+func (r *run) steady(ctx context.Context) error {
+	p, err := r.during(ctx, "steady", func() error { return r.wait(ctx, r.o.Steady) })
+	if err != nil {
+		return err
+	}
+	r.goOn(p)
+	if r.o.Router != routerNone && p.Delivered > 0 {
+		r.result.OpsPerDelivered = float64(p.Ops) / float64(p.Delivered)
+		r.result.unless(r.result.OpsPerDelivered < opsPerDelivered, "%.4f operations of the directory per delivered message, want less than %g", r.result.OpsPerDelivered, opsPerDelivered)
+	}
+	return nil
+}
+
+// goOn demands that most of what was offered was acknowledged at once.
+func (r *run) goOn(p *phase) {
+	r.result.unless(float64(p.Acked) >= sendsGoOn*float64(p.Offered), "%s: of %d messages offered %d were acknowledged", p.Name, p.Offered, p.Acked)
+	r.result.unless(p.Delivered > 0, "%s: nothing was delivered", p.Name)
+}
+
+// killEdge kills an edge under load, and starts it again when its sessions have
+// found others.
+func (r *run) killEdge(ctx context.Context) error {
+	m := r.edges[0]
+	victims := r.fleet.at(m.name)
+	if len(victims) == 0 {
+		return fmt.Errorf("no session is at %s", m.name)
+	}
+	p, err := r.during(ctx, "kill_edge", func() error {
+		at := time.Now()
+		m.kill()
+		r.result.Faults["kill_edge"]++
+		err := r.moved(ctx, victims, m.name, at)
+		r.quiet(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	p.Note = fmt.Sprintf("%d sessions were at %s", len(victims), m.name)
+	if r.o.Router != routerNone {
+		r.result.OpsPerUser = float64(p.Ops) / float64(len(victims))
+		r.result.unless(r.result.OpsPerUser <= opsPerUserMax, "%.2f operations of the directory for each of %d users who came back, want at most %d", r.result.OpsPerUser, len(victims), opsPerUserMax)
+	}
+	_, err = r.during(ctx, "edge_returns", func() error {
+		if err := r.startEdge(ctx, m); err != nil {
+			return err
+		}
+		return r.wait(ctx, time.Second)
+	})
+	return err
+}
+
+// movePatience bounds the wait for sessions far above what they may take.
+const movePatience = time.Minute
+
+// moved waits until sessions are open elsewhere, and takes how long each took.
+func (r *run) moved(ctx context.Context, victims []*user, from string, at time.Time) error {
+	var took []float64
+	err := until(ctx, movePatience, "the sessions of "+from+" are open elsewhere", func() bool {
+		took = took[:0]
+		for _, u := range victims {
+			if node, live, since := u.where(); live && node != from && since.After(at) {
+				took = append(took, float64(since.Sub(at).Microseconds())/1e3)
+			}
+		}
+		return len(took) == len(victims)
+	})
+	if err != nil {
+		r.result.missed("%d of %d sessions of %s came back", len(took), len(victims), from)
+	}
+	slices.Sort(took)
+	r.result.BackP99, r.result.BackMax = max(r.result.BackP99, quantile(took, 0.99)), max(r.result.BackMax, quantile(took, 1))
+	r.result.unless(r.result.BackMax <= float64(backMax.Milliseconds()), "the last session of %s was back after %.0f ms, want %s", from, r.result.BackMax, backMax)
+	return ctx.Err()
+}
+
+// readyz asks a process whether it is ready; degraded: it is, without its directory.
+func (r *run) readyz(ctx context.Context, m *member) (ready, degraded bool, body string, err error) {
+	status, body, err := r.get(ctx, m.ops+"/readyz")
+	return status == http.StatusOK, strings.Contains(body, "degraded"), body, err
+}
+
+// servers are the processes of godwit.
+func (r *run) servers() []*member { return append([]*member{r.engine}, r.edges...) }

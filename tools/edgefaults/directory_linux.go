@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// startDirectory starts devtikv.
+func (c *cluster) startDirectory(ctx context.Context) (err error) {
+	if c.directory, err = c.member("devtikv", c.o.DevTiKV); err != nil {
+		return err
+	}
+	m := c.directory
+	m.args = []string{"--pd", m.address + ":0", "--stats", m.address + ":0"}
+	return m.start(ctx, func(line string) bool {
+		if rest, ok := strings.CutPrefix(line, "pd on "); ok {
+			c.pd = strings.TrimSpace(rest)
+		}
+		if rest, ok := strings.CutPrefix(line, "stats on "); ok {
+			m.ops = strings.TrimRight(strings.TrimSpace(rest), "/")
+		}
+		return c.pd != "" && m.ops != ""
+	})
+}
+
+// counts are the operations that arrived at the directory, by kind.
+type counts struct {
+	kv, pd map[string]int
+}
+
+// counts asks the directory what it was asked.
+func (c *cluster) counts(ctx context.Context) (n counts, err error) {
+	if c.directory == nil {
+		return n, nil
+	}
+	status, body, err := c.get(ctx, c.directory.ops+"/stats")
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("status %d", status)
+	}
+	var said struct{ KV, PD map[string]int }
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &said)
+	}
+	if err != nil {
+		return n, fmt.Errorf("the counters of the directory: %w", err)
+	}
+	return counts{said.KV, said.PD}, nil
+}
+
+// since returns what grew, and by how much together.
+func since(before, after map[string]int) (kinds map[string]int, all int) {
+	kinds = map[string]int{}
+	for kind, n := range after {
+		if d := n - before[kind]; d != 0 {
+			kinds[kind] = d
+			all += d
+		}
+	}
+	return kinds, all
+}
+
+// fault has the directory misbehave; what is not named stays as it is.
+func (c *cluster) fault(ctx context.Context, what map[string]any) error {
+	return c.post(ctx, c.directory.ops+"/fault", what)
+}
+
+// quietPerS is how many operations a second the beats and looks of the processes
+// make at most, and quietPatience how long the queue of registrations may take.
+const (
+	quietPerS     = 40
+	quietPatience = 20 * time.Second
+)
+
+// quiet waits until the directory is asked little more than when nothing happens.
+func (c *cluster) quiet(ctx context.Context) {
+	if c.directory == nil {
+		return
+	}
+	last := -1
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for deadline := time.Now().Add(quietPatience); time.Now().Before(deadline); {
+		n, err := c.counts(ctx)
+		if err != nil {
+			return
+		}
+		_, all := since(nil, n.kv)
+		if last >= 0 && all-last <= quietPerS {
+			return
+		}
+		last = all
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
