@@ -16,6 +16,7 @@ import (
 // in. Whoever is turned away is told to come back after a time of his own, so
 // that a storm of reconnects becomes a queue outside the process.
 type admission struct {
+	sessions      Sessions
 	sources       sources
 	handshakesMax int64
 	handshakes    atomic.Int64 // sessions whose token is being verified or that are being opened
@@ -24,7 +25,7 @@ type admission struct {
 
 // full reports whether a newcomer has to wait outside. All loops ask.
 func (a *admission) full() bool {
-	return a.handshakes.Load() >= a.handshakesMax || a.memory.tight()
+	return a.handshakes.Load() >= a.handshakesMax || a.memory.tight() || a.sessions.Full()
 }
 
 // How long newcomers stay away. The seed of the spread differs in each process.

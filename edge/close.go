@@ -100,6 +100,7 @@ func (l *loop) enterClosing(s *session) {
 // part ends what Chat.Connect began.
 func (l *loop) part(s *session) {
 	l.endHandshake(s)
+	polled := s.exchange != nil
 	switch s.state {
 	case stateLive:
 		l.stats.sessions.Add(-1)
@@ -111,6 +112,7 @@ func (l *loop) part(s *session) {
 	if s.joined {
 		s.joined = false
 		l.edge.cfg.Chat.Disconnect(l.id(s), s.user, s.device)
+		l.edge.cfg.Sessions.Ended(l.id(s), s.user, s.device, s.stamp, polled)
 	}
 }
 

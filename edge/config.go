@@ -90,6 +90,8 @@ type Config struct {
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier
+	// Sessions hears of sessions that begin and end; nil: nobody does.
+	Sessions Sessions
 	// Tickets serves POST /v1/ticket; nil: it is not offered.
 	Tickets Tickets
 	// Assigner serves GET /v1/edges. Without one, or when it knows none, the answer
@@ -188,6 +190,9 @@ func (c *Config) validate() error {
 	defaulted(&c.shakesMax, shakesMax)
 	if c.Clock == nil {
 		c.Clock = func() int64 { return time.Now().UnixMilli() }
+	}
+	if c.Sessions == nil {
+		c.Sessions = noSessions{}
 	}
 	if c.Stamp == nil {
 		c.Stamp = func(uint64) uint64 { return 0 }

@@ -50,7 +50,7 @@ func (l *loop) connect(s *session, f *godwit.ClientFrame, rest []byte) {
 		l.open(s)
 		return
 	}
-	if !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(c.Token)}) {
+	if l.edge.cfg.Sessions.Full() || !l.beginHandshake(s) || !l.edge.verify.submit(verifyJob{session: l.id(s), token: bytes.Clone(c.Token)}) {
 		l.closeSession(s, overloaded())
 		return
 	}
@@ -107,6 +107,7 @@ func (l *loop) open(s *session) {
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
 	s.joined = true
+	l.edge.cfg.Sessions.Began(l.id(s), s.user, s.device, s.stamp, false)
 	l.edge.cfg.Chat.Connect(l.id(s), *hello)
 }
 

@@ -21,6 +21,25 @@ type Chat interface {
 // Hello is a session that asks to be opened.
 type Hello = godwit.Hello
 
+// Sessions hears of sessions as the chat tier does: Began with Chat.Connect, Ended
+// once for each with Chat.Disconnect. polled: it is one of the device's polls, and the
+// next may follow. Both are called on event loops, as is Full: while it says so,
+// newcomers are told to come back, but not who goes on polling. None of them may wait.
+type Sessions interface {
+	Began(s godwit.SessionID, user godwit.UserID, device string, stamp uint64, polled bool)
+	Ended(s godwit.SessionID, user godwit.UserID, device string, stamp uint64, polled bool)
+	Full() bool
+}
+
+// noSessions is for whom it is nobody's business.
+type noSessions struct{}
+
+func (noSessions) Began(godwit.SessionID, godwit.UserID, string, uint64, bool) {}
+
+func (noSessions) Ended(godwit.SessionID, godwit.UserID, string, uint64, bool) {}
+
+func (noSessions) Full() bool { return false }
+
 // Tickets changes a token for a short-lived, single-use ticket, which the
 // Verifier then takes in the token's place; it begins with "tk_". Called from goroutines of the edge.
 type Tickets interface {

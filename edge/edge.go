@@ -104,6 +104,7 @@ func New(cfg Config) (*Edge, error) {
 	}
 	e.web = webServer{edge: e, jobs: make(chan webJob, webQueueMax)}
 	e.verify.jobs = make(chan verifyJob, cfg.VerifyQueueMax)
+	e.admission.sessions = cfg.Sessions
 	e.admission.sources.max = uint32(cfg.PerSourceMax)
 	e.admission.handshakesMax = int64(cfg.HandshakesMax)
 	e.admission.memory = memory{budget: cfg.MemoryMax, read: cfg.readMemory, open: &e.open}

@@ -63,7 +63,7 @@ func (l *loop) poll(s *session, headBytes int) {
 		l.verifyBearer(s)
 		return
 	}
-	if !l.beginHandshake(s) {
+	if !l.beginHandshake(s) || !q.hello.Resume && l.edge.cfg.Sessions.Full() {
 		l.refuse(s, 503, "Too many sessions are on their way; try again.")
 		return
 	}
@@ -82,6 +82,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
 	s.joined = true
+	l.edge.cfg.Sessions.Began(l.id(s), s.user, s.device, s.stamp, true)
 	l.edge.cfg.Chat.Connect(l.id(s), q.hello)
 }
 
