@@ -81,9 +81,11 @@ type Directory struct {
 	scanMu sync.Mutex // one scan at a time; what is below it
 	watch  watch
 
-	ctx     context.Context //nolint:containedctx // ends the goroutines
+	ctx     context.Context // ends the goroutines
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	closeMu sync.Mutex
+	closed  bool // nothing is started any more
 }
 
 // Open returns a directory, and begins to watch leases and nodes. The store may be
@@ -95,16 +97,30 @@ func Open(cfg Config) (*Directory, error) {
 	d := &Directory{cfg: cfg, keys: newKeys(cfg.Cluster), watch: newWatch(cfg.DeadAfter, 2*cfg.ScanEvery)}
 	d.view.Store(&View{})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
-	d.running.Go(d.watchMembers)
+	d.start(d.watchMembers)
 	return d, nil
 }
 
 // Close ends the directory's goroutines. Leases stand until their time is over,
 // unless they were released.
 func (d *Directory) Close() error {
+	d.closeMu.Lock()
+	d.closed = true
+	d.closeMu.Unlock()
 	d.cancel()
 	d.running.Wait()
 	return nil
+}
+
+// start runs fn in a goroutine that Close waits for. False: it is closed.
+func (d *Directory) start(fn func()) bool {
+	d.closeMu.Lock()
+	defer d.closeMu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.running.Go(fn)
+	return true
 }
 
 // bounded gives an operation a deadline if it has none, and ends it with the

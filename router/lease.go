@@ -63,7 +63,10 @@ func (d *Directory) claim(m Member, edge bool, report func() Load) (*Lease, erro
 		d: d, edge: edge, report: report, member: m, stop: stop, done: make(chan struct{}),
 		claimed: make(chan struct{}), superseded: make(chan struct{}), beats: make(chan chan error),
 	}
-	d.running.Go(func() { defer close(l.done); l.run(ctx) })
+	if !d.start(func() { defer close(l.done); l.run(ctx) }) {
+		stop()
+		return nil, errClosed
+	}
 	return l, nil
 }
 

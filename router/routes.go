@@ -223,6 +223,15 @@ func (r *routes) trim(now Timestamp) {
 // Lookup reads where users are, in their order, in one batch. Routes of edges that
 // ended or seem dead are left out.
 func (d *Directory) Lookup(ctx context.Context, users []string) ([]Whereabouts, error) {
+	found, err := d.read(ctx, users)
+	for i := range found {
+		found[i].prune(d.View())
+	}
+	return found, err
+}
+
+// read is Lookup with all that is stored.
+func (d *Directory) read(ctx context.Context, users []string) ([]Whereabouts, error) {
 	ctx, cancel := d.bounded(ctx)
 	defer cancel()
 	keys := make([][]byte, len(users))
@@ -247,7 +256,6 @@ func (d *Directory) Lookup(ctx context.Context, users []string) ([]Whereabouts, 
 			continue
 		}
 		found[i] = r.whereabouts()
-		found[i].prune(d.View())
 	}
 	return found, nil
 }

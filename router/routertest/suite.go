@@ -45,6 +45,8 @@ func Run(t *testing.T, open func(t testing.TB) router.Store) {
 		{"LockMovesWhenItsBeatStands", testLockMoves},
 		{"MapVersions", testMap},
 		{"ForgottenEdgeStaysDead", testForgotten},
+		{"RegistrarRegistersAll", testRegistrar},
+		{"RegistrarFollowsItsSessions", testRegistrarChurn},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := open(t)
