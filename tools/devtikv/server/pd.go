@@ -209,7 +209,7 @@ func (s *Server) SplitRegions(ctx context.Context, r *pdpb.SplitRegionsRequest) 
 			continue
 		}
 		ids := s.cluster.AllocIDs(2)
-		s.cluster.Split(region.Id, ids[0], key, ids[1:], ids[1])
+		s.cluster.SplitRaw(region.Id, ids[0], key, ids[1:], ids[1])
 		out.RegionsId = append(out.RegionsId, ids[0])
 	}
 	return out, nil

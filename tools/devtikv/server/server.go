@@ -137,7 +137,7 @@ func (s *Server) bootstrap(regions int) {
 	s.cluster.UpdateStoreAddr(store, s.kvAddr, &metapb.StoreLabel{Key: "host", Value: "dev"})
 	for i := 1; i < regions; i++ {
 		ids := s.cluster.AllocIDs(2)
-		s.cluster.SplitRaw(region, ids[0], []byte{byte(i * 256 / regions)}, ids[1:], ids[1])
+		s.cluster.Split(region, ids[0], []byte{byte(i * 256 / regions)}, ids[1:], ids[1])
 		region = ids[0]
 	}
 }
