@@ -29,6 +29,10 @@ type Config struct {
 	// RetryMin and RetryMax bound the pause between probes while the breaker is open;
 	// it doubles from one to the other. 0 is 200 ms and 5 s.
 	RetryMin, RetryMax time.Duration
+	// Changed is called when the breaker closed or opened, the first time included if
+	// the store answers then; never twice at once. It must not wait for the Store. nil
+	// is none.
+	Changed func(State)
 	// Logger gets what client-go says, as Debug, and changes of the breaker; nil: none.
 	Logger *slog.Logger
 }
@@ -69,6 +73,9 @@ func (c *Config) validate() error {
 	c.Failures = orDefault(c.Failures, failuresDefault)
 	c.RetryMin = orDefault(c.RetryMin, retryMinDefault)
 	c.RetryMax = max(orDefault(c.RetryMax, retryMaxDefault), c.RetryMin)
+	if c.Changed == nil {
+		c.Changed = func(State) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -39,10 +39,12 @@ func (s *Store) attend() {
 			continue
 		}
 		s.config.Logger.Info("tikv answers")
+		s.config.Changed(BreakerClosed)
 		pause = s.config.RetryMin
 		select {
 		case <-s.breaker.tripped:
 			s.config.Logger.Warn("tikv does not answer; it is not asked until it does")
+			s.config.Changed(BreakerOpen)
 		case <-s.ctx.Done():
 			return
 		}

@@ -62,6 +62,7 @@ func parse(arguments []string, output io.Writer) (o options, err error) {
 	f.StringVar(&o.config.KV, "kv", "", "`host:port` of the store (default: a free port of PD's host)")
 	f.StringVar(&o.config.Advertise, "advertise", "", "`host` that clients reach both at (default: PD's)")
 	f.IntVar(&o.config.Regions, "regions", 1, "`regions` that the key space is cut into")
+	f.BoolVar(&o.config.TwoPhase, "two-phase", false, "let no transaction commit in one phase")
 	f.StringVar(&o.stats, "stats", "127.0.0.1:0", "`host:port` of the counters and of the faults to order")
 	f.DurationVar(&o.config.Faults.Slow, "slow", 0, "`delay` of every answer")
 	f.DurationVar(&o.outage, "outage", 0, "begin with an outage of this `duration`; SIGUSR1 begins another")

@@ -25,7 +25,7 @@ func (s *Server) forward(ctx context.Context, kind tikvrpc.CmdType, request any,
 // execute counts a request and answers it, or not: a nil answer never comes.
 func (s *Server) execute(ctx context.Context, kind tikvrpc.CmdType, request any, of *kvrpcpb.Context) (any, error) {
 	prewrite, _ := request.(*kvrpcpb.PrewriteRequest)
-	onePhase := prewrite != nil && prewrite.TryOnePc
+	onePhase := prewrite != nil && prewrite.TryOnePc && !s.twoPhase
 	name := kindName(kind)
 	if onePhase {
 		name = "1pc"

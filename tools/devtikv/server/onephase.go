@@ -51,6 +51,9 @@ func (s *Server) commitOnePhase(ctx context.Context, request *kvrpcpb.PrewriteRe
 	commit := &kvrpcpb.CommitRequest{
 		Context: request.Context, StartVersion: request.StartVersion, CommitVersion: s.oracle.take(1),
 	}
+	if request.MaxCommitTs != 0 && commit.CommitVersion > request.MaxCommitTs {
+		return answer, nil // too late for one phase; the client goes on in two
+	}
 	for _, m := range request.Mutations {
 		if m.Op != kvrpcpb.Op_CheckNotExists {
 			commit.Keys = append(commit.Keys, m.Key)

@@ -30,6 +30,8 @@ type Config struct {
 	// Regions is how many the key space is cut into, evenly by the first byte.
 	// 0 is 1; at most 256.
 	Regions int
+	// TwoPhase lets no transaction commit in one phase.
+	TwoPhase bool
 	// Seed makes the dice repeatable.
 	Seed uint64
 	// Faults are those at the start.
@@ -65,6 +67,7 @@ type Server struct {
 	tikvpb.UnimplementedTikvServer
 
 	started      time.Time
+	twoPhase     bool
 	pdURL        string // as clients know it
 	pdAddr       string
 	kvAddr       string // as PD names it, and as the mock knows its store
@@ -94,7 +97,7 @@ func Start(config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		started: time.Now(), clusterID: 1, oracle: &oracle{now: time.Now},
+		started: time.Now(), twoPhase: config.TwoPhase, clusterID: 1, oracle: &oracle{now: time.Now},
 		faults: newFaulter(config.Faults, config.Seed), memo: newOnePhaseMemo(),
 	}
 	if err := s.listen(config); err != nil {
