@@ -43,6 +43,7 @@ var importTable = map[string][]string{
 	"chat":                 {""},
 	"client":               {""},
 	"cmd/godwit":           {"", "admin", "auth", "harness/capacity", "harness/groups", "harness/load", "harness/record", "harness/report", "harness/result", "harness/scenario", "client", "link/identity", "node", "web"},
+	"deploy":               {}, // files for installations, and the tests that check them
 	"e2e":                  {"", "client"},
 	"edge":                 {"", "edge/http1", "edge/ws"},
 	"edge/conformance":     {},
@@ -77,6 +78,7 @@ var importTable = map[string][]string{
 var testImportTable = map[string][]string{
 	"":                 {"internal/godwitpb"},
 	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
+	"deploy":           {"node"},                  // would a server accept the configurations?
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
 	"router":           {"router/local", "router/routertest"},
