@@ -3,7 +3,6 @@ package router
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -121,9 +120,9 @@ func (r *routes) appendTo(b []byte) []byte {
 
 func parseRoutes(b []byte) (routes, error) {
 	d := begin(b)
-	r := routes{LastSeen: int64(d.u64() & math.MaxInt64)}
+	r := routes{LastSeen: int64(d.u64())}
 	count := int(d.u8())
-	if count > entriesMax {
+	if count > entriesMax || r.LastSeen < 0 {
 		d.bad = true
 	}
 	for i := 0; i < count && !d.bad; i++ {

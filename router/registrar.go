@@ -100,8 +100,11 @@ type slot struct {
 	add   *Route
 	ends  []Route // oldest first
 	tried bool    // add may be registered: an attempt was made
-	busy  bool    // under way
-	dirty bool
+	// untold are connections that another took the place of before anybody heard of
+	// them: their end is nothing to tell. At most slotEndsMax.
+	untold []uint64
+	busy   bool // under way
+	dirty  bool
 }
 
 // slotEndsMax bounds the ends of one slot: only the newest of them can stand.
@@ -141,10 +144,17 @@ func (r *Registrar) Add(user string, c Route) {
 		if s.add != nil && s.add.Stamp > c.Stamp {
 			return // told late
 		}
-		if s.add != nil && s.tried {
+		switch {
+		case s.add == nil || s.add.Conn == c.Conn:
+		case s.tried:
 			r.endLocked(s, *s.add)
+		default:
+			if s.untold = append(s.untold, s.add.Conn); len(s.untold) > slotEndsMax {
+				s.untold = s.untold[1:]
+			}
 		}
-		s.add, s.tried = &c, false
+		s.tried = s.tried && s.add != nil && s.add.Conn == c.Conn
+		s.add = &c
 	})
 }
 
@@ -158,6 +168,10 @@ func (r *Registrar) Remove(user string, c Route) {
 			if !tried {
 				return // nobody heard of it
 			}
+		}
+		if i := slices.Index(s.untold, c.Conn); i >= 0 {
+			s.untold = slices.Delete(s.untold, i, i+1)
+			return
 		}
 		r.endLocked(s, c)
 	})

@@ -224,18 +224,18 @@ func TestChangesAreToldInOrder(t *testing.T) {
 	r.Register("bob", "a", 2, 0)      // 2: the same device
 	r.Register("bob", "b", remote, 0) // 3
 	r.Register("bob", "c", 4, 0)      // 4: a gives way
-	r.Unregister("bob", "a", 2)    // 5: it is gone already
-	r.Unregister("bob", "c", 4)    // 6
+	r.Unregister("bob", "a", 2)       // 5: it is gone already
+	r.Unregister("bob", "c", 4)       // 6
 	if device, ok := r.Device("bob", remote); !ok || device != "b" || r.Session("bob", "b") != remote || r.Session("bob", "c") != 0 {
 		t.Errorf("%q %v", device, ok)
 	}
 	if device, ok := r.Device("bob", 4); ok {
 		t.Errorf("a session that ended is of %q", device)
 	}
-	r.UnregisterEdge(2)         // 7
-	r.UnregisterEdge(3)         // 8
-	r.Register("bob", "a", 5, 0)   // 9
-	r.Unregister("bob", "a", 5) // 10
+	r.UnregisterEdge(2)          // 7
+	r.UnregisterEdge(3)          // 8
+	r.Register("bob", "a", 5, 0) // 9
+	r.Unregister("bob", "a", 5)  // 10
 	if want := []string{"bobtrue 1", "bobfalse 8", "bobtrue 9", "bobfalse 10"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,7 +32,12 @@ func open(t *testing.T, s router.Store, cluster string) *process {
 	must(t, err)
 	p.Directory = d
 	t.Cleanup(func() { must(t, d.Close()) })
-	p.look(t)
+	for ctx := bounded(t); d.Stats().Scans == 0; runtime.Gosched() { // its own first look
+		must(t, ctx.Err())
+		if d.Stats().ScanFailures > 0 {
+			p.look(t)
+		}
+	}
 	return p
 }
 
