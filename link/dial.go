@@ -8,6 +8,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -95,6 +96,7 @@ func (c *Client) attach() (*up, error) {
 	if err != nil {
 		late.Stop()
 		cancel()
+		c.hangUp() // gRPC would go on trying by itself
 		return nil, err
 	}
 	u.cancel = cancel
@@ -113,8 +115,12 @@ func (c *Client) shakeHands(ctx context.Context) (*up, error) {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
 	u, err := c.exchange(ctx, conn, creds)
-	if err != nil && failure.Load() != nil {
+	switch {
+	case err == nil:
+	case failure.Load() != nil:
 		err = *failure.Load() // says more than what became of the stream
+	case c.cfg.TLS == nil && strings.Contains(err.Error(), "server preface"): // what gRPC says of bytes that are none of its own
+		err = fmt.Errorf("%w; if the engine process has link.cert, this one needs it, too", err)
 	}
 	return u, err
 }

@@ -166,7 +166,7 @@ func TestWhoeverCannotShowWhoHeIsIsRefused(t *testing.T) {
 		`of cluster "staging", and this is cluster "prod"`, `of cluster "staging", and this is cluster "prod"`)
 	f("edge, other role", engine(), new(papers).hold(t, ca, as(edgeOne, func(i *identity.Identity) { i.Role = identity.Engine }), good, ca), "of an engine process, where an edge process belongs", "of an engine process")
 	f("edge, other name", engine(), new(papers).hold(t, ca, as(edgeOne, func(i *identity.Identity) { i.Name = "edge-2" }), good, ca), `of "edge-2", and the process says that it is "edge-1"`, `of "edge-2"`)
-	f("edge, no TLS", engine(), nil, "the edge process does not speak TLS", "engine process not reached")
+	f("edge, no TLS", engine(), nil, "the edge process does not speak TLS", "if the engine process has link.cert, this one needs it, too")
 	f("engine, ended", new(papers).hold(t, ca, theEngine, ended, ca), edge(), "does not accept this process's certificate", "certificate has expired")
 	f("engine, other authority", new(papers).hold(t, other, theEngine, good, ca), edge(), "does not accept this process's certificate", "unknown authority")
 	f("engine, other cluster", new(papers).hold(t, ca, as(theEngine, func(i *identity.Identity) { i.Cluster = "staging" }), good, ca), edge(), "does not accept this process's certificate", `of cluster "staging"`)

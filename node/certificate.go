@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,15 +21,24 @@ type TLSConfig struct {
 	Listen string `yaml:"listen" env:"LISTEN" doc:"Address of TLS, host:port, beside listen; used when tls.cert is given."`
 }
 
-// certificate is the pair of files shown to clients of the TLS listener. It is
-// read again when the files change, so that a renewed certificate needs no
-// restart; connections that are open keep the one they began with.
+// certificateFiles are a certificate and what belongs to it.
+type certificateFiles struct {
+	field     string // of the configuration, "tls" for tls.cert and tls.key
+	cert, key string
+	ca        string                             // who is believed; empty: nobody has to be
+	check     func(leaf *x509.Certificate) error // nil: any will do
+}
+
+// certificate is what those files hold, shown to clients of the TLS listener or on
+// the link. They are read again when they change, so that a renewed certificate needs
+// no restart; connections that are open keep the one they began with.
 type certificate struct {
-	certFile, keyFile string
-	clock             func() time.Time
-	logger            *slog.Logger
+	files  certificateFiles
+	clock  func() time.Time
+	logger *slog.Logger
 
 	current atomic.Pointer[tls.Certificate] // with its Leaf
+	roots   atomic.Pointer[x509.CertPool]   // nil without files.ca
 	loads   atomic.Uint64
 	refused atomic.Uint64 // changed files that could not be used
 
@@ -49,15 +57,19 @@ const (
 	certificateBytesMax = 1 << 20
 )
 
-// loadCertificate reads the pair, which must be good.
-func loadCertificate(cfg *TLSConfig, clock func() time.Time, logger *slog.Logger) (*certificate, error) {
-	c := &certificate{certFile: cfg.Cert, keyFile: cfg.Key, clock: clock, logger: logger, stop: make(chan struct{})}
-	cert, key, err := c.read()
+func (cfg *TLSConfig) files() certificateFiles {
+	return certificateFiles{field: "tls", cert: cfg.Cert, key: cfg.Key}
+}
+
+// loadCertificate reads the files, which must be good.
+func loadCertificate(files certificateFiles, clock func() time.Time, logger *slog.Logger) (*certificate, error) {
+	c := &certificate{files: files, clock: clock, logger: logger, stop: make(chan struct{})}
+	pems, err := c.read()
 	if err == nil {
-		err = c.use(cert, key)
+		err = c.use(pems)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("tls.cert and tls.key: %w", err)
+		return nil, fmt.Errorf("%s.cert and %s.key: %w", files.field, files.field, err)
 	}
 	c.warn()
 	return c, nil
@@ -101,37 +113,51 @@ func (c *certificate) watch(ticks <-chan time.Time) {
 	}
 }
 
-// look reads the files and takes them if they have changed. They may be caught
-// between the two writes of a renewal: what does not fit together is left for
-// the next look, and the pair in use stays.
-func (c *certificate) look() {
-	cert, key, err := c.read()
-	if err != nil {
-		cert, key = []byte(err.Error()), nil // reported once
+// pems are the files' contents.
+type pems struct{ cert, key, ca []byte }
+
+func (p *pems) sum() [sha256.Size]byte {
+	var sums []byte
+	for _, b := range [][]byte{p.cert, p.key, p.ca} {
+		one := sha256.Sum256(b)
+		sums = append(sums, one[:]...)
 	}
-	sum := sumOf(cert, key)
-	if sum != c.seen {
+	return sha256.Sum256(sums)
+}
+
+// look reads the files and takes them if they have changed. They may be caught
+// between the writes of a renewal: what does not fit together is left for the next
+// look, and what is in use stays.
+func (c *certificate) look() {
+	found, err := c.read()
+	if err != nil {
+		found = pems{cert: []byte(err.Error())} // reported once
+	}
+	if sum := found.sum(); sum != c.seen {
 		before := c.current.Load().Leaf
 		if err == nil {
-			err = c.use(cert, key)
+			err = c.use(found)
 		}
 		if err != nil {
 			c.seen = sum
 			c.refused.Add(1)
-			c.logger.Error("the changed TLS certificate can't be used; the one before stays in use", "cert", c.certFile, "key", c.keyFile, "ends", before.NotAfter, "err", err)
+			c.logger.Error("the changed TLS certificate can't be used; the one before stays in use", "cert", c.files.cert, "key", c.files.key, "ends", before.NotAfter, "err", err)
 		} else {
-			c.logger.Info("TLS certificate loaded", "cert", c.certFile, "ends", c.current.Load().Leaf.NotAfter)
+			c.logger.Info("TLS certificate loaded", "cert", c.files.cert, "ends", c.current.Load().Leaf.NotAfter)
 		}
 	}
 	c.warn()
 }
 
-func (c *certificate) read() (cert, key []byte, err error) {
-	if cert, err = readBounded(c.certFile); err != nil {
-		return nil, nil, err
+func (c *certificate) read() (found pems, err error) {
+	if found.cert, err = readBounded(c.files.cert); err != nil {
+		return found, err
 	}
-	key, err = readBounded(c.keyFile)
-	return cert, key, err
+	if found.key, err = readBounded(c.files.key); err != nil || c.files.ca == "" {
+		return found, err
+	}
+	found.ca, err = readBounded(c.files.ca)
+	return found, err
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -148,8 +174,8 @@ func readBounded(path string) ([]byte, error) {
 }
 
 // use makes a pair the current one if it is one and has not ended.
-func (c *certificate) use(cert, key []byte) error {
-	pair, err := tls.X509KeyPair(cert, key)
+func (c *certificate) use(found pems) error {
+	pair, err := tls.X509KeyPair(found.cert, found.key)
 	if err != nil {
 		return err
 	}
@@ -161,15 +187,22 @@ func (c *certificate) use(cert, key []byte) error {
 	if c.clock().After(pair.Leaf.NotAfter) {
 		return errors.New("the certificate ended at " + pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
+	if c.files.check != nil {
+		if err := c.files.check(pair.Leaf); err != nil {
+			return err
+		}
+	}
+	if c.files.ca != "" {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(found.ca) {
+			return fmt.Errorf("%s holds no certificate of an authority", c.files.ca)
+		}
+		c.roots.Store(roots)
+	}
 	c.current.Store(&pair)
 	c.loads.Add(1)
-	c.seen, c.warned = sumOf(cert, key), time.Time{}
+	c.seen, c.warned = found.sum(), time.Time{}
 	return nil
-}
-
-func sumOf(cert, key []byte) [sha256.Size]byte {
-	one := sha256.Sum256(cert)
-	return sha256.Sum256(bytes.Join([][]byte{one[:], key}, nil))
 }
 
 // warn says once a day that the certificate is about to end.
@@ -178,7 +211,7 @@ func (c *certificate) warn() {
 	ahead := min(certificateWarning, leaf.NotAfter.Sub(leaf.NotBefore)/3)
 	if left := leaf.NotAfter.Sub(now); left < ahead && now.Sub(c.warned) >= 24*time.Hour {
 		c.warned = now
-		c.logger.Warn("the TLS certificate ends soon", "cert", c.certFile, "ends", leaf.NotAfter, "days", int(left.Hours()/24))
+		c.logger.Warn("the TLS certificate ends soon", "cert", c.files.cert, "ends", leaf.NotAfter, "days", int(left.Hours()/24))
 	}
 }
 

@@ -164,7 +164,7 @@ func TestApproachingEndOfTheCertificateIsLogged(t *testing.T) {
 	now := start
 	var log strings.Builder
 	cfg := files.config()
-	c, err := loadCertificate(&cfg, func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
+	c, err := loadCertificate(cfg.files(), func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,10 @@ type EngineConfig struct {
 type LinkConfig struct {
 	Listen     string `yaml:"listen" env:"LISTEN" doc:"Where an engine process takes edge processes: unix:PATH or HOST:PORT. With edges it may be empty: a socket in the data directory."`
 	Upstream   string `yaml:"upstream" env:"UPSTREAM" doc:"The engine process of an edge process: unix:PATH or HOST:PORT."`
-	SecretFile string `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that both sides share. Required unless the address is a socket file or a loopback address."`
+	Cert       string `yaml:"cert" env:"CERT" doc:"PEM file of this process's certificate on the link and of those between it and its authority, with the name godwit://CLUSTER/ROLE/NODE: router.cluster, engine or edge, node. Required unless the address is a socket file or a loopback address. It and the next two are read again when they change."`
+	Key        string `yaml:"key" env:"KEY" doc:"PEM file of its private key."`
+	CA         string `yaml:"ca" env:"CA" doc:"PEM file of the authorities that the other side's certificate may come from."`
+	SecretFile string `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that both sides share, beside certificates or on this machine alone."`
 }
 
 // DrainConfig is how a node goes down.

@@ -40,6 +40,7 @@ func (n *Node) openEdge(ctx context.Context) error {
 		Resolve: link.At(n.cfg.Link.Upstream),
 		About:   link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
 		Secret:  secret,
+		TLS:     n.linkTLS(),
 		Lost: func() {
 			n.ops.turn(ready, waiting)
 			n.edge.Suspend()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -27,6 +28,11 @@ type EdgeInfo struct {
 	Ops      string    `json:"ops"`
 	Sessions int       `json:"sessions"`
 	Since    time.Time `json:"since"`
+
+	Address string `json:"address,omitempty"`  // where it came from; empty: a socket file
+	TLSName string `json:"tls_name,omitempty"` // in its certificate
+	Version int    `json:"version"`            // of the link, as chosen
+	Lease   uint64 `json:"lease,omitempty"`    // its epoch
 }
 
 // Edges returns the edge processes attached, by index.
@@ -36,7 +42,10 @@ func (n *Node) Edges() []EdgeInfo {
 		return list
 	}
 	for _, s := range n.hub.Edges() {
-		list = append(list, EdgeInfo{s.Index, s.Node, s.PID, s.Ops, s.Sessions, s.Since})
+		list = append(list, EdgeInfo{
+			Index: s.Index, Node: s.Node, PID: s.PID, Ops: s.Ops, Sessions: s.Sessions, Since: s.Since,
+			Address: s.Address, TLSName: s.TLSName, Version: s.Version, Lease: s.Lease,
+		})
 	}
 	return list
 }
@@ -67,6 +76,7 @@ func (n *Node) clients(service *chatAdapter, router *live.Router) (chat.Edge, er
 		Node:     n.cfg.Node,
 		Settings: n.cfg.settings(),
 		Secret:   secret,
+		TLS:      n.linkTLS(),
 		Clock:    n.now,
 		Logger:   n.logger.With("tier", "link"),
 	}
@@ -118,32 +128,48 @@ func (p *edgeProcesses) stop() {
 	p.cleanUp()
 }
 
-// serveEdges takes edge processes, and starts those that are this one's own.
+// serveEdges takes edge processes, and starts those that are this one's own. They
+// come over a socket file where there is no address, or one with certificates: that
+// of this process is not theirs.
 func (n *Node) serveEdges(ctx context.Context) error {
 	if !n.cfg.linked() {
 		return nil
 	}
-	address, cleanUp := n.cfg.Link.Listen, func() {}
-	if address == "" {
+	upstream, cleanUp := "", func() {}
+	if address := n.cfg.Link.Listen; address != "" {
+		listener, err := n.listenLink(address)
+		if err != nil {
+			return err
+		}
+		upstream = address
+		if _, isSocket := link.SocketPath(address); !isSocket {
+			upstream = Reachable(listener.Addr().String()) // the real port
+		}
+	}
+	if n.cfg.Edges == 0 {
+		return nil
+	}
+	if upstream == "" || n.linkCert != nil {
 		var err error
-		if address, cleanUp, err = socketAddress(n.cfg.Data); err != nil {
+		if upstream, cleanUp, err = socketAddress(n.cfg.Data); err != nil {
+			return err
+		}
+		if _, err := n.listenLink(upstream); err != nil {
+			cleanUp()
 			return err
 		}
 	}
+	return n.startEdges(ctx, upstream, cleanUp)
+}
+
+func (n *Node) listenLink(address string) (net.Listener, error) {
 	listener, err := link.Listen(address)
 	if err != nil {
-		cleanUp()
-		return fmt.Errorf("listen for edge processes on %s: %w", address, err)
+		return nil, fmt.Errorf("listen for edge processes on %s: %w", address, err)
 	}
 	n.hub.Serve(listener)
-	if n.cfg.Edges == 0 {
-		n.logger.Info("edge processes may attach", "link", listener.Addr().String())
-		return nil
-	}
-	if _, isSocket := link.SocketPath(address); !isSocket {
-		address = Reachable(listener.Addr().String()) // the real port
-	}
-	return n.startEdges(ctx, address, cleanUp)
+	n.logger.Info("edge processes may attach", "link", listener.Addr().String())
+	return listener, nil
 }
 
 // startEdges starts this process's own edge processes and returns when all of them

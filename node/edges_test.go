@@ -177,8 +177,15 @@ func TestRolesAreValidated(t *testing.T) {
 	f("link.listen is \":7000\", which other machines can reach", func(c *Config) { c.Link.Listen = ":7000" })
 	f("link.upstream is \"10.0.0.1:7000\", which other machines can reach", func(c *Config) { c.Role, c.Link.Upstream = RoleEdge, "10.0.0.1:7000" })
 	f("a socket's path", func(c *Config) { c.Link.Listen = "unix:/" + strings.Repeat("x", 200) })
-	f("", func(c *Config) { c.Link.Listen, c.Link.SecretFile = ":7000", "secret" })
-	f("", func(c *Config) { c.Role, c.Link.Upstream, c.Link.SecretFile = RoleEdge, "10.0.0.1:7000", "secret" })
+	f("link.listen is \":7000\", which other machines can reach", func(c *Config) { c.Link.Listen, c.Link.SecretFile = ":7000", "secret" })
+	f("link.cert is \"\", link.key \"k\"", func(c *Config) { c.Link.Listen, c.Link.Key = ":7000", "k" })
+	f("router.cluster is \"a.b\", which can't stand in a certificate", func(c *Config) {
+		c.Link.Listen, c.Link.Cert, c.Link.Key, c.Link.CA, c.Router.Cluster = ":7000", "c", "k", "a", "a.b"
+	})
+	f("", func(c *Config) { c.Link.Listen, c.Link.Cert, c.Link.Key, c.Link.CA = ":7000", "c", "k", "a" })
+	f("", func(c *Config) {
+		c.Role, c.Link.Upstream, c.Link.Cert, c.Link.Key, c.Link.CA = RoleEdge, "10.0.0.1:7000", "c", "k", "a"
+	})
 	f("", func(c *Config) { c.Role, c.Link.Listen = RoleEngine, "127.0.0.1:7000" })
 	f("", func(c *Config) { c.Role, c.Edges = RoleEngine, 3 })
 	f("", func(c *Config) { c.Edges = 3 })

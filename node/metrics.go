@@ -124,13 +124,13 @@ func tlsSeries() []series {
 	}
 }
 
-// certificateMetrics are there with tls.cert only.
-func certificateMetrics(c *certificate) []prometheus.Collector {
+// certificateMetrics are there with a certificate only, of clients or of the link.
+func certificateMetrics(of string, c *certificate) []prometheus.Collector {
 	counted := func(name, help string, n *atomic.Uint64) prometheus.Collector {
-		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "godwit_tls_certificate_" + name, Help: help}, func() float64 { return float64(n.Load()) })
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "godwit_" + of + "_certificate_" + name, Help: help}, func() float64 { return float64(n.Load()) })
 	}
 	return []prometheus.Collector{
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "godwit_tls_certificate_days", Help: "Days to the end of the TLS certificate in use."}, c.days),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "godwit_" + of + "_certificate_days", Help: "Days to the end of the TLS certificate in use."}, c.days),
 		counted("loads_total", "Times a TLS certificate was taken into use.", &c.loads),
 		counted("refused_total", "Changed TLS certificates that could not be used.", &c.refused),
 	}

@@ -12,6 +12,7 @@ func hubSeries() []series {
 		gauge("link_edges", "Edge processes attached.", func(s *snapshot) float64 { return float64(len(s.links)) }),
 		counter("link_attached_total", "Attachments of edge processes.", func(s *snapshot) float64 { return float64(s.totals.Attached) }),
 		counter("link_refused_total", "Edge processes refused: another version, a wrong secret, no index left.", func(s *snapshot) float64 { return float64(s.totals.Refused) }),
+		counter("link_untrusted_total", "TLS handshakes of the link that failed, and certificates of another cluster, role or name.", func(s *snapshot) float64 { return float64(s.totals.Untrusted) }),
 		counter("link_lost_total", "Edge processes that left or were lost.", func(s *snapshot) float64 { return float64(s.totals.Lost) }),
 	}
 }
@@ -22,6 +23,12 @@ func clientSeries() []series {
 		gauge("link_up", "1 while the engine process is attached.", func(s *snapshot) float64 {
 			if len(s.links) == 1 && s.links[0].Ready {
 				return 1
+			}
+			return 0
+		}),
+		counter("link_untrusted_total", "Attempts to attach that ended at a certificate, this process's or the engine process's.", func(s *snapshot) float64 {
+			if len(s.links) == 1 {
+				return float64(s.links[0].Untrusted)
 			}
 			return 0
 		}),

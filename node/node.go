@@ -50,6 +50,7 @@ type Node struct {
 	client   *link.Client
 	edges    *edgeProcesses
 	cert     *certificate // nil: no TLS, or it is the edge processes' business
+	linkCert *certificate // nil: the link has none
 	hook     *hook.Client // nil: there is none
 	erasures *erasures    // nil: not open
 	keyring  *auth.Keyring
@@ -183,11 +184,18 @@ func (n *Node) startOps(list ...[]series) (err error) {
 	maps.Copy(routes, n.cfg.OpsRoutes)
 	registry := newRegistry(n.snapshot, slices.Concat(list...))
 	if n.cfg.TLS.Cert != "" && n.cfg.holdsClients() {
-		if n.cert, err = loadCertificate(&n.cfg.TLS, n.cfg.Clock, n.logger); err != nil {
+		if n.cert, err = loadCertificate(n.cfg.TLS.files(), n.cfg.Clock, n.logger); err != nil {
 			return err
 		}
 		n.cert.start(n.cfg.certificateLooks)
-		registry.MustRegister(certificateMetrics(n.cert)...)
+		registry.MustRegister(certificateMetrics("tls", n.cert)...)
+	}
+	if files, ok := n.cfg.linkFiles(); ok {
+		if n.linkCert, err = loadCertificate(files, n.cfg.Clock, n.logger.With("tier", "link")); err != nil {
+			return err
+		}
+		n.linkCert.start(n.cfg.certificateLooks)
+		registry.MustRegister(certificateMetrics("link", n.linkCert)...)
 	}
 	n.ops, err = startOps(n.cfg.Ops, routes, registry, n.logger)
 	return err
@@ -459,6 +467,7 @@ func (n *Node) close() error {
 		errs = append(errs, n.edge.Stop(ctx))
 	}
 	n.cert.close()
+	n.linkCert.close()
 	if n.client != nil {
 		n.client.Close()
 	}

@@ -1,9 +1,7 @@
 package node
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/godwit-im/godwit/link"
@@ -40,45 +38,6 @@ func (cfg *Config) checkRole(bad *complaints) {
 	bad.unless(l.Upstream == "", "link.upstream", "is given, but the role is %s; only an edge process has one", cfg.Role)
 	bad.unless(cfg.Role != RoleEngine || l.Listen != "" || cfg.Edges > 0, "link.listen", "is empty; an engine process holds no clients itself, so edge processes must reach it")
 	cfg.checkLink(bad, "link.listen", l.Listen)
-}
-
-// checkLink refuses an address that others could use without the secret.
-func (cfg *Config) checkLink(bad *complaints, field, address string) {
-	if address == "" {
-		return
-	}
-	err := link.CheckAddress(address)
-	bad.unless(err == nil, field, "is %q: %v", address, err)
-	if _, isSocket := link.SocketPath(address); err == nil && !isSocket {
-		bad.unless(cfg.Link.SecretFile != "" || Loopback(address), field, "is %q, which other machines can reach: give both sides a link.secret_file, or use a socket file or a loopback address", address)
-	}
-}
-
-const (
-	secretBytesMin = 16
-	secretBytesMax = 4096
-)
-
-// secret reads the file that both sides of a link share; a line's end is not part
-// of it.
-func (cfg *Config) secret() ([]byte, error) {
-	if cfg.Link.SecretFile == "" {
-		return nil, nil
-	}
-	f, err := os.Open(cfg.Link.SecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("link.secret_file: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, secretBytesMax+1))
-	if err != nil {
-		return nil, fmt.Errorf("link.secret_file: %w", err)
-	}
-	b = bytes.TrimRight(b, "\r\n")
-	if len(b) < secretBytesMin || len(b) > secretBytesMax || bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return nil, fmt.Errorf("link.secret_file: %s must hold %d to %d printable ASCII characters on one line", cfg.Link.SecretFile, secretBytesMin, secretBytesMax)
-	}
-	return b, nil
 }
 
 // settings are what all edge processes of this engine process agree on.
