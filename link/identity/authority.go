@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
@@ -106,4 +108,24 @@ func sign(template, by *x509.Certificate, byKey crypto.Signer) (Pair, *x509.Cert
 		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		Key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 	}, cert, key, nil
+}
+
+// LoadAuthority takes up one that was made before.
+func LoadAuthority(p Pair, now time.Time) (*Authority, error) {
+	pair, err := tls.X509KeyPair(p.Cert, p.Key)
+	if err != nil {
+		return nil, err
+	}
+	root, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, err
+	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	switch {
+	case !ok || !root.IsCA:
+		return nil, errors.New("this is not the certificate of an authority")
+	case now.After(root.NotAfter):
+		return nil, fmt.Errorf("the authority ended at %s", root.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return &Authority{Pair: p, root: root, key: key}, nil
 }

@@ -102,6 +102,22 @@ func TestAnAuthorityMakesCertificatesThatLeadToIt(t *testing.T) {
 	if life := a.root.NotAfter.Sub(now).Round(time.Hour); life != AuthorityLife {
 		t.Errorf("the authority lives for %s", life)
 	}
+	again, err := LoadAuthority(a.Pair, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pair, err = again.Issue(Identity{"prod", Engine, "e"}, now); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parsePair(t, pair).Verify(x509.VerifyOptions{Roots: roots, CurrentTime: now}); err != nil {
+		t.Errorf("an authority loaded again: %v", err)
+	}
+	if _, err := LoadAuthority(pair, now); err == nil {
+		t.Error("a process's certificate is taken for an authority's")
+	}
+	if _, err := LoadAuthority(a.Pair, now.Add(AuthorityLife+time.Hour)); err == nil {
+		t.Error("an authority that has ended")
+	}
 	for _, bad := range []Identity{{"prod", "admin", "a"}, {"prod", Edge, ""}, {"prod", Edge, "a/b"}, {"a.b", Edge, "a"}} {
 		if _, err := a.Issue(bad, now); err == nil {
 			t.Errorf("%+v is issued", bad)
