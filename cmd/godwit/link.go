@@ -33,17 +33,17 @@ func (a *app) linkCertsCommand() *cobra.Command {
 ROLE is engine or edge, NAME the node of that process, and the cluster the
 router.cluster of all of them. DIR gets
 
-  ca.pem  ca-key.pem                   the authority, for 10 years
-  engine-NAME.pem  engine-NAME-key.pem for 90 days; and so for each edge
+  ca.crt  ca.key                    the authority, for 10 years
+  engine-NAME.crt  engine-NAME.key  for 90 days; and so for each edge
 
 An authority that is there already is used again. No file is ever overwritten: to
 renew a certificate, remove its two files and run the command again. The processes
-read theirs anew within seconds; ca-key.pem is needed by none of them, and whoever
+read theirs anew within seconds; ca.key is needed by none of them, and whoever
 has it can be any of them. This is for a trial; in earnest an authority of your own
 issues certificates with the name godwit://CLUSTER/ROLE/NAME (a URI among the
 subject alternative names) and renews them.`,
 		Example: `  godwit link certs --cluster godwit --out ./certs engine:node-1 edge:edge-1 edge:edge-2
-  GODWIT_LINK_CERT=certs/engine-node-1.pem GODWIT_LINK_KEY=certs/engine-node-1-key.pem GODWIT_LINK_CA=certs/ca.pem \
+  GODWIT_LINK_CERT=certs/engine-node-1.crt GODWIT_LINK_KEY=certs/engine-node-1.key GODWIT_LINK_CA=certs/ca.crt \
     godwit serve -c godwit.yaml --role engine --link :7000`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if out == "" || len(args) == 0 {
@@ -93,9 +93,9 @@ func (a *app) makeLinkCerts(dir string, all []identity.Identity) error {
 		}
 		ends := now.Add(identity.CertificateLife)
 		if a.json {
-			err = a.printJSON(map[string]any{"name": who.String(), "cert": base(who) + ".pem", "key": base(who) + "-key.pem", "ca": filepath.Join(dir, "ca.pem"), "ends": ends.UTC().Format(time.RFC3339)})
+			err = a.printJSON(map[string]any{"name": who.String(), "cert": base(who) + ".crt", "key": base(who) + ".key", "ca": filepath.Join(dir, "ca.crt"), "ends": ends.UTC().Format(time.RFC3339)})
 		} else {
-			_, err = fmt.Fprintf(a.stdout, "%s.pem is %s until %s\n", base(who), who, ends.Format("2006-01-02 15:04"))
+			_, err = fmt.Fprintf(a.stdout, "%s.crt is %s until %s\n", base(who), who, ends.Format("2006-01-02 15:04"))
 		}
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (a *app) makeLinkCerts(dir string, all []identity.Identity) error {
 
 // free refuses a pair of files of which one is there.
 func free(base string) error {
-	for _, path := range []string{base + ".pem", base + "-key.pem"} {
+	for _, path := range []string{base + ".crt", base + ".key"} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s is there already; remove it first if it is to be replaced", path)
 		}
@@ -116,7 +116,7 @@ func free(base string) error {
 
 // openAuthority reads the authority, or makes it where there is none.
 func openAuthority(base string, now time.Time) (*identity.Authority, error) {
-	cert, err := os.ReadFile(base + ".pem")
+	cert, err := os.ReadFile(base + ".crt")
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := free(base); err != nil {
 			return nil, err
@@ -130,13 +130,13 @@ func openAuthority(base string, now time.Time) (*identity.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := os.ReadFile(base + "-key.pem")
+	key, err := os.ReadFile(base + ".key")
 	if err != nil {
 		return nil, err
 	}
 	ca, err := identity.LoadAuthority(identity.Pair{Cert: cert, Key: key}, now)
 	if err != nil {
-		return nil, fmt.Errorf("%s.pem: %w", base, err)
+		return nil, fmt.Errorf("%s.crt: %w", base, err)
 	}
 	return ca, nil
 }
@@ -147,7 +147,7 @@ func writePair(base string, p identity.Pair) error {
 		path string
 		data []byte
 		mode os.FileMode
-	}{{base + "-key.pem", p.Key, 0o600}, {base + ".pem", p.Cert, 0o644}} {
+	}{{base + ".key", p.Key, 0o600}, {base + ".crt", p.Cert, 0o644}} {
 		file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, f.mode)
 		if err != nil {
 			return err

@@ -15,10 +15,10 @@ import (
 func TestLinkCertsJoinProcessesAndOverwriteNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "certs")
 	out, errs, code := runApp(t, nil, "link", "certs", "--cluster", "trial", "--out", dir, "engine:node-1", "edge:edge-1")
-	if code != exitDone || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "edge-edge-1.pem is godwit://trial/edge/edge-1 until 20") {
+	if code != exitDone || errs != "" || strings.Count(out, "\n") != 2 || !strings.Contains(out, "edge-edge-1.crt is godwit://trial/edge/edge-1 until 20") {
 		t.Fatalf("exit %d, %q, %q", code, out, errs)
 	}
-	for name, mode := range map[string]os.FileMode{"ca.pem": 0o644, "ca-key.pem": 0o600, "engine-node-1.pem": 0o644, "engine-node-1-key.pem": 0o600, "edge-edge-1-key.pem": 0o600} {
+	for name, mode := range map[string]os.FileMode{"ca.crt": 0o644, "ca.key": 0o600, "engine-node-1.crt": 0o644, "engine-node-1.key": 0o600, "edge-edge-1.key": 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm()&^mode != 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -28,7 +28,7 @@ func TestLinkCertsJoinProcessesAndOverwriteNothing(t *testing.T) {
 		cfg := node.Default()
 		cfg.Dev, cfg.Data, cfg.Listen, cfg.Ops, cfg.Log.Level, cfg.Drain = true, filepath.Join(dir, "data"), "127.0.0.1:0", "127.0.0.1:0", "error", node.DrainConfig{}
 		cfg.Router.Cluster = "trial"
-		cfg.Link.Cert, cfg.Link.Key, cfg.Link.CA = filepath.Join(dir, base+".pem"), filepath.Join(dir, base+"-key.pem"), filepath.Join(dir, "ca.pem")
+		cfg.Link.Cert, cfg.Link.Key, cfg.Link.CA = filepath.Join(dir, base+".crt"), filepath.Join(dir, base+".key"), filepath.Join(dir, "ca.crt")
 		change(&cfg)
 		n, err := node.Open(t.Context(), cfg)
 		if err != nil {
@@ -47,7 +47,7 @@ func TestLinkCertsJoinProcessesAndOverwriteNothing(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 
-	before, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	before, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +58,12 @@ func TestLinkCertsJoinProcessesAndOverwriteNothing(t *testing.T) {
 			t.Errorf("%q: exit %d, %q, %q; want %q", args, code, out, errs, want)
 		}
 	}
-	f(exitFailed, "edge-edge-1.pem is there already", "edge:edge-3", "edge:edge-1")
-	if _, err := os.Stat(filepath.Join(dir, "edge-edge-3.pem")); err == nil {
+	f(exitFailed, "edge-edge-1.crt is there already", "edge:edge-3", "edge:edge-1")
+	if _, err := os.Stat(filepath.Join(dir, "edge-edge-3.crt")); err == nil {
 		t.Error("it wrote some before it refused")
 	}
 	f(exitDone, `"name":"godwit://trial/edge/edge-2"`, "--json", "edge:edge-2")
-	if after, _ := os.ReadFile(filepath.Join(dir, "ca.pem")); string(after) != string(before) {
+	if after, _ := os.ReadFile(filepath.Join(dir, "ca.crt")); string(after) != string(before) {
 		t.Error("the authority was made anew")
 	}
 	f(exitUsage, "a role is engine or edge", "admin:a")
