@@ -58,6 +58,9 @@ type Hello struct {
 	// Stamp orders the connections of the device: a session never takes the place of
 	// one with a larger stamp. 0: the later arrival is the newer.
 	Stamp uint64
+	// Again says that the session is open at its edge, and was opened before by a chat
+	// tier that is gone: it resumes, and its client is not told.
+	Again bool
 	// Call asks only whether the token may still make requests: no session begins,
 	// and Disconnect does not follow. Device is empty if the client named none.
 	Call bool

@@ -107,6 +107,12 @@ func (l *loop) frame(f *godwit.ServerFrame) {
 		l.move(&f.Goaway)
 	case godwit.KindError:
 		l.refused(f)
+	case godwit.KindPresence:
+		if f.ID == 0 {
+			l.seen(f.Presence.Users)
+			return
+		}
+		l.answered(f)
 	default:
 		l.answered(f)
 	}

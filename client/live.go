@@ -116,13 +116,20 @@ func (l *loop) watchAgain() {
 	r := newRequest(godwit.KindPresence)
 	r.frame.Presence.Watch, r.frame.Presence.HasWatch = l.watched, true
 	r.then = func(r *request) {
-		if r.err == nil && l.cfg.OnPresence != nil { // what changed meanwhile
-			for _, item := range r.reply.Presence.Users {
-				l.cfg.OnPresence(item)
-			}
+		if r.err == nil { // what changed meanwhile
+			l.seen(r.reply.Presence.Users)
 		}
 	}
 	l.queue.push(r)
+}
+
+// seen hands on where users are now.
+func (l *loop) seen(users []godwit.PresenceItem) {
+	for _, item := range users {
+		if l.cfg.OnPresence != nil {
+			l.cfg.OnPresence(item)
+		}
+	}
 }
 
 // Delivered marks go out at most this often, and for so many conversations at a

@@ -194,6 +194,10 @@ func TestPeopleAndPresenceLists(t *testing.T) {
 	if i := <-presence; i.User != "bob" || i.Online {
 		t.Errorf("what changed meanwhile is not told: %+v", i)
 	}
+	p.send(godwit.ServerFrame{Kind: godwit.KindPresence, Presence: godwit.PresenceReply{Users: []godwit.PresenceItem{{User: "carol", Online: true}}}})
+	if i := <-presence; i.User != "carol" || !i.Online {
+		t.Errorf("where users are after a pause of the server is not told: %+v", i)
+	}
 }
 
 func TestTypingIsSaidOnceOrNotAtAll(t *testing.T) {

@@ -295,6 +295,7 @@ func TestNothingIsLostWhenTheEngineProcessIsKilledUnderItsEdges(t *testing.T) {
 
 func TestAnEdgeProcessTurnsNewcomersAwayWhileItsEngineIsGone(t *testing.T) {
 	r := newRoles(t)
+	r.env = []string{"GODWIT_LINK_HOLD=0s"}
 	r.engine()
 	listen := r.edge("edge-1", "127.0.0.1:0")
 	s := &server{t: t, path: r.path, dir: r.dir, listen: listen}

@@ -65,6 +65,7 @@ func (l *loop) call(s *session, window []byte, headBytes int) {
 	s.state = stateCallOpening
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
+	s.attachment = l.edge.attachment.Load()
 	l.edge.cfg.Chat.Connect(l.id(s), Hello{User: s.user, Device: s.device, Issued: s.issued, Call: true})
 }
 

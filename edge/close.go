@@ -101,6 +101,12 @@ func (l *loop) enterClosing(s *session) {
 func (l *loop) part(s *session) {
 	l.endHandshake(s)
 	polled := s.exchange != nil
+	l.unheld(s)
+	if s.kept != nil {
+		clear(s.kept.asked)
+		*s.kept = kept{asked: s.kept.asked[:0]}
+		l.letGo(s)
+	}
 	switch s.state {
 	case stateLive:
 		l.stats.sessions.Add(-1)

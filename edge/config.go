@@ -87,6 +87,11 @@ type Config struct {
 	// stamp that its client was told last (0: none). It is called on event loops and
 	// must not wait. Nil: no session has one, and the later to arrive is the newer.
 	Stamp func(echo uint64) uint64
+	// Hold keeps what it takes to hold sessions while the chat tier is away, see
+	// Edge.Hold. AnnouncePerS is how many of them are opened again each second.
+	// Default 5000.
+	Hold         bool
+	AnnouncePerS int
 	// Chat and Verifier are required.
 	Chat     Chat
 	Verifier Verifier
@@ -183,6 +188,7 @@ func (c *Config) validate() error {
 	defaulted(&c.VerifyQueueMax, 4096)
 	defaulted(&c.PerSourceMax, 1024)
 	defaulted(&c.HandshakesMax, 1024)
+	defaulted(&c.AnnouncePerS, 5000)
 	defaulted(&c.Deflate.MinBytes, 128)
 	defaulted(&c.Deflate.Level, 1)
 	defaulted(&c.tickEvery, tickMS*time.Millisecond)
@@ -237,6 +243,8 @@ func (c *Config) check() error {
 		return errors.New("edge: byte and queue bounds must be positive, and the window at most 1 GiB")
 	case c.PerSourceMax < 1 || c.PerSourceMax > 1<<31-1 || c.HandshakesMax < 1:
 		return errors.New("edge: bounds of sources and handshakes must be positive")
+	case c.AnnouncePerS < 1:
+		return errors.New("edge: the pace of announcements must be positive")
 	case c.MemoryMax < 0 || c.MemoryMax > 0 && c.MemoryMax < budgetBytesFloor:
 		return errors.New("edge: the memory budget must be 0 or at least 32 MiB")
 	case c.Limits.FramesPerS > 1<<20:

@@ -103,10 +103,13 @@ func (l *loop) open(s *session) {
 		hello.Device = godwit.DeviceOf(l.id(s))
 	}
 	s.device = hello.Device
+	if l.edge.cfg.Hold && hello.Resume && len(hello.Channels) > 0 {
+		l.keep(s).channels, _ = takePlaces(hello.Channels) // those of hello are the receiver's
+	}
 	s.state = stateOpening
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
-	s.joined = true
+	s.joined, s.attachment = true, l.edge.attachment.Load()
 	l.edge.cfg.Sessions.Began(l.id(s), s.user, s.device, s.stamp, false)
 	l.edge.cfg.Chat.Connect(l.id(s), *hello)
 }
@@ -122,6 +125,9 @@ func (l *loop) connected(s *session, w godwit.Welcome) {
 	case stateCallOpening:
 		l.callOpened(s)
 		return
+	case stateLive:
+		l.reopened(s, &w)
+		return
 	default:
 		return
 	}
@@ -130,6 +136,7 @@ func (l *loop) connected(s *session, w godwit.Welcome) {
 	s.state = stateLive
 	l.endHandshake(s)
 	l.stats.sessions.Add(1)
+	l.knowPlaces(s, &w)
 	l.emitFrame(s, l.connectReply(s, opening.id, &w))
 	s.pingAt = l.now + jitter(l.edge.ticks.ping)
 	s.checkAt = l.now + compareIn(l.edge.ticks.compare)

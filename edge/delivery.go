@@ -24,6 +24,7 @@ type delivery struct {
 	fetching    bool // one Fetch is out
 	progress    bool // the cursor moved since that Fetch was asked for
 	fetchFailed bool // no gap fetch before the next compare
+	paused      bool // between pause and reopened: nothing is shown or asked for
 }
 
 type bucket struct{ events, bytes uint32 }
@@ -48,11 +49,21 @@ func (d *delivery) opened(w window, start, head godwit.Seq, resumed bool) want {
 	return want{resumed: d.takeResumed(), fetch: d.takeFetch(w)}
 }
 
+// pause ends all that was asked for. The client goes on to acknowledge.
+func (d *delivery) pause() { d.paused, d.fetching = true, false }
+
+// reopened goes on after a pause, with the log's head of now.
+func (d *delivery) reopened(w window, head godwit.Seq) want {
+	d.paused, d.fetchFailed = false, false
+	d.head = max(d.head, head)
+	return want{fetch: d.takeFetch(w)}
+}
+
 // hint is a live notification that seq..to (to == seq for an event) exist; the
 // entry takes size bytes when written.
 func (d *delivery) hint(w window, seq, to godwit.Seq, size int) want {
 	d.head = max(d.head, to)
-	if !d.live || to <= d.cursor {
+	if !d.live || d.paused || to <= d.cursor {
 		return want{}
 	}
 	if seq > d.cursor+1 {
@@ -71,7 +82,7 @@ func (d *delivery) heard(w window, to godwit.Seq) want {
 // follow the cursor is left: a gap here is the answer's fault, and asking again
 // at once would only repeat it.
 func (d *delivery) entry(w window, seq, to godwit.Seq, size int) want {
-	if !d.live || to <= d.cursor || seq > d.cursor+1 {
+	if !d.live || d.paused || to <= d.cursor || seq > d.cursor+1 {
 		return want{}
 	}
 	return d.take(w, to, size)
@@ -110,7 +121,7 @@ func (d *delivery) ack(w window, seq godwit.Seq) (next want, ok bool) {
 // compare is the slow check against the log's head: it asks even when nothing
 // is known to be missing, because any hint may have been lost.
 func (d *delivery) compare(w window) want {
-	if !d.live || d.fetching || !d.open(w) {
+	if !d.live || d.paused || d.fetching || !d.open(w) {
 		return want{}
 	}
 	d.fetchFailed, d.fetching, d.progress = false, true, false
@@ -157,7 +168,7 @@ func (d *delivery) takeResumed() bool {
 }
 
 func (d *delivery) takeFetch(w window) bool {
-	if d.fetching || d.head <= d.cursor || !d.open(w) {
+	if d.paused || d.fetching || d.head <= d.cursor || !d.open(w) {
 		return false
 	}
 	d.fetching, d.progress = true, false

@@ -22,27 +22,29 @@ var ErrStopped = errors.New("edge: stopped")
 // Edge holds the connections of one process. Its methods may be called from any
 // goroutine.
 type Edge struct {
-	cfg            Config
-	ticks          tickCounts
-	window         window
-	pollWindow     window
-	ws, echoWS     [2]ws.Config // [1]: with permessage-deflate
-	deflater       *ws.Deflater // nil: not configured
-	pings          [2][]byte    // the ping frame, by encoding bit
-	loops          []*loop
-	verify         verifiers
-	codecs         codecs
-	sorting        sync.Pool // *[]godwit.SessionID, see spread
-	admission      admission
-	web            webServer
-	connectionsMax int
-	engine         gnet.Engine
-	addr           string
-	tls            *tls.Config
-	tlsAddr        *net.TCPAddr  // nil: no TLS
-	shakeCPU       chan struct{} // handshakes that compute; see shakeCores
-	shakes         sync.WaitGroup
-	proxyWarned    atomic.Uint32 // tick of the last warning about a proxy; 0: none
+	cfg             Config
+	ticks           tickCounts
+	window          window
+	pollWindow      window
+	ws, echoWS      [2]ws.Config // [1]: with permessage-deflate
+	deflater        *ws.Deflater // nil: not configured
+	pings           [2][]byte    // the ping frame, by encoding bit
+	loops           []*loop
+	verify          verifiers
+	codecs          codecs
+	attachment      atomic.Uint32 // see Hold
+	announcePerTick int           // by one loop
+	sorting         sync.Pool     // *[]godwit.SessionID, see spread
+	admission       admission
+	web             webServer
+	connectionsMax  int
+	engine          gnet.Engine
+	addr            string
+	tls             *tls.Config
+	tlsAddr         *net.TCPAddr  // nil: no TLS
+	shakeCPU        chan struct{} // handshakes that compute; see shakeCores
+	shakes          sync.WaitGroup
+	proxyWarned     atomic.Uint32 // tick of the last warning about a proxy; 0: none
 
 	tick     atomic.Uint32 // monotonic time in ticks
 	open     atomic.Int64  // sockets, counted by all loops
@@ -85,18 +87,19 @@ func New(cfg Config) (*Edge, error) {
 		return nil, err
 	}
 	e := &Edge{
-		cfg:            cfg,
-		ticks:          newTickCounts(&cfg),
-		window:         window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
-		ws:             wsConfigs(int(cfg.Limits.Frame), fragmentsMax),
-		echoWS:         wsConfigs(echoBytesMax, echoFragmentsMax),
-		pollWindow:     window{pollFramesMax, pollBytesMax},
-		connectionsMax: room,
-		yielded:        make(chan *loop, cfg.Loops),
-		empty:          make(chan struct{}, 1),
-		started:        make(chan struct{}),
-		done:           make(chan struct{}),
-		byLoop:         map[gnet.EventLoop]*loop{},
+		cfg:             cfg,
+		ticks:           newTickCounts(&cfg),
+		window:          window{cfg.Limits.Window, uint32(cfg.WindowBytesMax)},
+		ws:              wsConfigs(int(cfg.Limits.Frame), fragmentsMax),
+		echoWS:          wsConfigs(echoBytesMax, echoFragmentsMax),
+		pollWindow:      window{pollFramesMax, pollBytesMax},
+		connectionsMax:  room,
+		announcePerTick: max(1, cfg.AnnouncePerS/ticksPerSecond/cfg.Loops),
+		yielded:         make(chan *loop, cfg.Loops),
+		empty:           make(chan struct{}, 1),
+		started:         make(chan struct{}),
+		done:            make(chan struct{}),
+		byLoop:          map[gnet.EventLoop]*loop{},
 	}
 	if cfg.Deflate.Enabled {
 		e.deflater = ws.NewDeflater(cfg.Deflate.MinBytes, cfg.Deflate.Level)

@@ -212,6 +212,15 @@ func isAnswered(f *godwit.ClientFrame) bool {
 // requestFrame holds the session to its limits before the chat tier hears of it.
 func (l *loop) requestFrame(s *session, f *godwit.ClientFrame) {
 	limits := &l.edge.cfg.Limits
+	hold := l.edge.cfg.Hold
+	switch {
+	case s.attachment != l.edge.attachment.Load() || s.held:
+		l.refuseHeld(s, f)
+		return
+	case hold && f.ID == watchAgainID:
+		l.refuseFrame(s, f.ID, godwit.ErrFrameInvalid, 0)
+		return
+	}
 	if uint32(s.inFlight) >= limits.InFlight {
 		l.refuseFrame(s, f.ID, godwit.ErrRateLimited, inFlightRetryMS)
 		return
@@ -224,6 +233,9 @@ func (l *loop) requestFrame(s *session, f *godwit.ClientFrame) {
 	}
 	if isAnswered(f) {
 		s.inFlight++
+		if hold {
+			l.ask(s, f)
+		}
 	}
 	l.edge.cfg.Chat.Request(l.id(s), s.user, f)
 }

@@ -25,10 +25,16 @@ func (e *Edge) Reply(s godwit.SessionID, f *godwit.ServerFrame) {
 		return
 	}
 	it := item{kind: itemReply, session: s, seq: godwit.Seq(f.ID)}
+	if f.Kind == godwit.KindError {
+		it.extra = 1
+	} else if e.cfg.Hold && f.ID == watchAgainID {
+		again := *f // to a client that did not ask
+		again.ID, f = 0, &again
+	}
 	c := e.codecs.get()
 	defer e.codecs.put(c)
 	c.framed = c.framed[:0]
-	if f.ID != 0 || f.Kind == godwit.KindError {
+	if it.seq != 0 || f.Kind == godwit.KindError {
 		c.framed = c.appendFrame(c.framed, idForm(s), f)
 	}
 	if !box.lock() {

@@ -35,6 +35,10 @@ type loop struct {
 	shaking   int                // TLS handshakes under way
 	queued    []godwit.SessionID // handshakes that wait for their turn; some may be gone
 	lingering []godwit.SessionID // polls answered when the linger timer fires
+
+	announcing announcing
+	epochs     epochs
+	spareKept  []*kept
 }
 
 const spareKeepBytes = 128 << 10
@@ -98,6 +102,15 @@ func (l *loop) handle(it *item) {
 	case itemLinger:
 		l.lingered()
 		return
+	case itemHold:
+		l.holdAll()
+		return
+	case itemAnnounce:
+		l.announceAll(it.extra)
+		return
+	case itemAbandon:
+		l.abandonAll()
+		return
 	case itemCloseAll:
 		l.closeAll(closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
 		return
@@ -120,8 +133,7 @@ func (l *loop) handle(it *item) {
 	case itemReply:
 		switch s.state {
 		case stateLive:
-			s.inFlight -= min(s.inFlight, 1)
-			l.emit(s, l.box.cur.bytes(it))
+			l.replied(s, it)
 		case stateCall:
 			l.replyArrived(s, uint64(it.seq), l.box.cur.bytes(it))
 		}
@@ -144,6 +156,18 @@ func (l *loop) handle(it *item) {
 		panic("BUG: mailbox item of unknown kind")
 	}
 	l.readOn(s)
+}
+
+// replied writes an answer, unless the client has one already.
+func (l *loop) replied(s *session, it *item) {
+	id, failed := uint64(it.seq), it.extra != 0
+	if l.edge.cfg.Hold && !l.answered(s, id, failed) && id != 0 {
+		return
+	}
+	s.inFlight -= min(s.inFlight, 1)
+	if !failed || id != watchAgainID || !l.edge.cfg.Hold {
+		l.emit(s, l.box.cur.bytes(it))
+	}
 }
 
 // emit writes whole frames to a session; b stays as it is until the flush.
@@ -211,7 +235,7 @@ func (l *loop) follow(s *session, next want, b []byte) {
 	if next.resumed {
 		l.emitFrame(s, &godwit.ServerFrame{Kind: godwit.KindResumed, Resumed: godwit.Resumed{Seq: s.flow.cursor}})
 	}
-	if next.fetch {
+	if next.fetch && s.attachment == l.edge.attachment.Load() { // else it is about to be held
 		cfg := &l.edge.cfg
 		events, bytes := s.flow.room(l.window(s))
 		l.stats.fetches.Add(1)
@@ -246,6 +270,9 @@ func (l *loop) catchUp() {
 			if s := l.sessions.at(slot); s.conn != nil {
 				l.timer(s)
 			}
+		}
+		if l.announcing.busy {
+			l.announceSome()
 		}
 	}
 }
@@ -357,6 +384,7 @@ func (l *loop) liveTimer(s *session) {
 	}
 	if l.reached(s.checkAt) {
 		s.checkAt = l.now + compareIn(t.compare)
+		l.watchAgain(s)
 		l.follow(s, s.flow.compare(l.edge.window), nil)
 	}
 }

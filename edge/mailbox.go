@@ -11,7 +11,7 @@ type itemKind uint8
 
 const (
 	itemHint      itemKind = iota // live entry seq..to; its frame is bytes, or none: then it only raises the head
-	itemReply                     // frame to write; ends the request of id seq
+	itemReply                     // frame to write; ends the request of id seq; extra != 0: it failed
 	itemConnected                 // notes[extra] holds a Welcome
 	itemVerified                  // notes[extra] holds a verdict
 	itemFetched                   // head is seq, failed is to != 0; its entries are the next extra items
@@ -24,6 +24,9 @@ const (
 	itemShed                      // free seq bytes of what sessions hold; extra != 0: of strangers alone
 	itemTell                      // extra bytes of a channel's name, then a frame; to says what seq is of the channel
 	itemWhisper                   // a frame that may be dropped
+	itemHold                      // see Edge.Hold
+	itemAnnounce                  // see Edge.Announce; extra is the attachment
+	itemAbandon                   // see Edge.Abandon
 	itemShake                     // a TLS handshake has output; extra != 0: it is over
 )
 

@@ -81,7 +81,7 @@ func (l *loop) poll(s *session, headBytes int) {
 	s.state = statePollOpening
 	s.deadline = l.now + l.edge.ticks.answer
 	l.arm(s)
-	s.joined = true
+	s.joined, s.attachment = true, l.edge.attachment.Load()
 	l.edge.cfg.Sessions.Began(l.id(s), s.user, s.device, s.stamp, true)
 	l.edge.cfg.Chat.Connect(l.id(s), q.hello)
 }

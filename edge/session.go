@@ -32,27 +32,30 @@ const (
 // session is one connection. Only its loop touches it. While idle it holds no
 // buffers: a message in the middle of its fragments borrows one from the loop.
 type session struct {
-	conn     stream // nil: the slot is free
-	user     godwit.UserID
-	device   string
-	flow     delivery
-	opening  *opening   // from the upgrade to live, else nil
-	exchange *exchange  // from an HTTP request's head to its answer, else nil
-	lent     *ws.Buffer // a message in the middle of its fragments, else nil
-	source   source     // where it is counted as not yet authenticated
-	expires  int64      // token's end, ms since the Unix epoch; 0: never
-	issued   int64      // when the token was issued, likewise; 0: it does not say
-	stamp    uint64     // see Config.Stamp; set when the chat tier is asked
-	reader   ws.Reader
-	slot     uint32
-	gen      uint32
-	need     uint32 // inbound bytes without which parsing makes no progress
-	deadline uint32 // tick at which the state must have changed; not for live
-	pingAt   uint32 // tick of the next server ping
-	checkAt  uint32 // tick of the next head compare
-	heardAt  uint32 // tick of the last inbound bytes
-	tokens   uint32 // quarter sends left in the rate bucket
-	tokensAt uint32 // tick of its last refill
+	conn       stream // nil: the slot is free
+	user       godwit.UserID
+	device     string
+	flow       delivery
+	opening    *opening   // from the upgrade to live, else nil
+	exchange   *exchange  // from an HTTP request's head to its answer, else nil
+	lent       *ws.Buffer // a message in the middle of its fragments, else nil
+	kept       *kept      // what it takes to be opened again, beside what stands here; nil: nothing
+	source     source     // where it is counted as not yet authenticated
+	expires    int64      // token's end, ms since the Unix epoch; 0: never
+	issued     int64      // when the token was issued, likewise; 0: it does not say
+	stamp      uint64     // see Config.Stamp; set when the chat tier is asked
+	reader     ws.Reader
+	slot       uint32
+	gen        uint32
+	attachment uint32 // of the chat tier that was asked to open it; see Edge.Hold
+	epoch      uint32 // of its user's log, in loop.epochs; with Config.Hold
+	need       uint32 // inbound bytes without which parsing makes no progress
+	deadline   uint32 // tick at which the state must have changed; not for live
+	pingAt     uint32 // tick of the next server ping
+	checkAt    uint32 // tick of the next head compare
+	heardAt    uint32 // tick of the last inbound bytes
+	tokens     uint32 // quarter sends left in the rate bucket
+	tokensAt   uint32 // tick of its last refill
 	frameDebt
 	ctlAt    uint32 // tick of ctls
 	ignored  uint32 // bytes thrown away while closing
@@ -70,6 +73,7 @@ type session struct {
 	renewing bool // a new token is being verified
 	bearer   bool // user and expires come from a token of the upgrade
 	joined   bool // Chat.Connect was called and Disconnect is owed
+	held     bool // live, and not opened by the attachment there is
 	shaking  bool // holds a place among the handshakes
 	hangUp   bool // close the connection once the output is written
 	agreed   bool // the client sent a close frame

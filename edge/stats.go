@@ -12,6 +12,9 @@ type Stats struct {
 	Connections  uint64 // gauge: open sockets
 	Sessions     uint64 // gauge: WebSocket sessions the chat tier has opened
 	Polls        uint64 // gauge: polls held
+	Held         uint64 // gauge: of Sessions, those that the chat tier has to open again
+	Reopened     uint64 // sessions that it did open again
+	HeldRefused  uint64 // requests refused meanwhile
 	Accepted     uint64
 	Upgrades     uint64
 	Refused      map[int]uint64              // requests answered with an error, by HTTP status
@@ -46,7 +49,8 @@ type Stats struct {
 
 // counters belong to one loop, which adds to them; anyone reads.
 type counters struct {
-	connections, sessions, polls           atomic.Int64
+	connections, sessions, polls, held     atomic.Int64
+	reopened, heldRefused                  atomic.Uint64
 	accepted, upgrades                     atomic.Uint64
 	framesIn, framesOut, bytesIn, bytesOut atomic.Uint64
 	copiedIn                               atomic.Uint64
@@ -87,6 +91,9 @@ func (e *Edge) Stats() Stats {
 		sum.Connections += uint64(max(0, c.connections.Load()))
 		sum.Sessions += uint64(max(0, c.sessions.Load()))
 		sum.Polls += uint64(max(0, c.polls.Load()))
+		sum.Held += uint64(max(0, c.held.Load()))
+		sum.Reopened += c.reopened.Load()
+		sum.HeldRefused += c.heldRefused.Load()
 		sum.Accepted += c.accepted.Load()
 		sum.Upgrades += c.upgrades.Load()
 		sum.FramesIn += c.framesIn.Load()

@@ -157,6 +157,9 @@ func (l *loop) told(s *session, it *item) {
 			return
 		}
 		l.emit(s, frame)
+		if l.edge.cfg.Hold && it.to != 0 && it.to != placesEnd {
+			l.moveIn(s, b[:it.extra], it.seq, it.to)
+		}
 	case statePoll:
 		if whisper {
 			l.whisperPoll(s, frame)

@@ -38,6 +38,7 @@ func (c *Client) Connect(s godwit.SessionID, hello Hello) {
 	c.mu.Unlock()
 	switch {
 	case taken:
+	case q == nil && hello.Again: // it is held, and announced when there is a stream
 	case q == nil:
 		c.edge.Close(s, godwit.CloseRebalance, lostReason)
 	default:

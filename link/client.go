@@ -42,11 +42,14 @@ type ClientConfig struct {
 	TLS *TLS
 	// Dial opens a connection; nil dials the address.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
-	// Lost is called when the engine process is gone, before the sessions are
+	// Lost is called when the engine process is gone, before the sessions are held or
 	// closed; Attached when it is back. Drain is called when it goes down and wants
 	// the clients to move. They must not block.
 	Lost, Attached func()
 	Drain          func(after, spread time.Duration)
+	// Hold is how long sessions wait for an engine process that is away; then, or at
+	// once if it is 0, they are closed.
+	Hold time.Duration
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
@@ -113,6 +116,7 @@ type Client struct {
 	lease   atomic.Uint64 // of the last attempt
 
 	untrusted atomic.Uint64
+	held      held
 
 	mu    sync.Mutex
 	live  map[godwit.SessionID]struct{} // connected on the present stream and not disconnected
@@ -146,9 +150,13 @@ func Attach(ctx context.Context, cfg ClientConfig) (*Client, error) {
 // Settings are what the engine process wants of all its edge processes.
 func (c *Client) Settings() Settings { return c.first.welcome.Settings }
 
-// Start serves the edge until Close. It is called once.
+// Start serves the edge until Close. It is called once. With Hold the edge is a
+// Holder.
 func (c *Client) Start(edge Edge) {
 	c.edge = edge
+	if c.cfg.Hold > 0 {
+		c.held.edge = edge.(Holder)
+	}
 	c.started = true
 	go c.run()
 }
@@ -189,14 +197,20 @@ var readyItem = func() []byte {
 // run serves one stream after another.
 func (c *Client) run() {
 	defer close(c.done)
+	defer func() {
+		if c.held.late != nil {
+			c.held.late.Stop()
+		}
+	}()
 	for u := c.first; ; {
 		err := c.serve(u)
-		c.lose()
+		superseded := status.Code(err) == codes.Aborted
+		c.lose(!superseded && c.life.Err() == nil)
 		if c.life.Err() != nil {
 			return
 		}
 		c.cfg.Logger.Warn("engine process lost", "err", err)
-		if status.Code(err) == codes.Aborted {
+		if superseded {
 			c.err = errors.Join(ErrSuperseded, err)
 			return
 		}
@@ -229,6 +243,7 @@ func (c *Client) serve(u *up) error {
 	c.mu.Unlock()
 	c.cfg.Logger.Info("attached to the engine process", "engine", u.welcome.Node, "index", u.welcome.Index, "version", u.welcome.Version, "epoch", strconv.FormatUint(u.welcome.Epoch, 16))
 	c.cfg.Attached()
+	c.release()
 	var writer sync.WaitGroup
 	writer.Go(func() { _ = writeAll(u.stream, q, &c.traffic, u.stream.Context().Done()) })
 	err := c.read(u.stream)
@@ -236,21 +251,3 @@ func (c *Client) serve(u *up) error {
 	writer.Wait()
 	return err
 }
-
-// lose ends what the stream carried: its sessions reconnect, with jitter, to
-// whoever is attached by then.
-func (c *Client) lose() {
-	c.cfg.Lost()
-	c.mu.Lock()
-	gone := c.live
-	c.live = map[godwit.SessionID]struct{}{}
-	if q := c.queue.Swap(nil); q != nil {
-		q.close()
-	}
-	c.mu.Unlock()
-	for s := range gone {
-		c.edge.Close(s, godwit.CloseRebalance, lostReason)
-	}
-}
-
-const lostReason = "engine_lost"

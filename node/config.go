@@ -145,6 +145,9 @@ type LinkConfig struct {
 	Key        string `yaml:"key" env:"KEY" doc:"PEM file of its private key."`
 	CA         string `yaml:"ca" env:"CA" doc:"PEM file of the authorities that the other side's certificate may come from."`
 	SecretFile string `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that both sides share, beside certificates or on this machine alone."`
+
+	Hold         Duration `yaml:"hold" env:"HOLD" doc:"How long an edge process keeps its sessions while its engine process is away, at most 1h: clients notice a pause. 0: they are closed at once, and resume."`
+	AnnouncePerS int      `yaml:"announce_per_s" env:"ANNOUNCE_PER_S" doc:"Sessions that an edge process opens again each second when its engine process is back, 1 to 1000000."`
 }
 
 // DrainConfig is how a node goes down.
@@ -188,6 +191,7 @@ func Default() Config {
 			Groups: 1, Queue: 64 << 20, Memtable: 64 << 20, WAL: 768 << 20, Cache: 64 << 20, Recent: 64 << 20, RowCache: 32 << 20,
 			ScrubRate: 4 << 20, EraseWithin: Duration(time.Hour), Compress: true,
 		},
+		Link:  LinkConfig{Hold: Duration(time.Minute), AnnouncePerS: 5000},
 		Drain: DrainConfig{Spread: Duration(2 * time.Second), Timeout: Duration(5 * time.Second)},
 	}
 }

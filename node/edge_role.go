@@ -41,6 +41,7 @@ func (n *Node) openEdge(ctx context.Context) error {
 		About:   link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
 		Secret:  secret,
 		TLS:     n.linkTLS(),
+		Hold:    time.Duration(n.cfg.Link.Hold),
 		Lost: func() {
 			n.ops.turn(ready, waiting)
 			n.edge.Suspend()
@@ -63,6 +64,7 @@ func (n *Node) openEdge(ctx context.Context) error {
 	config.Limits = settings.Limits
 	config.PingEvery = time.Duration(settings.PingMS) * time.Millisecond
 	config.OutboundBytesMax = settings.OutboundBytes
+	n.hold(&config)
 	if n.edge, err = edge.New(config); err != nil {
 		return err
 	}

@@ -92,7 +92,9 @@ func TestClientsOfAnEdgeProcessAreServedByItsEngineProcess(t *testing.T) {
 func TestAnEdgeProcessIsNotReadyWithoutItsEngine(t *testing.T) {
 	cfg := engineConfig(t)
 	engine := mustOpen(t, cfg)
-	edge := mustOpen(t, edgeConfig(t, cfg, "edge-1"))
+	own := edgeConfig(t, cfg, "edge-1")
+	own.Link.Hold = 0
+	edge := mustOpen(t, own)
 	phase := func() string {
 		_, _, body := get(t, "http://"+edge.OpsAddr()+"/readyz", "")
 		return body

@@ -89,6 +89,9 @@ func edgeSeries() []series {
 	return []series{
 		gauge("edge_connections", "Open sockets.", func(s *snapshot) float64 { return float64(s.edge.Connections) }),
 		gauge("edge_sessions", "Sessions that are open and authenticated.", func(s *snapshot) float64 { return float64(s.edge.Sessions) }),
+		gauge("edge_sessions_held", "Of these, sessions that wait to be opened again by an engine process that was away.", func(s *snapshot) float64 { return float64(s.edge.Held) }),
+		counter("edge_reopened_total", "Sessions that were opened again, their clients none the wiser.", func(s *snapshot) float64 { return float64(s.edge.Reopened) }),
+		counter("edge_held_refused_total", "Requests answered with unavailable because their session waited.", func(s *snapshot) float64 { return float64(s.edge.HeldRefused) }),
 		counter("edge_accepted_total", "Connections accepted.", func(s *snapshot) float64 { return float64(s.edge.Accepted) }),
 		counter("edge_upgrades_total", "Connections upgraded to WebSocket.", func(s *snapshot) float64 { return float64(s.edge.Upgrades) }),
 		counter("edge_frames_received_total", "Protocol frames from clients.", func(s *snapshot) float64 { return float64(s.edge.FramesIn) }),

@@ -23,6 +23,7 @@ func (cfg *Config) Validate() error {
 	cfg.checkAuth(&bad)
 	cfg.checkRole(&bad)
 	cfg.checkRouter(&bad)
+	cfg.checkHold(&bad)
 	cfg.checkLog(&bad)
 	cfg.checkTLS(&bad)
 	cfg.checkEdge(&bad)

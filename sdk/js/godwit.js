@@ -431,6 +431,7 @@ export class Client extends EventTarget {
     if (frame.eph) return this.#ephemeral(frame.eph);
     if (frame.goaway) return this.#move(attempt, frame.goaway);
     if (frame.id) return this.#answered(attempt, frame);
+    if (frame.presence) return frame.presence.users?.forEach((user) => this.#emit("presence", user)); // after a pause of the server
     return this.#pong(frame);
   }
 

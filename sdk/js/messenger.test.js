@@ -155,6 +155,8 @@ test("typing is said once; watching is told to every session", async () => {
   const [again] = await reconnect();
   const [frame, ...rest] = again.take();
   assert.deepEqual([frame.presence, rest], [{ watch: ["bob"] }, []]);
+  again.push({ presence: { users: [{ user: "bob", online: false, last_seen: 3 }] } }); // the server has paused
+  assert.deepEqual(client.seen.at(-1), ["presence", { user: "bob", online: false, last_seen: 3 }]);
 });
 
 test("what arrives is marked as delivered once a second and conversation", async () => {
