@@ -54,8 +54,9 @@ func untilOpen(t *testing.T, s *Store) {
 }
 
 func TestOutageOpensTheBreakerUntilItEnds(t *testing.T) {
+	t.Parallel()
 	cluster := startServer(t, server.Config{})
-	s, changes := watched(t, cluster, 500*time.Millisecond)
+	s, changes := watched(t, cluster, time.Second)
 	await(t, changes, BreakerClosed)
 	put(t, s, "k", "1")
 	for name, befall := range map[string]func(time.Duration){
@@ -105,11 +106,12 @@ func everyCall(t *testing.T, s *Store) []func() error {
 }
 
 func TestOpenWhileTheClusterIsAway(t *testing.T) {
+	t.Parallel()
 	cluster := startServer(t, server.Config{})
 	if err := cluster.Outage(server.Both, forever); err != nil {
 		t.Fatal(err)
 	}
-	s, changes := watched(t, cluster, 500*time.Millisecond)
+	s, changes := watched(t, cluster, time.Second)
 	if s.State() == BreakerClosed {
 		t.Fatal("the breaker is closed over a cluster that is away")
 	}
@@ -126,8 +128,9 @@ func TestOpenWhileTheClusterIsAway(t *testing.T) {
 }
 
 func TestReadsGoOnWithoutPD(t *testing.T) {
+	t.Parallel()
 	cluster := startServer(t, server.Config{})
-	s, changes := watched(t, cluster, 500*time.Millisecond)
+	s, changes := watched(t, cluster, time.Second)
 	await(t, changes, BreakerClosed)
 	put(t, s, "k", "1")
 	if err := cluster.Outage(server.PD, forever); err != nil {
@@ -148,6 +151,7 @@ func TestReadsGoOnWithoutPD(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForASilentCluster(t *testing.T) {
+	t.Parallel()
 	cluster := startServer(t, server.Config{})
 	s := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: forever})
 	put(t, s, "k", "1")
@@ -173,6 +177,7 @@ func TestCloseDoesNotWaitForASilentCluster(t *testing.T) {
 }
 
 func TestLimiterHoldsCallsBack(t *testing.T) {
+	t.Parallel()
 	cluster := startServer(t, server.Config{})
 	s := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: 300 * time.Millisecond, Concurrency: 1})
 	err := s.Update(t.Context(), func(router.Tx) error {

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 func TestSuite(t *testing.T) {
 	f := func(name string, config server.Config, used, unused string) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cluster := startServer(t, config)
 			routertest.Run(t, func(t testing.TB) router.Store {
 				return opened(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm})

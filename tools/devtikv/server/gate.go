@@ -96,3 +96,9 @@ func (c *gatedConn) Close() error {
 	c.gate.mu.Unlock()
 	return c.Conn.Close()
 }
+
+func (g *gate) isShut() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/tikv/client-go/v2/testutils"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
@@ -32,6 +34,8 @@ type Config struct {
 	Regions int
 	// TwoPhase lets no transaction commit in one phase.
 	TwoPhase bool
+	// TLS is for both servers; nil is plaintext.
+	TLS *tls.Config
 	// Seed makes the dice repeatable.
 	Seed uint64
 	// Faults are those at the start.
@@ -110,7 +114,7 @@ func Start(config Config) (*Server, error) {
 	}
 	s.mock, s.cluster = mock, cluster
 	s.bootstrap(config.Regions)
-	s.serve()
+	s.serve(config.TLS)
 	return s, nil
 }
 
@@ -131,6 +135,9 @@ func (s *Server) listen(config Config) error {
 	}
 	s.pdAddr, s.kvAddr = advertised(pd), advertised(kv)
 	s.pdURL = "http://" + s.pdAddr
+	if config.TLS != nil {
+		s.pdURL = "https://" + s.pdAddr
+	}
 	return nil
 }
 
@@ -145,8 +152,12 @@ func (s *Server) bootstrap(regions int) {
 	}
 }
 
-func (s *Server) serve() {
-	s.pdServer, s.kvServer = grpc.NewServer(), grpc.NewServer()
+func (s *Server) serve(security *tls.Config) {
+	var options []grpc.ServerOption
+	if security != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(security)))
+	}
+	s.pdServer, s.kvServer = grpc.NewServer(options...), grpc.NewServer(options...)
 	pdpb.RegisterPDServer(s.pdServer, s)
 	tikvpb.RegisterTikvServer(s.kvServer, s)
 	for server, gate := range map[*grpc.Server]*gate{s.pdServer: s.pdGate, s.kvServer: s.kvGate} {
