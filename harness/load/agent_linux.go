@@ -235,7 +235,10 @@ func (a *agentCalls) Verify(*None, *None) error {
 		return err
 	}
 	a.loop.giveUp()
-	return a.loop.verify(a.plan.Scenario.Paired() && a.plan.Scenario.Kind != scenario.KindIdle, a.loop.now()+max(patience, time.Second))
+	if a.loop.wait > 0 {
+		return a.loop.verifyPolls(a.loop.now() + max(patience, time.Second))
+	}
+	return a.loop.verify(a.plan.Scenario.Paired() && a.plan.Scenario.Kind != scenario.KindIdle, a.loop.now()+max(patience, readBackLeast))
 }
 
 // Second returns what happened since the last call.

@@ -311,6 +311,13 @@ func (s *fakeServer) connectLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 	write(conn, &godwit.ServerFrame{Kind: godwit.KindResumed, Resumed: godwit.Resumed{Seq: log.seq}})
 }
 
+// struck reports whether the message that goes wrong has come.
+func (s *fakeServer) struck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sends >= s.at
+}
+
 func (s *fakeServer) mayGoWrong(user string) bool { return s.only == nil || s.only(user) }
 
 // sendLocked stores a message in both logs, unless it is the one to go wrong.

@@ -290,7 +290,7 @@ func (g *sdkGroup) verify(ctx context.Context, patience time.Duration) {
 		}
 		break
 	}
-	reading, stop := context.WithTimeout(context.WithoutCancel(ctx), max(patience, time.Second))
+	reading, stop := context.WithTimeout(context.WithoutCancel(ctx), max(patience, readBackLeast))
 	defer stop()
 	for _, s := range g.sessions {
 		after := s.start

@@ -10,6 +10,10 @@ import (
 // of the generator's processes; of sixty, a server's queue of reads holds all.
 const scansMax = 8
 
+// readBackLeast is how long sessions have for reading back, however short the stage's
+// patience: that is for what may never come, and a reading ends by itself.
+const readBackLeast = time.Minute
+
 // scanTriesMax bounds how often one is asked that the server could not serve just then.
 const scanTriesMax = 100
 
@@ -17,9 +21,6 @@ const scanTriesMax = 100
 // all, the answer is the whole history, which is compared with what was
 // delivered; else it is the head of a log that must have nothing new.
 func (l *loop) verify(all bool, until time.Duration) error {
-	if l.wait > 0 {
-		return l.verifyPolls(until)
-	}
 	l.scan.next, l.scan.all = 0, all
 	for range scansMax {
 		l.scanNext()
