@@ -79,6 +79,7 @@ var testImportTable = map[string][]string{
 	"":                 {"internal/godwitpb"},
 	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
 	"deploy":           {"node"},                  // would a server accept the configurations?
+	"e2e":              {"internal/netlab"},
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
 	"router":           {"router/local", "router/routertest"},

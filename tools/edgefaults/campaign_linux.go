@@ -40,6 +40,7 @@ func campaign(ctx context.Context, o options) (*result, error) {
 		edges = append(edges, edge{m.name, m.listen})
 	}
 	r := &run{cluster: c, result: newResult(o), fleet: newFleet(o.Edges*o.Sessions, edges, c.secret, !o.Netns, o.Plant)}
+	r.fleet.assign = o.Router != routerNone
 	r.describe(ctx)
 	defer r.fleet.close()
 	say("%d sessions connect", o.Edges*o.Sessions)
@@ -51,7 +52,7 @@ func campaign(ctx context.Context, o options) (*result, error) {
 	err = r.faults(ctx)
 	r.fleet.halt()
 	if err == nil {
-		err = r.fleet.settle(ctx, settlePatience)
+		err = r.fleet.settle(ctx, settlePatience, r.stillness())
 	}
 	r.result.findings = r.fleet.check.finish()
 	for _, s := range r.fleet.stoppedForGood() {
@@ -60,8 +61,19 @@ func campaign(ctx context.Context, o options) (*result, error) {
 	return r.result, err
 }
 
-// settlePatience is how long after the last fault all must have come.
-const settlePatience = time.Minute
+// settlePatience is how long after the last fault all must have come; stillness is
+// longer than the servers take to notice that a session lacks something (15 s).
+const (
+	settlePatience = time.Minute
+	stillness      = 25 * time.Second
+)
+
+func (r *run) stillness() time.Duration {
+	if r.o.Plant != plantNone {
+		return time.Second // it will not come
+	}
+	return stillness
+}
 
 // describe notes what the run is made by.
 func (r *run) describe(ctx context.Context) {
@@ -168,9 +180,10 @@ func (r *run) killEdge(ctx context.Context) error {
 		at := time.Now()
 		m.kill()
 		r.result.Faults["kill_edge"]++
-		err := r.moved(ctx, victims, m.name, at)
+		took := r.moved(ctx, victims, m.name, at)
+		r.result.BackP99, r.result.BackMax = quantile(took, 0.99), quantile(took, 1)
 		r.quiet(ctx)
-		return err
+		return ctx.Err()
 	})
 	if err != nil {
 		return err
@@ -192,9 +205,9 @@ func (r *run) killEdge(ctx context.Context) error {
 // movePatience bounds the wait for sessions far above what they may take.
 const movePatience = time.Minute
 
-// moved waits until sessions are open elsewhere, and takes how long each took.
-func (r *run) moved(ctx context.Context, victims []*user, from string, at time.Time) error {
-	var took []float64
+// moved waits until sessions are open elsewhere, and returns how long each took, in ms
+// and in order.
+func (r *run) moved(ctx context.Context, victims []*user, from string, at time.Time) (took []float64) {
 	err := until(ctx, movePatience, "the sessions of "+from+" are open elsewhere", func() bool {
 		took = took[:0]
 		for _, u := range victims {
@@ -204,13 +217,11 @@ func (r *run) moved(ctx context.Context, victims []*user, from string, at time.T
 		}
 		return len(took) == len(victims)
 	})
-	if err != nil {
-		r.result.missed("%d of %d sessions of %s came back", len(took), len(victims), from)
-	}
 	slices.Sort(took)
-	r.result.BackP99, r.result.BackMax = max(r.result.BackP99, quantile(took, 0.99)), max(r.result.BackMax, quantile(took, 1))
-	r.result.unless(r.result.BackMax <= float64(backMax.Milliseconds()), "the last session of %s was back after %.0f ms, want %s", from, r.result.BackMax, backMax)
-	return ctx.Err()
+	last := quantile(took, 1)
+	r.result.unless(err == nil, "%d of %d sessions of %s came back", len(took), len(victims), from)
+	r.result.unless(last <= float64(backMax.Milliseconds()), "the last session of %s was back after %.0f ms, want %s", from, last, backMax)
+	return took
 }
 
 // readyz asks a process whether it is ready; degraded: it is, without its directory.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -85,7 +84,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := c.makeSecrets(); err != nil {
+	if err := c.makeSecrets(ctx); err != nil {
 		return err
 	}
 	if c.o.Router == routerTiKV {
@@ -97,7 +96,7 @@ func (c *cluster) start(ctx context.Context) (err error) {
 		return err
 	}
 	for i := range c.o.Edges {
-		m, err := c.member(fmt.Sprint("edge-", i+1), c.o.Godwit)
+		m, err := c.member(edgeName(i), c.o.Godwit)
 		if err != nil {
 			return err
 		}
@@ -123,33 +122,60 @@ func (c *cluster) member(name, program string) (*member, error) {
 	return m, nil
 }
 
-// makeSecrets writes the key of the users' tokens and what joins edges and engine.
-func (c *cluster) makeSecrets() error {
+// makeSecrets writes the key of the users' tokens and, where the link crosses hosts,
+// the certificates of its ends.
+func (c *cluster) makeSecrets(ctx context.Context) error {
 	c.secret = make([]byte, 32)
 	_, _ = rand.Read(c.secret)
-	encoded := base64.StdEncoding.EncodeToString(c.secret)
-	keys := fmt.Sprintf("keys: [{kid: %s, alg: HS256, key: %q}]\n", load.TokenKeyID, encoded)
-	return errors.Join(
-		os.WriteFile(filepath.Join(c.dir, "keys.yaml"), []byte(keys), 0o600),
-		os.WriteFile(filepath.Join(c.dir, "link.secret"), []byte(encoded), 0o600))
+	keys := fmt.Sprintf("keys: [{kid: %s, alg: HS256, key: %q}]\n", load.TokenKeyID, base64.StdEncoding.EncodeToString(c.secret))
+	if err := os.WriteFile(filepath.Join(c.dir, "keys.yaml"), []byte(keys), 0o600); err != nil || !c.o.Netns {
+		return err
+	}
+	args := []string{"link", "certs", "--cluster", clusterName, "--out", filepath.Join(c.dir, "certs"), "engine:" + engineName}
+	for i := range c.o.Edges {
+		args = append(args, "edge:"+edgeName(i))
+	}
+	if out, err := exec.CommandContext(ctx, c.o.Godwit, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("certificates of the link: %w\n%s", err, out)
+	}
+	return nil
 }
+
+const (
+	clusterName = "edgefaults"
+	engineName  = "engine"
+)
+
+func edgeName(i int) string { return fmt.Sprint("edge-", i+1) }
 
 // environ is what every process of godwit is told.
 func (c *cluster) environ(name string) []string {
-	return []string{
+	environ := []string{
 		"GODWIT_NODE=" + name,
 		"GODWIT_AUTH_KEYS_FILE=" + filepath.Join(c.dir, "keys.yaml"),
 		"GODWIT_AUTH_ISSUER=" + load.TokenIssuer,
 		"GODWIT_AUTH_AUDIENCE=" + load.TokenAudience,
-		"GODWIT_LINK_SECRET_FILE=" + filepath.Join(c.dir, "link.secret"),
+		"GODWIT_ROUTER_CLUSTER=" + clusterName,
 		"GODWIT_EDGE_LOOPS=1", // each occupies a core while it waits
 		"GODWIT_EDGE_PER_SOURCE=20000",
 		"GODWIT_EDGE_PING=5s", // so that a cut link is found out
 	}
+	if c.o.Netns {
+		role := "edge-"
+		if name == engineName {
+			role = "engine-"
+		}
+		certs := filepath.Join(c.dir, "certs")
+		environ = append(environ,
+			"GODWIT_LINK_CERT="+filepath.Join(certs, role+name+".pem"),
+			"GODWIT_LINK_KEY="+filepath.Join(certs, role+name+"-key.pem"),
+			"GODWIT_LINK_CA="+filepath.Join(certs, "ca.pem"))
+	}
+	return environ
 }
 
 func (c *cluster) startEngine(ctx context.Context) (err error) {
-	if c.engine, err = c.member("engine", c.o.Godwit); err != nil {
+	if c.engine, err = c.member(engineName, c.o.Godwit); err != nil {
 		return err
 	}
 	m := c.engine

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,11 @@ func (r *run) outage(ctx context.Context) error {
 			return err
 		}
 		r.newcomer(ctx, "while the directory is away")
+		if r.o.Outage >= restartOutage {
+			if err := r.restartAway(ctx, watch); err != nil {
+				return err
+			}
+		}
 		return r.wait(ctx, r.o.Outage-time.Since(begun))
 	})
 	if err != nil {
@@ -34,6 +40,25 @@ func (r *run) outage(ctx context.Context) error {
 	p.Note = watch.end(r)
 	_, err = r.during(ctx, "recovery", func() error { return r.recovered(ctx) })
 	return err
+}
+
+// restartOutage is an outage that is long enough to kill an edge in it.
+const restartOutage = 30 * time.Second
+
+// restartAway kills an edge while the directory is away, and starts it again: it must
+// take clients without the directory.
+func (r *run) restartAway(ctx context.Context, watch *readyWatch) error {
+	m := r.edges[1]
+	watch.leaveOut(m)
+	victims, at := r.fleet.at(m.name), time.Now()
+	m.kill()
+	r.result.Faults["kill_edge"]++
+	r.moved(ctx, victims, m.name, at)
+	if err := r.startEdge(ctx, m); err != nil {
+		return err
+	}
+	watch.leaveOut(nil)
+	return ctx.Err()
 }
 
 // slow has the directory answer late and wrongly.
@@ -123,6 +148,7 @@ func (r *run) recovered(ctx context.Context) error {
 
 // readyWatch looks at /readyz of all processes during a fault.
 type readyWatch struct {
+	out    atomic.Pointer[member] // not asked: it is being started
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
 	looks  int
@@ -145,10 +171,14 @@ func (r *run) watchReady(ctx context.Context) *readyWatch {
 			case <-look.C:
 			}
 			for _, m := range r.servers() {
+				if w.out.Load() == m {
+					continue
+				}
 				ready, degraded, body, err := r.readyz(ctx, m)
 				switch {
 				case ctx.Err() != nil:
 					return
+				case w.out.Load() == m:
 				case err != nil || !ready:
 					w.dead = append(w.dead, fmt.Sprintf("%s (%.100s %v)", m.name, body, err))
 				case degraded:
@@ -160,6 +190,9 @@ func (r *run) watchReady(ctx context.Context) *readyWatch {
 	})
 	return w
 }
+
+// leaveOut has a process not be asked until the next call.
+func (w *readyWatch) leaveOut(m *member) { w.out.Store(m) }
 
 // end judges: nobody was dead. It returns who was degraded, as a sentence.
 func (w *readyWatch) end(r *run) string {

@@ -22,6 +22,7 @@ type fleet struct {
 	check    *checker
 	planted  *planted
 	loopback bool // clients come from addresses of their own on this machine
+	assign   bool // clients ask which edge they should use
 	minter   *load.Minter
 	users    []*user
 
@@ -131,17 +132,22 @@ func (f *fleet) send(ctx context.Context, rate float64) {
 // halt ends the making of messages.
 func (f *fleet) halt() { f.sendings() }
 
-// settle waits until every message is answered and every promised delivery came.
-func (f *fleet) settle(ctx context.Context, patience time.Duration) error {
+// settle waits until every message is answered and every promised delivery came, or
+// until nothing has come for a while: what is missing then is lost.
+func (f *fleet) settle(ctx context.Context, patience, stillness time.Duration) error {
 	var open, missing int
+	at, before := time.Now(), findings{}
 	err := until(ctx, patience, "all is answered and delivered", func() bool {
 		open, missing = f.check.outstanding()
-		return open == 0 && missing == 0
+		if now := f.check.count(); now.Delivered != before.Delivered || now.Acked != before.Acked {
+			at, before = time.Now(), now
+		}
+		return open == 0 && (missing == 0 || time.Since(at) > stillness)
 	})
 	if err != nil && open > 0 {
 		return fmt.Errorf("%w: %d messages without an answer", err, open)
 	}
-	return nil // what is missing is found by the checker
+	return ctx.Err() // what is missing is found by the checker
 }
 
 // look returns what happened since the last look.
@@ -206,7 +212,7 @@ type user struct {
 func (u *user) open(ctx context.Context) (err error) {
 	u.client, err = client.New(client.Config{
 		URL: "ws://" + loadBalancer + "/v1/ws", Token: u.token, Device: "phone",
-		Transport: client.WebSocket, NoDelivered: true, SendsInFlight: 1, Dial: u.dial, OnState: u.changed,
+		Transport: client.WebSocket, NoDelivered: true, SendsInFlight: 1, Assign: u.fleet.assign, Dial: u.dial, OnState: u.changed,
 	})
 	if err != nil {
 		return err

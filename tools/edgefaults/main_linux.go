@@ -14,7 +14,7 @@ import (
 )
 
 // inside tells the second run of this program that its network namespace is fresh.
-const inside = "GODWIT_EDGEFAULTS_INSIDE"
+const inside = "EDGEFAULTS_INSIDE"
 
 // supervise runs the campaign; with hosts of their own, in a second run of this
 // program whose network namespace is fresh.
