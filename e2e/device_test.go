@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/godwit-im/godwit"
 	"github.com/lxzan/gws"
@@ -35,6 +36,7 @@ type device struct {
 	nextID   uint64
 	pending  []string          // sent, not answered, in order
 	byID     map[uint64]string // request → client id; a probe is prefixed
+	again    []string          // refused for now, as in byID, in order
 	unacked  int
 	replays  int // entries that came by resume
 	reopened int // connections
@@ -56,7 +58,7 @@ func (d *device) connect(url string) (<-chan struct{}, error) {
 	}
 	d.mu.Lock()
 	d.conn = conn
-	d.byID = map[uint64]string{}
+	d.byID, d.again = map[uint64]string{}, nil
 	d.reopened++
 	d.lastOut = godwit.Seq(len(d.log.entries))
 	hello := godwit.ClientFrame{ID: d.id(), Kind: godwit.KindConnect}
@@ -185,14 +187,37 @@ func (d *device) refused(id uint64, e *godwit.ErrorReply) {
 	delete(d.byID, id)
 	switch {
 	case strings.HasPrefix(cid, probeConflict) && e.Code == godwit.ErrConflict.Code:
-	case strings.HasPrefix(cid, probeConflict), strings.HasPrefix(cid, probeRepeat):
-		d.campaign.violation("%s: probe %s answered %s", d.user, cid, e.Code)
 	case e.Temporary && cid != "":
 		d.campaign.retry()
-		d.sendAs(cid, cid)
+		d.later(cid, time.Duration(e.RetryAfterMS)*time.Millisecond)
+	case strings.HasPrefix(cid, probeConflict), strings.HasPrefix(cid, probeRepeat):
+		d.campaign.violation("%s: probe %s answered %s", d.user, cid, e.Code)
 	default:
 		d.campaign.violation("%s: request %d (cid %q) refused: %s", d.user, id, cid, e.Code)
 	}
+}
+
+// later repeats what was refused for now, in its order, once the time has passed
+// that the first of them was told.
+func (d *device) later(remember string, wait time.Duration) {
+	d.again = append(d.again, remember)
+	if len(d.again) > 1 {
+		return
+	}
+	conn := d.conn
+	time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.conn != conn {
+			return
+		}
+		again := d.again
+		d.again = nil
+		for _, remember := range again {
+			cid := strings.TrimPrefix(strings.TrimPrefix(remember, probeConflict), probeRepeat)
+			d.sendAs(cid, remember)
+		}
+	})
 }
 
 // fill composes and sends while the window has room.

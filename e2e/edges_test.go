@@ -259,9 +259,15 @@ func (r *roles) edge(name, listen string) (public string) {
 	return public
 }
 
+// With sessions that are held nobody is even disconnected.
 func TestNothingIsLostWhenTheEngineProcessIsKilledUnderItsEdges(t *testing.T) {
+	t.Run("held", func(t *testing.T) { killEngines(t, "1m", 6) })
+	t.Run("closed", func(t *testing.T) { killEngines(t, "0s", 6) })
+}
+
+func killEngines(t *testing.T, hold string, kills int) {
 	r := newRoles(t)
-	r.env = []string{"GODWIT_EDGE_REUSE_PORT=true"}
+	r.env = []string{"GODWIT_EDGE_REUSE_PORT=true", "GODWIT_LINK_HOLD=" + hold}
 	s := &server{t: t, path: r.path, dir: r.dir}
 	c := newCampaign(t, s, 6)
 	c.begin = func() {
@@ -275,7 +281,11 @@ func TestNothingIsLostWhenTheEngineProcessIsKilledUnderItsEdges(t *testing.T) {
 		r.kill("engine")
 		r.engine()
 	}
-	h := c.run(12, patience)
+	h := c.run(kills, patience)
+	connections := 0
+	for _, d := range c.devices {
+		connections += d.reopened
+	}
 	for name, cmd := range r.running {
 		pids[cmd.Process.Pid] = true
 		if strings.Contains(r.errs[name].String(), "panic") {
@@ -284,7 +294,10 @@ func TestNothingIsLostWhenTheEngineProcessIsKilledUnderItsEdges(t *testing.T) {
 	}
 	until(t, "both are attached again", func() bool { return len(edgesOf(t, r.ops)) == 2 })
 	c.readBack(h)
-	t.Logf("the engine process killed 12 times: %d messages, %d acks, %d temporary refusals", len(h.sent), len(h.acks), c.retries)
+	t.Logf("the engine process killed %d times: %d messages, %d acks, %d temporary refusals, %d devices with %d connections", kills, len(h.sent), len(h.acks), c.retries, len(c.devices), connections)
+	if lost := connections > len(c.devices); lost == (hold == "1m") {
+		t.Errorf("%d devices had %d connections", len(c.devices), connections)
+	}
 	for _, broken := range append(c.violations, h.check()...) {
 		t.Error(broken)
 	}
