@@ -132,7 +132,7 @@ func (h *hosts) start(role, name string, args func(address string) []string) *ho
 	certs := filepath.Join(h.dir, "certs")
 	p.cmd.Env = append(append(os.Environ(), h.env...),
 		"GODWIT_NODE="+name, "GODWIT_ROUTER_CLUSTER="+hostsCluster,
-		"GODWIT_LINK_CERT="+filepath.Join(certs, role+"-"+name+".pem"), "GODWIT_LINK_KEY="+filepath.Join(certs, role+"-"+name+"-key.pem"), "GODWIT_LINK_CA="+filepath.Join(certs, "ca.pem"))
+		"GODWIT_LINK_CERT="+filepath.Join(certs, role+"-"+name+".crt"), "GODWIT_LINK_KEY="+filepath.Join(certs, role+"-"+name+".key"), "GODWIT_LINK_CA="+filepath.Join(certs, "ca.crt"))
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := p.cmd.StdoutPipe()

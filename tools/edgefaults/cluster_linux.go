@@ -167,9 +167,9 @@ func (c *cluster) environ(name string) []string {
 		}
 		certs := filepath.Join(c.dir, "certs")
 		environ = append(environ,
-			"GODWIT_LINK_CERT="+filepath.Join(certs, role+name+".pem"),
-			"GODWIT_LINK_KEY="+filepath.Join(certs, role+name+"-key.pem"),
-			"GODWIT_LINK_CA="+filepath.Join(certs, "ca.pem"))
+			"GODWIT_LINK_CERT="+filepath.Join(certs, role+name+".crt"),
+			"GODWIT_LINK_KEY="+filepath.Join(certs, role+name+".key"),
+			"GODWIT_LINK_CA="+filepath.Join(certs, "ca.crt"))
 	}
 	return environ
 }
