@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -128,19 +129,52 @@ func TestBounceIsReadAgainOnce(t *testing.T) {
 	})
 }
 
-// A read that began before a bounce does not bring back what bounced.
+// slowRead holds back what it has read until it is told.
+type slowRead struct {
+	router.Store
+	read, answer chan struct{}
+}
+
+func (s slowRead) BatchGet(ctx context.Context, keys [][]byte) ([][]byte, error) {
+	values, err := s.Store.BatchGet(ctx, keys)
+	s.read <- struct{}{}
+	<-s.answer
+	return values, err
+}
+
+// What was read before a bounce says nothing about what came after it.
 func TestBounceBeatsAReadUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newCacheWorld(t, router.CacheConfig{Join: time.Second})
-		asked := make(chan error, 1)
-		go func() {
-			_, err := w.cache.Lookup(t.Context(), []string{"alice"})
-			asked <- err
-		}()
-		synctest.Wait()
-		w.cache.Bounced("alice", w.route)
-		must(t, <-asked)
-		w.want(t, "alice")
+		w := newCacheWorld(t, router.CacheConfig{})
+		slow := slowRead{w.faulty, make(chan struct{}), make(chan struct{})}
+		cache, err := open(t, slow, router.Config{}).NewCache(router.CacheConfig{})
+		must(t, err)
+		ask := func() chan string {
+			asked := make(chan string, 1)
+			go func() {
+				found, err := cache.Lookup(t.Context(), []string{"alice"})
+				asked <- fmt.Sprint(found, err)
+			}()
+			return asked
+		}
+		first := ask()
+		<-slow.read
+		moved := w.route
+		moved.Conn, moved.Stamp = 2, 6
+		must(t, w.d.Register(t.Context(), "alice", moved))
+		cache.Bounced("alice", w.route) // by another, who looked earlier
+		slow.answer <- struct{}{}
+		<-first
+		second := ask()
+		select {
+		case <-slow.read:
+		case got := <-second:
+			t.Fatalf("after the bounce the answer is from before it: %s", got)
+		}
+		slow.answer <- struct{}{}
+		if got, want := <-second, fmt.Sprint([]router.Whereabouts{{Routes: []router.Route{moved}}}, nil); got != want {
+			t.Errorf("after the bounce alice is at %s, want %s", got, want)
+		}
 	})
 }
 

@@ -22,7 +22,7 @@ type RegistrarConfig struct {
 	// Concurrency is how many transactions run at once; 16.
 	Concurrency int
 	// Superseded is told of a connection whose device has a newer one elsewhere: its
-	// session should end. Called by the registrar's goroutine; it may call back.
+	// session should end. It may be called concurrently, and may call back.
 	Superseded func(user string, r Route)
 	Logger     *slog.Logger // nil: none
 }

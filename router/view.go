@@ -117,8 +117,8 @@ func (d *Directory) Refresh(ctx context.Context) error {
 		d.watch.failed()
 		return fmt.Errorf("read leases and nodes: %w", err)
 	}
-	d.stats.scans.Add(1)
 	d.view.Store(d.watch.saw(d.parseMembers(pairs), began))
+	d.stats.scans.Add(1)
 	return nil
 }
 

@@ -60,7 +60,7 @@ func TestClocksThatJumpKillNobody(t *testing.T) {
 		edge, err := router.Open(router.Config{Store: s})
 		must(t, err)
 		claim(t, edge, "a", nil)
-		time.Sleep(3500 * time.Millisecond) // between two beats
+		time.Sleep(2500 * time.Millisecond) // between a beat and a look
 		s.jumpMS.Store(3600_000)
 		for range 20 {
 			time.Sleep(500 * time.Millisecond)
@@ -243,4 +243,40 @@ func TestRestCostsLittle(t *testing.T) {
 			t.Errorf("%d beats in a minute", n)
 		}
 	})
+}
+
+// While scans fail now and then nobody is judged: who could not beat either is not
+// dead for it.
+func TestFlappingStoreKillsNobody(t *testing.T) {
+	var now time.Duration
+	s := newFaulty()
+	reader := open(t, s, router.Config{
+		ScanEvery: time.Hour, BeatEvery: time.Hour, DeadAfter: 8 * time.Hour, Monotonic: func() time.Duration { return now },
+	})
+	edge, err := router.Open(router.Config{Store: s})
+	must(t, err)
+	claim(t, edge, "a", nil)
+	must(t, edge.Close())
+	must(t, reader.Refresh(t.Context()))
+	look := func(away bool) {
+		t.Helper()
+		now += time.Hour
+		s.away.Store(away)
+		if err := reader.Refresh(t.Context()); (err != nil) != away {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		look(true)
+		look(false)
+		if v := verdict(t, reader, "a"); v != router.Alive {
+			t.Fatalf("while the store comes and goes an edge is %s", v)
+		}
+	}
+	for range 9 {
+		look(false)
+	}
+	if v := verdict(t, reader, "a"); v != router.Dead {
+		t.Fatalf("an edge without a beat is %s", v)
+	}
 }
