@@ -20,6 +20,7 @@ type wire struct {
 	closed   chan *gws.CloseError // holds the close the server sent, or nil
 	nextID   uint64
 	events   []godwit.Entry
+	apart    []godwit.ServerFrame // see await
 }
 
 // dialWire opens a WebSocket without saying anything on it yet.
