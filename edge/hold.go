@@ -57,7 +57,7 @@ type announcing struct {
 // Bounds of one look at the sessions of a loop.
 const (
 	announceSlotsMax = 32 << 10 // looked at
-	announceOpenMax  = 1024     // announced and not answered; the others wait
+	announceOpenMax  = 512      // announced and not answered; the others wait
 )
 
 // holdAll is Hold on the loop.
@@ -169,6 +169,21 @@ func (l *loop) announce(s *session) {
 	l.edge.cfg.Chat.Connect(l.id(s), hello)
 }
 
+// putOff has a session announced again that the chat tier had no room for.
+func (l *loop) putOff(s *session) {
+	a := &l.announcing
+	l.unannounced(s)
+	s.attachment--
+	s.joined = false
+	l.edge.cfg.Chat.Disconnect(l.id(s), s.user, s.device)
+	a.next, a.busy = min(a.next, s.slot), true
+}
+
+// isAnnounced tells whether the chat tier was asked to open the session again.
+func (l *loop) isAnnounced(s *session) bool {
+	return s.held && s.attachment == l.announcing.attachment && s.attachment == l.edge.attachment.Load()
+}
+
 // knowPlaces notes where a session that is live now stands. Without a resume its
 // channels begin where it is told.
 func (l *loop) knowPlaces(s *session, w *godwit.Welcome) {
@@ -191,7 +206,7 @@ func (l *loop) unannounced(s *session) {
 
 // reopened lets a session go on from where it stood.
 func (l *loop) reopened(s *session, w *godwit.Welcome) {
-	if !s.held || s.attachment != l.edge.attachment.Load() {
+	if !l.isAnnounced(s) {
 		return // an answer of an attachment that is gone
 	}
 	if !w.Resumed {

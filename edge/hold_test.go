@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -18,17 +19,18 @@ type heldWorld struct {
 	ids      chan godwit.SessionID
 	requests chan godwit.ClientFrame // kinds and ids only, but for presence
 	fetches  chan godwit.Seq
-	head     godwit.Seq
-	silent   bool // it opens nobody
+	head     atomic.Uint64
+	silent   atomic.Bool // it opens nobody
 }
 
 func newHeldWorld(t *testing.T, change func(*Config)) *heldWorld {
 	w := &heldWorld{
-		t: t, chat: &fakeChat{}, head: 5,
+		t: t, chat: &fakeChat{},
 		hellos: make(chan Hello, 64), ids: make(chan godwit.SessionID, 64), requests: make(chan godwit.ClientFrame, 64), fetches: make(chan godwit.Seq, 64),
 	}
+	w.head.Store(5)
 	w.chat.onConnect = func(s godwit.SessionID, h Hello) {
-		if !w.silent {
+		if !w.silent.Load() {
 			w.welcome(s, h)
 		}
 		w.hellos <- h
@@ -50,11 +52,12 @@ func newHeldWorld(t *testing.T, change func(*Config)) *heldWorld {
 }
 
 func (w *heldWorld) welcome(s godwit.SessionID, h Hello) {
-	start := w.head
+	head := godwit.Seq(w.head.Load())
+	start := head
 	if h.Resume {
 		start = h.ResumeSeq
 	}
-	w.e.Connected(s, godwit.Welcome{Epoch: "e1", Head: w.head, Start: start, Resumed: h.Resume})
+	w.chat.edge.Connected(s, godwit.Welcome{Epoch: "e1", Head: head, Start: start, Resumed: h.Resume})
 }
 
 // opened returns the session that was asked for last, and how.
@@ -97,7 +100,8 @@ func TestASessionGoesOnWhenTheChatTierIsBack(t *testing.T) {
 		c.send(sendFrame(6, "still too early"))
 		w.wantError(c, 6, godwit.ErrUnavailable)
 
-		w.silent, w.head = true, 8
+		w.silent.Store(true)
+		w.head.Store(8)
 		w.e.Announce()
 		again, hello := w.opened()
 		want := Hello{User: "alice", Device: "dev", Resume: true, Epoch: "e1", ResumeSeq: 6, Issued: 77, Stamp: first.Stamp, Again: true}
@@ -146,7 +150,7 @@ func TestAFetchThatWasLostIsMadeAgain(t *testing.T) {
 	w.e.Hold()
 	w.held(1)
 	w.e.Hint([]godwit.SessionID{s}, 9) // of an attachment that does not know it yet
-	w.head = 9
+	w.head.Store(9)
 	w.e.Announce()
 	if after := <-w.fetches; after != 5 {
 		t.Fatalf("reads after %d", after)
@@ -163,10 +167,10 @@ func TestASessionThatCannotGoOnIsClosed(t *testing.T) {
 	w := newHeldWorld(t, nil)
 	f := func(how func(s godwit.SessionID, c *client), code godwit.CloseCode) {
 		t.Helper()
-		w.silent = false
+		w.silent.Store(false)
 		c := connect(t, w.e, godwit.EncodingJSON, "alice")
 		s, _ := w.opened()
-		w.silent = true
+		w.silent.Store(true)
 		w.e.Hold()
 		w.held(1)
 		how(s, c)
@@ -185,11 +189,33 @@ func TestASessionThatCannotGoOnIsClosed(t *testing.T) {
 			w.e.Connected(s, godwit.Welcome{Epoch: "e2", Head: 9, Start: 9, Reason: reason})
 		}), godwit.CloseRebalance)
 	}
-	for _, code := range []godwit.CloseCode{godwit.CloseReplaced, godwit.CloseLoggedOut, godwit.CloseOverloaded} {
+	for _, code := range []godwit.CloseCode{godwit.CloseReplaced, godwit.CloseLoggedOut, godwit.CloseInternal} {
 		f(announced(func(s godwit.SessionID) { w.e.Close(s, code, "x") }), code)
 	}
 	f(func(godwit.SessionID, *client) { w.e.Abandon() }, godwit.CloseRebalance)
 	f(func(s godwit.SessionID, _ *client) { w.e.Close(s, godwit.CloseDrain, "x") }, godwit.CloseDrain)
+}
+
+func TestASessionIsAnnouncedAgainWhenThereWasNoRoom(t *testing.T) {
+	w := newHeldWorld(t, nil)
+	c := connect(t, w.e, godwit.EncodingJSON, "alice")
+	w.opened()
+	w.silent.Store(true)
+	w.e.Hold()
+	w.e.Announce()
+	for range 3 {
+		s, _ := w.opened()
+		w.e.Close(s, godwit.CloseOverloaded, "unavailable")
+		if gone := <-w.chat.disconnect; gone != s {
+			t.Fatalf("%x is disconnected", gone)
+		}
+	}
+	w.welcome(w.opened())
+	w.held(0)
+	c.send(sendFrame(2, "x"))
+	if f := <-w.requests; f.ID != 2 {
+		t.Fatalf("chat was asked %+v", f)
+	}
 }
 
 // The chat tier goes again before it has opened everybody: an answer of the old
@@ -198,7 +224,7 @@ func TestAnAnswerOfAnAttachmentThatIsGoneOpensNobody(t *testing.T) {
 	w := newHeldWorld(t, nil)
 	c := connect(t, w.e, godwit.EncodingJSON, "alice")
 	w.opened()
-	w.silent = true
+	w.silent.Store(true)
 	w.e.Hold()
 	w.e.Announce()
 	s, hello := w.opened()
@@ -208,7 +234,7 @@ func TestAnAnswerOfAnAttachmentThatIsGoneOpensNobody(t *testing.T) {
 	w.wantError(c, 2, godwit.ErrUnavailable)
 	w.held(1)
 	w.e.Hold()
-	w.silent = false
+	w.silent.Store(false)
 	w.e.Announce()
 	w.opened()
 	w.held(0)
@@ -220,14 +246,14 @@ func TestAnAnswerOfAnAttachmentThatIsGoneOpensNobody(t *testing.T) {
 
 func TestWhatIsNoSessionEndsWhenTheChatTierGoes(t *testing.T) {
 	w := newHeldWorld(t, nil)
-	w.chat.onCall = func(s godwit.SessionID, _ Hello) { w.e.Connected(s, godwit.Welcome{}) }
+	w.chat.onCall = func(s godwit.SessionID, _ Hello) { w.chat.edge.Connected(s, godwit.Welcome{}) }
 	poll, call := newWeb(t, w.e), newWeb(t, w.e)
 	poll.poll("alice", "device=d1&c=e1.5&wait=30")
 	w.opened()
 	waitFor(t, func() bool { return w.e.Stats().Polls == 1 })
 	call.call("bob", `{"id":1,"send":{"to":"carol","cid":"c","text":"x"}}`)
 	<-w.requests
-	w.silent = true
+	w.silent.Store(true)
 	c := dial(t, w.e, godwit.EncodingJSON)
 	c.send(&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{Token: []byte("user:dave"), Device: []byte("dev")}})
 	w.opened()

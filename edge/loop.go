@@ -146,6 +146,10 @@ func (l *loop) handle(it *item) {
 	case itemClose:
 		switch s.state {
 		case stateLive, stateOpening:
+			if it.extra == uint32(godwit.CloseOverloaded) && l.isAnnounced(s) {
+				l.putOff(s)
+				return
+			}
 			l.closeSession(s, closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
 		case statePoll, statePollOpening, stateCallOpening, stateCall:
 			l.endExchange(s, godwit.CloseCode(it.extra))
