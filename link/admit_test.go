@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -78,6 +79,27 @@ func TestAProcessTakesItsOwnPlaceAgain(t *testing.T) {
 	}
 	w.hub.forget(a)
 	w.connect(p, 1, "alice")
+}
+
+// TestNobodyIsAdmittedWhileTheOlderOneStands, though that is cut off.
+func TestNobodyIsAdmittedWhileTheOlderOneStands(t *testing.T) {
+	w := newWorld(t, nil)
+	old, _, err := w.hub.admit(About{Node: "edge-1", Lease: 5, Instance: 3}, origin{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-old.cut
+		cancel()
+	}()
+	if a, err := w.hub.admitAlone(ctx, About{Node: "edge-1", Lease: 6, Instance: 4}, origin{}); a != nil || !errors.Is(err, context.Canceled) {
+		t.Errorf("admitted %v, %v", a, err)
+	}
+	w.hub.forget(old)
+	if a, err := w.hub.admitAlone(t.Context(), About{Node: "edge-1", Lease: 6, Instance: 4}, origin{}); a == nil || err != nil {
+		t.Errorf("not admitted: %v", err)
+	}
 }
 
 // TestProcessesWithoutALeaseMayShareAName, as before there were leases, until one

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"github.com/godwit-im/godwit"
@@ -53,7 +54,8 @@ type ClientConfig struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	versions       versions // tests have others, of both
+	versions       versions // tests have others, of all three
+	alive          keepalive.ClientParameters
 	pauseUntrusted time.Duration
 }
 
@@ -73,6 +75,9 @@ func (c *ClientConfig) validate() error {
 	}
 	if c.versions == (versions{}) {
 		c.versions = spoken
+	}
+	if c.alive == (keepalive.ClientParameters{}) {
+		c.alive = clientKeepalive
 	}
 	if c.pauseUntrusted == 0 {
 		c.pauseUntrusted = pauseUntrusted

@@ -67,16 +67,16 @@ func (c *Client) attachAgain() (*up, error) {
 		if c.life.Err() != nil {
 			return nil, c.life.Err()
 		}
-		wait := pause
+		wait := pause/2 + mathrand.N(pause)
 		if errors.As(err, new(*untrusted)) || status.Code(err) == codes.PermissionDenied {
 			c.untrusted.Add(1)
-			wait = c.cfg.pauseUntrusted
-			c.cfg.Logger.Error("a certificate is not accepted, trying again later", "err", err)
+			wait = c.cfg.pauseUntrusted/2 + mathrand.N(c.cfg.pauseUntrusted)
+			c.cfg.Logger.Error("a certificate is not accepted, trying again later", "pause", wait.Round(time.Millisecond).String(), "err", err)
 		} else {
 			c.cfg.Logger.Info("engine process not reached, trying again", "err", err)
 		}
 		select {
-		case <-time.After(wait/2 + mathrand.N(wait)):
+		case <-time.After(wait):
 		case <-c.life.Done():
 			return nil, c.life.Err()
 		}
@@ -160,7 +160,7 @@ func (c *Client) connect(address string, creds *transport) (*grpc.ClientConn, er
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(messageBytesMax), grpc.MaxCallSendMsgSize(messageBytesMax)),
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes),
 		grpc.WithReadBufferSize(socketBytes), grpc.WithWriteBufferSize(socketBytes),
-		grpc.WithKeepaliveParams(clientKeepalive),
+		grpc.WithKeepaliveParams(c.cfg.alive),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: pauseMin, Multiplier: 1.6, Jitter: 0.5, MaxDelay: pauseMax},
 			MinConnectTimeout: attachTimeout,

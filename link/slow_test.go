@@ -55,6 +55,7 @@ func TestAStoppedProcessOnTCPIsBoundedAndCutOff(t *testing.T) {
 	}
 	stopped := w.attach("stopped", func(p *process, c *ClientConfig) {
 		overTCP(p, c)
+		c.alive.Time = time.Hour // a stopped process does not end itself
 		c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := dial(ctx, address)
 			if err != nil {
