@@ -73,7 +73,8 @@ func (s *Store) begin() bool {
 	return true
 }
 
-// Close ends what is under way, as if its deadline had come, and every goroutine.
+// Close ends what is under way, as if its deadline had come, and every goroutine but
+// those of client-go that wait for a connection: they end within 5 s.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	was := s.closed
