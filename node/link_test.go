@@ -1,12 +1,15 @@
 package node
 
 import (
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/link/identity"
 )
 
@@ -22,7 +25,9 @@ func linkFilesOf(t *testing.T, dir string, ca *identity.Authority, who identity.
 	files.write("link.pem", pair.Cert)
 	files.write("link-key.pem", pair.Key)
 	files.write("link-ca.pem", ca.Cert)
-	return LinkConfig{Cert: filepath.Join(dir, "link.pem"), Key: filepath.Join(dir, "link-key.pem"), CA: filepath.Join(dir, "link-ca.pem")}
+	l := Default().Link
+	l.Cert, l.Key, l.CA = filepath.Join(dir, "link.pem"), filepath.Join(dir, "link-key.pem"), filepath.Join(dir, "link-ca.pem")
+	return l
 }
 
 func trialAuthority(t *testing.T) *identity.Authority {
@@ -141,5 +146,30 @@ func TestAnAuthorityFileIsReadAgainLikeTheOthers(t *testing.T) {
 	c.look()
 	if n.linkTLS().Roots().Equal(believed) || c.loads.Load() != 2 {
 		t.Error("the file of authorities is not read again")
+	}
+}
+
+// TestASupersededEdgeProcessClosesItsSessionsAndEnds: another one has its name and a
+// later lease.
+func TestASupersededEdgeProcessClosesItsSessionsAndEnds(t *testing.T) {
+	cfg := engineConfig(t)
+	engine := mustOpen(t, cfg)
+	n := mustOpen(t, edgeConfig(t, cfg, "edge-1"))
+	s := connected(t, n, devToken(t, cfg))
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(t.Context()) }()
+	younger, err := link.Attach(t.Context(), link.ClientConfig{Resolve: link.At(cfg.Link.Listen), About: link.About{Node: "edge-1", Dev: true, Lease: 1 << 40}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer younger.Close()
+	if err := <-ended; !errors.Is(err, link.ErrSuperseded) {
+		t.Errorf("ended with %v", err)
+	}
+	if _, ok := s.until("nothing"); ok || s.code != uint16(godwit.CloseRebalance) && s.code != uint16(godwit.CloseDrain) {
+		t.Errorf("closed with %d, which is none to resume after", s.code)
+	}
+	if list := engine.Edges(); len(list) != 1 || list[0].Lease != 1<<40 {
+		t.Errorf("%+v", list)
 	}
 }
