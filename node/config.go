@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/godwit-im/godwit/auth"
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/router"
 )
 
 // Config is everything one process can be told. A value comes from the
@@ -54,6 +56,8 @@ type Config struct {
 	// EdgeCommand makes the command of an edge process, for Edges.
 	EdgeCommand func(EdgeProcess) *exec.Cmd `yaml:"-" env:"-"`
 
+	// openStore stands in for TiKV in tests.
+	openStore func(context.Context, *RouterConfig, *slog.Logger) (router.Store, error) `yaml:"-" env:"-"`
 	// tuneEngine changes what the store is opened with: tests give it a failing disk.
 	tuneEngine func(*engine.Config) `yaml:"-" env:"-"`
 	// certificateLooks stands in for the ticker that has the TLS files looked at.
@@ -144,6 +148,7 @@ type LinkConfig struct {
 	Cert       string `yaml:"cert" env:"CERT" doc:"PEM file of this process's certificate on the link and of those between it and its authority, with the name godwit://CLUSTER/ROLE/NODE: router.cluster, engine or edge, node. Required unless the address is a socket file or a loopback address. It and the next two are read again when they change."`
 	Key        string `yaml:"key" env:"KEY" doc:"PEM file of its private key."`
 	CA         string `yaml:"ca" env:"CA" doc:"PEM file of the authorities that the other side's certificate may come from."`
+	Advertise  string `yaml:"advertise" env:"ADVERTISE" doc:"Where edge processes on other machines reach an engine process, HOST:PORT, for the directory. Empty: made of link.listen."`
 	SecretFile string `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that both sides share, beside certificates or on this machine alone."`
 
 	Hold         Duration `yaml:"hold" env:"HOLD" doc:"How long an edge process keeps its sessions while its engine process is away, at most 1h: clients notice a pause. 0: they are closed at once, and resume."`

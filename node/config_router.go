@@ -4,10 +4,12 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/godwit-im/godwit"
+	"github.com/godwit-im/godwit/link"
 )
 
 // Where the directory of a cluster lies.
@@ -39,7 +41,7 @@ func (cfg *Config) directory() bool { return cfg.Router.Store == StoreTiKV }
 func (cfg *Config) checkRouter(bad *complaints) {
 	r := &cfg.Router
 	bad.unless(r.Store == StoreLocal || r.Store == StoreTiKV, "router.store", "is %q; it must be local or tikv", r.Store)
-	bad.unless(godwit.ValidID(r.Cluster), "router.cluster", "is %q; the name of a cluster is %s", r.Cluster, strings.TrimPrefix(godwit.ErrBadID.Error(), "id must be "))
+	bad.unless(clusterName.MatchString(r.Cluster), "router.cluster", "is %q; the name of a cluster has 1 to 32 of a-z, 0-9 and -", r.Cluster)
 	bad.unless(between(time.Duration(r.Timeout), 100*time.Millisecond, 10*time.Second), "router.timeout", "is %s; it must be 100ms to 10s", r.Timeout)
 	bad.unless(between(r.RegisterPerS, 10, 100_000), "router.register_per_s", "is %d; it must be 10 to 100000", r.RegisterPerS)
 	cfg.checkAdvertise(bad)
@@ -54,13 +56,17 @@ func (cfg *Config) checkRouter(bad *complaints) {
 		host, port, err := net.SplitHostPort(address)
 		bad.unless(err == nil && host != "" && port != "" && checkAddress(address) == nil, "router.pd", "holds %q; give host:port, such as 10.0.0.1:2379", address)
 	}
-	bad.unless((r.Cert == "") == (r.Key == ""), "router.cert", "and router.key belong together; give both or none")
-	bad.unless(r.CA != "" || r.Cert == "", "router.ca", "is empty, but router.cert is given; name the authority of the TiKV cluster's certificates")
+	bad.unless((r.CA == "") == (r.Cert == "") && (r.Cert == "") == (r.Key == ""), "router.ca", "router.cert and router.key belong together; give all of them or none")
 	for _, f := range []struct{ field, path string }{{"router.ca", r.CA}, {"router.cert", r.Cert}, {"router.key", r.Key}} {
 		if f.path != "" {
 			_, err := os.Stat(f.path)
 			bad.unless(err == nil, f.field, "can't be read: %v", err)
 		}
+	}
+	bad.unless(memberName.MatchString(cfg.Node) || !godwit.ValidID(cfg.Node), "node", "is %q; with router.store tikv a node name has 1 to 64 letters, digits and . _ -", cfg.Node)
+	if l := &cfg.Link; cfg.linked() && l.Advertise == "" && link.CheckAddress(l.Listen) == nil {
+		_, isSocket := link.SocketPath(l.Listen)
+		bad.unless(isSocket || specific(l.Listen), "link.advertise", "is empty, and link.listen is %q, which names no machine; say where edge processes reach the link, such as 10.0.0.5:7000", l.Listen)
 	}
 	if cfg.holdsClients() && cfg.Edge.Advertise == "" && checkAddress(cfg.Listen) == nil {
 		bad.unless(specific(cfg.Listen), "edge.advertise", "is empty, and listen is %q, which names no machine; say by which URL clients reach this very process, such as wss://edge-1.chat.example/v1/ws", cfg.Listen)
@@ -68,6 +74,10 @@ func (cfg *Config) checkRouter(bad *complaints) {
 }
 
 func (cfg *Config) checkAdvertise(bad *complaints) {
+	if a := cfg.Link.Advertise; a != "" {
+		err := link.CheckAddress(a)
+		bad.unless(err == nil && (specific(a) || strings.HasPrefix(a, "unix:")) && len(a) <= advertiseBytesMax, "link.advertise", "is %q; it must be the HOST:PORT at which edge processes reach this engine process", a)
+	}
 	e := &cfg.Edge
 	if e.Advertise != "" {
 		u, err := url.Parse(e.Advertise)
@@ -77,7 +87,12 @@ func (cfg *Config) checkAdvertise(bad *complaints) {
 	bad.unless(e.Zone == "" || godwit.ValidID(e.Zone), "edge.zone", "is %q; the name of a zone is %s", e.Zone, strings.TrimPrefix(godwit.ErrBadID.Error(), "id must be "))
 }
 
-const advertiseBytesMax = 256
+const advertiseBytesMax = 255
+
+var (
+	clusterName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+	memberName  = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+)
 
 // specific reports whether an address to listen on names one address.
 func specific(address string) bool {

@@ -36,8 +36,12 @@ func (n *Node) openEdge(ctx context.Context) error {
 	if err := n.keyring.Start(ctx); err != nil {
 		return err
 	}
+	if err := n.openDirectory(ctx); err != nil {
+		return err
+	}
 	n.client, err = link.Attach(ctx, link.ClientConfig{
-		Resolve: link.At(n.cfg.Link.Upstream),
+		Resolve: n.upstream(),
+		Lease:   n.directory.leaseEpoch,
 		About:   link.About{Node: n.cfg.Node, PID: os.Getpid(), Ops: n.OpsAddr(), Dev: n.cfg.Dev},
 		Secret:  secret,
 		TLS:     n.linkTLS(),
@@ -45,12 +49,15 @@ func (n *Node) openEdge(ctx context.Context) error {
 		Lost: func() {
 			n.ops.turn(ready, waiting)
 			n.edge.Suspend()
+			n.directory.takeNoClients()
 		},
 		Attached: func() {
 			n.edge.Resume()
 			n.ops.turn(waiting, ready)
+			n.directory.attached()
 		},
 		Drain: func(after, spread time.Duration) {
+			n.directory.takeNoClients()
 			n.edge.Suspend()
 			n.edge.Goaway(after, spread)
 		},
@@ -73,5 +80,15 @@ func (n *Node) openEdge(ctx context.Context) error {
 		return err
 	}
 	n.client.Ready()
+	n.directory.serve(n.edge)
 	return nil
+}
+
+// upstream says where the engine process is: where the configuration or else the
+// directory says.
+func (n *Node) upstream() func(context.Context) (string, error) {
+	if n.cfg.Link.Upstream != "" || n.directory == nil {
+		return link.At(n.cfg.Link.Upstream)
+	}
+	return n.directory.resolve
 }

@@ -145,6 +145,11 @@ func (n *Node) serveEdges(ctx context.Context) error {
 		if _, isSocket := link.SocketPath(address); !isSocket {
 			upstream = Reachable(listener.Addr().String()) // the real port
 		}
+		if n.directory != nil {
+			if err := n.directory.claimNode(n.linkAddress(listener.Addr()), n.store.Group); err != nil {
+				return err
+			}
+		}
 	}
 	if n.cfg.Edges == 0 {
 		return nil
@@ -194,6 +199,7 @@ func (n *Node) startEdges(ctx context.Context, upstream string, cleanUp func()) 
 	for k := range n.cfg.Edges {
 		process := EdgeProcess{
 			Node: fmt.Sprintf("%s-%d", n.cfg.Node, k+1), Listen: n.edges.listen, TLSListen: n.edges.tlsListen, Upstream: upstream, Data: n.cfg.Data, Dev: n.cfg.Dev,
+			Router: n.cfg.Router.Store, PD: n.cfg.Router.PD,
 			Loops: n.cfg.Edge.Loops, Memory: Size(n.budget / int64(n.cfg.Edges+1)),
 		}
 		if process.Loops == 0 {

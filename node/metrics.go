@@ -18,17 +18,18 @@ import (
 
 // snapshot is what the tiers counted, read once per scrape.
 type snapshot struct {
-	edge     edge.Stats
-	chat     chat.Stats
-	presence presence.Stats
-	hook     hook.Stats
-	engine   engine.Stats
-	keyring  auth.Stats
-	tickets  int
-	totals   link.HubTotals
-	links    []link.Stats // of all edge processes, or of this one
-	now      int64        // ms since the Unix epoch
-	stored   bool         // this process has a store
+	edge      edge.Stats
+	chat      chat.Stats
+	presence  presence.Stats
+	hook      hook.Stats
+	engine    engine.Stats
+	keyring   auth.Stats
+	tickets   int
+	totals    link.HubTotals
+	directory *directoryStats // nil: there is none
+	links     []link.Stats    // of all edge processes, or of this one
+	now       int64           // ms since the Unix epoch
+	stored    bool            // this process has a store
 }
 
 // series is one time series without labels.

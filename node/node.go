@@ -53,10 +53,12 @@ type Node struct {
 	linkCert *certificate // nil: the link has none
 	hook     *hook.Client // nil: there is none
 	erasures *erasures    // nil: not open
-	keyring  *auth.Keyring
-	tickets  *auth.Tickets
-	admin    atomic.Pointer[admin.Server]
-	tiers    atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
+
+	directory *directory // nil: the cluster has none
+	keyring   *auth.Keyring
+	tickets   *auth.Tickets
+	admin     atomic.Pointer[admin.Server]
+	tiers     atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
 
 	budget  int64 // bytes of memory; 0: not known
 	drained bool  // clients were asked to move; set by Run
@@ -123,6 +125,9 @@ func (n *Node) openEngine(ctx context.Context) error {
 	if err := n.startOps(series...); err != nil {
 		return err
 	}
+	if err := n.openDirectory(ctx); err != nil {
+		return err
+	}
 	if err := n.startAuth(ctx); err != nil {
 		return err
 	}
@@ -167,7 +172,10 @@ func (n *Node) openEngine(ctx context.Context) error {
 		return err
 	}
 	if n.edge != nil {
-		return n.edge.Start()
+		if err := n.edge.Start(); err != nil {
+			return err
+		}
+		n.directory.serve(n.edge)
 	}
 	return nil
 }
@@ -182,7 +190,11 @@ func (n *Node) startOps(list ...[]series) (err error) {
 		routes[admin.Prefix] = http.HandlerFunc(n.serveAdmin)
 	}
 	maps.Copy(routes, n.cfg.OpsRoutes)
-	registry := newRegistry(n.snapshot, slices.Concat(list...))
+	registry := newRegistry(n.snapshot, slices.Concat(append(list, n.cfg.directorySeries())...))
+	if n.cfg.directory() {
+		routes["GET "+DirectoryPath] = http.HandlerFunc(n.serveDirectory)
+		registry.MustRegister(newDirectoryCollector(n.snapshot))
+	}
 	if n.cfg.TLS.Cert != "" && n.cfg.holdsClients() {
 		if n.cert, err = loadCertificate(n.cfg.TLS.files(), n.cfg.Clock, n.logger); err != nil {
 			return err
@@ -197,8 +209,16 @@ func (n *Node) startOps(list ...[]series) (err error) {
 		n.linkCert.start(n.cfg.certificateLooks)
 		registry.MustRegister(certificateMetrics("link", n.linkCert)...)
 	}
-	n.ops, err = startOps(n.cfg.Ops, routes, registry, n.logger)
+	n.ops, err = startOps(n.cfg.Ops, routes, registry, n.degraded, n.logger)
 	return err
+}
+
+// degraded says why a process that is ready is not well; empty: it is.
+func (n *Node) degraded() string {
+	if n.tiers.Load() != nil && n.directory != nil && n.directory.away() {
+		return "the store of the cluster's directory is away; sessions and messages go on"
+	}
+	return ""
 }
 
 func (n *Node) now() int64 { return n.cfg.Clock().UnixMilli() }
@@ -213,7 +233,7 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 	if n.cert != nil {
 		secure = n.cert.config()
 	}
-	return edge.Config{
+	cfg := edge.Config{
 		EchoPath:         echo,
 		Listen:           n.cfg.Listen,
 		ReusePort:        n.cfg.Edge.ReusePort,
@@ -244,6 +264,8 @@ func (n *Node) edgeConfig(service edge.Chat, verifier edge.Verifier, budget int6
 		Clock:            n.now,
 		Logger:           n.logger.With("tier", "edge"),
 	}
+	n.directory.tune(&cfg)
+	return cfg
 }
 
 func (n *Node) ticketIssuer() edge.Tickets {
@@ -360,6 +382,7 @@ func (n *Node) snapshot() *snapshot {
 	if n.tickets != nil {
 		s.tickets = n.tickets.Waiting()
 	}
+	s.directory = n.directory.stats()
 	if n.hub != nil {
 		s.totals, s.links = n.hub.Totals(), n.hub.Edges()
 	}
@@ -382,6 +405,8 @@ func (n *Node) Run(ctx context.Context) error {
 		failure = storeFailure(err)
 	case <-n.edgeDone():
 		failure = ErrEdgeEnded
+	case <-n.directory.superseded():
+		failure = ErrSuperseded
 	case <-n.clientDone():
 		failure = fmt.Errorf("the link to the engine process ended: %w", n.client.Err())
 	}
@@ -422,6 +447,7 @@ func (n *Node) drain() error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
+		n.directory.leave(ctx)
 		n.drainClients(ctx, time.Duration(n.cfg.Drain.After), time.Duration(n.cfg.Drain.Spread))
 	}()
 	select {
@@ -467,6 +493,7 @@ func (n *Node) close() error {
 		errs = append(errs, n.edge.Stop(ctx))
 	}
 	n.cert.close()
+	errs = append(errs, n.directory.close())
 	n.linkCert.close()
 	if n.client != nil {
 		n.client.Close()

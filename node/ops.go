@@ -33,6 +33,7 @@ var phaseNames = [...]string{"starting", "ready", "draining", "failed", "waiting
 // is full or going down.
 type ops struct {
 	phase    atomic.Int32
+	degraded func() string // why it is not well though it is ready; empty: it is
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{} // closed when serve has ended
@@ -46,12 +47,12 @@ const (
 )
 
 // startOps listens and serves until close.
-func startOps(address string, routes map[string]http.Handler, metrics prometheus.Gatherer, logger *slog.Logger) (*ops, error) {
+func startOps(address string, routes map[string]http.Handler, metrics prometheus.Gatherer, degraded func() string, logger *slog.Logger) (*ops, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for ops: %w", err)
 	}
-	o := &ops{listener: listener, done: make(chan struct{})}
+	o := &ops{listener: listener, degraded: degraded, done: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", o.healthz)
 	mux.HandleFunc("GET /readyz", o.readyz)
@@ -97,20 +98,25 @@ func (o *ops) turn(from, to phase) { o.phase.CompareAndSwap(int32(from), int32(t
 
 // healthz says that the process lives; it fails only when it must be restarted.
 func (o *ops) healthz(w http.ResponseWriter, _ *http.Request) {
-	o.answer(w, phase(o.phase.Load()) != failed)
+	o.answer(w, phase(o.phase.Load()) != failed, "")
 }
 
-// readyz says whether new clients should be sent here.
+// readyz says whether new clients should be sent here: also to a process that is
+// degraded, which serves them all the same.
 func (o *ops) readyz(w http.ResponseWriter, _ *http.Request) {
-	o.answer(w, phase(o.phase.Load()) == ready)
+	o.answer(w, phase(o.phase.Load()) == ready, o.degraded())
 }
 
-func (o *ops) answer(w http.ResponseWriter, ok bool) {
+func (o *ops) answer(w http.ResponseWriter, ok bool, degraded string) {
 	w.Header().Set("Content-Type", "application/json")
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"status": phaseNames[o.phase.Load()]})
+	body := map[string]string{"status": phaseNames[o.phase.Load()]}
+	if ok && degraded != "" {
+		body["status"], body["reason"] = "degraded", degraded
+	}
+	_ = json.NewEncoder(w).Encode(body)
 }
 
 // close lets answers under way end. A connection that says nothing is cut off:

@@ -19,6 +19,8 @@ type EdgeProcess struct {
 	Upstream  string
 	Data      string
 	Dev       bool
+	Router    string   // router.store, in case a flag says it
+	PD        []string // likewise
 	Loops     int  // event loops
 	Memory    Size // its share of the memory; 0: not known
 }

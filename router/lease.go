@@ -17,6 +17,7 @@ type Lease struct {
 	edge       bool
 	report     func() Load
 	draining   atomic.Bool
+	url        atomic.Pointer[string] // nil: the member's
 	id         atomic.Pointer[leaseID]
 	claimed    chan struct{}
 	superseded chan struct{}
@@ -42,7 +43,7 @@ type Load struct{ Sessions, Capacity uint64 }
 
 // ClaimEdge claims the lease of an edge in the background, and beats until the lease
 // is released or the directory closed. Name, URL, Zone, Address and Version of m
-// count. report is asked before each beat; nil: nothing is told.
+// count, and StateDraining: it takes no sessions before Serve. report is asked before each beat; nil: nothing is told.
 func (d *Directory) ClaimEdge(m Member, report func() Load) (*Lease, error) {
 	return d.claim(m, true, report)
 }
@@ -57,12 +58,14 @@ func (d *Directory) claim(m Member, edge bool, report func() Load) (*Lease, erro
 	if len(m.Address) > textMax || len(m.URL) > textMax || len(m.Zone) > nameMax || len(m.Version) > nameMax {
 		return nil, errors.New("router: an address, zone or version is too long")
 	}
+	draining := m.State == StateDraining
 	m.Epoch, m.State = 0, StateUp
 	ctx, stop := context.WithCancel(d.ctx)
 	l := &Lease{
 		d: d, edge: edge, report: report, member: m, stop: stop, done: make(chan struct{}),
 		claimed: make(chan struct{}), superseded: make(chan struct{}), beats: make(chan chan error),
 	}
+	l.draining.Store(draining)
 	if !d.start(func() { defer close(l.done); l.run(ctx) }) {
 		stop()
 		return nil, errClosed
@@ -101,6 +104,17 @@ func (l *Lease) ID() (number uint32, epoch uint64) {
 // away, the next beat tells it.
 func (l *Lease) Drain(ctx context.Context) error {
 	l.draining.Store(true)
+	return l.Beat(ctx)
+}
+
+// Serve tells the others that this member takes new sessions from now on, at url. It
+// undoes Drain, and like it is told by the next beat should the store be away.
+func (l *Lease) Serve(ctx context.Context, url string) error {
+	if len(url) > textMax {
+		return fmt.Errorf("router: the URL of %s is too long", l.member.Name)
+	}
+	l.url.Store(&url)
+	l.draining.Store(false)
 	return l.Beat(ctx)
 }
 
@@ -183,6 +197,10 @@ func (l *Lease) step(ctx context.Context) error {
 		load = l.report()
 	}
 	l.member.Sessions, l.member.Capacity = load.Sessions, load.Capacity
+	if url := l.url.Load(); url != nil {
+		l.member.URL = *url
+	}
+	l.member.State = StateUp
 	if l.draining.Load() {
 		l.member.State = StateDraining
 	}

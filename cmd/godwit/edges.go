@@ -23,6 +23,9 @@ func (a *app) edgeCommand(file string) func(node.EdgeProcess) *exec.Cmd {
 		if p.Dev {
 			args = append(args, "--dev")
 		}
+		if p.Router != node.StoreLocal {
+			args = append(args, "--router", p.Router, "--pd", strings.Join(p.PD, ","))
+		}
 		if file != "" {
 			args = append(args, "--config", file)
 		}

@@ -69,6 +69,11 @@ func testReleased(t *testing.T, s router.Store) {
 	if e, _ := p.View().Edge(number); e.State != router.StateDraining || e.Verdict != router.Alive {
 		t.Fatalf("a draining edge is %+v", e)
 	}
+	must(t, insist(func() error { return l.Serve(bounded(t), "wss://a.example/v1/ws") }))
+	p.look(t)
+	if e, _ := p.View().Edge(number); e.State != router.StateUp || e.URL != "wss://a.example/v1/ws" || e.Epoch != epoch {
+		t.Fatalf("an edge that serves again is %+v", e)
+	}
 	wantRoutes(bounded(t), t, p, user, r)
 	must(t, insist(func() error { return l.Release(bounded(t)) }))
 	p.look(t)
