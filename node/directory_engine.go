@@ -32,8 +32,8 @@ func (n *Node) linkAddress(listened net.Addr) string {
 	if n.cfg.Link.Advertise != "" {
 		return n.cfg.Link.Advertise
 	}
-	if _, isSocket := link.SocketPath(n.cfg.Link.Listen); isSocket || n.cfg.Link.Listen == "" {
-		return "unix:" + listened.String()
+	if _, isSocket := link.SocketPath(n.cfg.Link.Listen); isSocket {
+		return n.cfg.Link.Listen
 	}
 	host, _, _ := net.SplitHostPort(n.cfg.Link.Listen)
 	_, port, _ := net.SplitHostPort(listened.String())
