@@ -21,8 +21,8 @@ type EdgeProcess struct {
 	Dev       bool
 	Router    string   // router.store, in case a flag says it
 	PD        []string // likewise
-	Loops     int  // event loops
-	Memory    Size // its share of the memory; 0: not known
+	Loops     int      // event loops
+	Memory    Size     // its share of the memory; 0: not known
 }
 
 // supervisor keeps edge processes running, each with a goroutine of its own. They
