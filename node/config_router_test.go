@@ -30,7 +30,12 @@ func TestValidateNamesTheFieldOfTheRouter(t *testing.T) {
 	f("router.pd", tikv(func(c *Config) { c.Router.PD = nil }))
 	f("router.pd", tikv(func(c *Config) { c.Router.PD = []string{"http://127.0.0.1:2379"} }))
 	f("router.pd", tikv(func(c *Config) { c.Router.PD = []string{":2379"} }))
-	f("router.ca", tikv(func(c *Config) { c.Router.CA = "/nowhere/ca.pem" }))
+	f("router.ca", tikv(func(c *Config) { c.Router.CA = "config_router_test.go" }))
+	f("router.ca", tikv(func(c *Config) {
+		c.Router.CA, c.Router.Cert, c.Router.Key = "/nowhere/ca.pem", "config_router_test.go", "config_router_test.go"
+	}))
+	f("node", tikv(func(c *Config) { c.Node = "a@b" }))
+	f("link.advertise", func(c *Config) { c.Link.Advertise = ":7000" })
 	f("edge.advertise", tikv(func(c *Config) { c.Dev, c.Auth, c.Listen = false, authForTests, ":8080" }))
 }
 

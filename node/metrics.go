@@ -32,6 +32,40 @@ type snapshot struct {
 	stored    bool            // this process has a store
 }
 
+// snapshot reads the counters of the tiers; nil while they are not up.
+func (n *Node) snapshot() *snapshot {
+	if n.tiers.Load() == nil {
+		return nil
+	}
+	s := &snapshot{now: n.now()}
+	if n.edge != nil {
+		s.edge = n.edge.Stats()
+	}
+	if n.store != nil {
+		s.chat, s.engine, s.stored = n.chat.Stats(), n.store.Stats(), true
+	}
+	if n.hook != nil {
+		s.hook = n.hook.Stats()
+	}
+	if n.presence != nil {
+		s.presence = n.presence.Stats()
+	}
+	if n.keyring != nil {
+		s.keyring = n.keyring.Stats()
+	}
+	if n.tickets != nil {
+		s.tickets = n.tickets.Waiting()
+	}
+	s.directory = n.directory.stats()
+	if n.hub != nil {
+		s.totals, s.links = n.hub.Totals(), n.hub.Edges()
+	}
+	if n.client != nil {
+		s.links = []link.Stats{n.client.Stats()}
+	}
+	return s
+}
+
 // series is one time series without labels.
 type series struct {
 	desc  *prometheus.Desc

@@ -358,40 +358,6 @@ func (n *Node) TLSAddr() string {
 // OpsAddr is the operators' address, with the real port.
 func (n *Node) OpsAddr() string { return n.ops.listener.Addr().String() }
 
-// snapshot reads the counters of the tiers; nil while they are not up.
-func (n *Node) snapshot() *snapshot {
-	if n.tiers.Load() == nil {
-		return nil
-	}
-	s := &snapshot{now: n.now()}
-	if n.edge != nil {
-		s.edge = n.edge.Stats()
-	}
-	if n.store != nil {
-		s.chat, s.engine, s.stored = n.chat.Stats(), n.store.Stats(), true
-	}
-	if n.hook != nil {
-		s.hook = n.hook.Stats()
-	}
-	if n.presence != nil {
-		s.presence = n.presence.Stats()
-	}
-	if n.keyring != nil {
-		s.keyring = n.keyring.Stats()
-	}
-	if n.tickets != nil {
-		s.tickets = n.tickets.Waiting()
-	}
-	s.directory = n.directory.stats()
-	if n.hub != nil {
-		s.totals, s.links = n.hub.Totals(), n.hub.Edges()
-	}
-	if n.client != nil {
-		s.links = []link.Stats{n.client.Stats()}
-	}
-	return s
-}
-
 // Run serves until ctx ends, and then goes down without losing anything:
 // newcomers are turned away, clients are asked to move, what was sent is
 // answered, the store closes. A failed disk or edge ends it at once with an
