@@ -55,9 +55,9 @@ func leafOf(ctx context.Context) *x509.Certificate {
 	return nil
 }
 
-// addressOf is where the peer of a stream or a call is.
+// addressOf is where the peer of a stream or a call is; empty: a socket file.
 func addressOf(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil && p.Addr.Network() != "unix" {
 		return p.Addr.String()
 	}
 	return ""

@@ -113,9 +113,16 @@ func shownBy(conn *tls.Conn) shown {
 	return shown{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, conn.ConnectionState().PeerCertificates[0]}
 }
 
+// handshakesMax bounds the handshakes under way with those who have shown nothing
+// yet; more are cut off, and come again.
+const handshakesMax = 256
+
+var errBusy = errors.New("too many TLS handshakes are under way")
+
 // transport is one side's part in handshakes.
 type transport struct {
-	tls *TLS // nil: none
+	tls     *TLS         // nil: none
+	running atomic.Int64 // handshakes, in a hub
 	// failed is told why a handshake failed.
 	failed func(peer net.Addr, err error)
 	// leaf is what the engine process showed, in an edge process.
@@ -133,6 +140,11 @@ func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	}
 	if isPlain {
 		return raw, nothingShown(), nil
+	}
+	defer t.running.Add(-1)
+	if t.running.Add(1) > handshakesMax {
+		t.failed(raw.RemoteAddr(), errBusy)
+		return nil, nil, errBusy
 	}
 	conn := tls.Server(raw, t.tls.serverConfig())
 	if err := conn.Handshake(); err != nil {

@@ -305,3 +305,26 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		t.Errorf("%q, %+v", said.lines, h.Totals())
 	}
 }
+
+// TestHandshakesUnderWayAreBounded: who says nothing does not keep more than that.
+func TestHandshakesUnderWayAreBounded(t *testing.T) {
+	ca, said := newAuthority(t), newLog()
+	w := newWorld(t, func(c *HubConfig) {
+		c.TLS, c.Logger = new(papers).hold(t, ca, theEngine, time.Hour, ca).tls(), said.logger()
+	})
+	edge := new(papers).hold(t, ca, edgeOne, time.Hour, ca)
+	var silent []net.Conn
+	for range handshakesMax + 10 {
+		conn, err := w.listener.Load().DialContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, conn)
+	}
+	said.waitText(t, errBusy.Error())
+	for _, conn := range silent {
+		_ = conn.Close()
+	}
+	p := w.attach("edge-1", func(_ *process, c *ClientConfig) { c.TLS = edge.tls() })
+	w.connect(p, 1, "alice")
+}
