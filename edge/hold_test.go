@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/godwit-im/godwit"
 )
@@ -63,6 +64,18 @@ func (w *heldWorld) welcome(s godwit.SessionID, h Hello) {
 // opened returns the session that was asked for last, and how.
 func (w *heldWorld) opened() (godwit.SessionID, Hello) { return <-w.ids, <-w.hellos }
 
+// fetched returns where the log is read after.
+func (w *heldWorld) fetched() godwit.Seq {
+	w.t.Helper()
+	select {
+	case after := <-w.fetches:
+		return after
+	case <-time.After(waitMax):
+		w.t.Fatal("the log is not read")
+		return 0
+	}
+}
+
 func (w *heldWorld) held(n uint64) {
 	w.t.Helper()
 	waitFor(w.t, func() bool { return w.e.Stats().Held == n })
@@ -77,7 +90,7 @@ func (w *heldWorld) wantError(c *client, id uint64, e *godwit.Error) {
 
 func TestASessionGoesOnWhenTheChatTierIsBack(t *testing.T) {
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
-		w := newHeldWorld(t, nil)
+		w := newHeldWorld(t, new(clock).set) // no time passes: what is missed is not found by a look at the head
 		c := connect(t, w.e, enc, "alice:0:77")
 		s, first := w.opened()
 		e6 := entryOf(6, "six")
@@ -110,13 +123,13 @@ func TestASessionGoesOnWhenTheChatTierIsBack(t *testing.T) {
 		}
 		// It is registered and not opened: what is told already is not shown yet, and
 		// nothing may be asked for.
-		e8 := entryOf(8, "eight")
-		w.e.Deliver([]godwit.SessionID{s}, &e8)
+		e7 := entryOf(7, "seven")
+		w.e.Deliver([]godwit.SessionID{s}, &e7)
 		c.send(sendFrame(7, "not yet"))
 		w.wantError(c, 7, godwit.ErrUnavailable)
 		w.e.Reply(s, &godwit.ServerFrame{ID: 2, Kind: godwit.KindSend}) // what was answered is not answered again
 		w.welcome(s, hello)
-		if after := <-w.fetches; after != 6 {
+		if after := w.fetched(); after != 6 {
 			t.Fatalf("reads on after %d", after)
 		}
 		w.e.Fetched(s, []godwit.Entry{entryOf(7, "seven"), entryOf(8, "eight")}, 8, nil)
@@ -140,11 +153,11 @@ func TestASessionGoesOnWhenTheChatTierIsBack(t *testing.T) {
 }
 
 func TestAFetchThatWasLostIsMadeAgain(t *testing.T) {
-	w := newHeldWorld(t, nil)
+	w := newHeldWorld(t, new(clock).set)
 	c := connect(t, w.e, godwit.EncodingProto, "alice")
 	s, _ := w.opened()
 	w.e.Hint([]godwit.SessionID{s}, 7)
-	if after := <-w.fetches; after != 5 {
+	if after := w.fetched(); after != 5 {
 		t.Fatalf("reads after %d", after)
 	}
 	w.e.Hold()
@@ -152,7 +165,7 @@ func TestAFetchThatWasLostIsMadeAgain(t *testing.T) {
 	w.e.Hint([]godwit.SessionID{s}, 9) // of an attachment that does not know it yet
 	w.head.Store(9)
 	w.e.Announce()
-	if after := <-w.fetches; after != 5 {
+	if after := w.fetched(); after != 5 {
 		t.Fatalf("reads after %d", after)
 	}
 	w.e.Fetched(s, []godwit.Entry{entryOf(6, "a"), entryOf(7, "b"), entryOf(8, "c"), entryOf(9, "d")}, 9, nil)
