@@ -43,6 +43,9 @@ func campaign(ctx context.Context, o options) (*result, error) {
 	r.fleet.assign = o.Router != routerNone
 	r.describe(ctx)
 	defer r.fleet.close()
+	if err := c.knowEachOther(ctx, r.fleet.user(0).token); err != nil {
+		return nil, err
+	}
 	say("%d sessions connect", o.Edges*o.Sessions)
 	if err := r.fleet.connect(ctx); err != nil {
 		return nil, err

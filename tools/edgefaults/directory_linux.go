@@ -27,6 +27,34 @@ func (c *cluster) startDirectory(ctx context.Context) (err error) {
 	})
 }
 
+// knowEachOther waits until every edge names all of them to a client that asks.
+func (c *cluster) knowEachOther(ctx context.Context, token string) error {
+	if c.directory == nil {
+		return nil
+	}
+	for _, m := range c.edges {
+		named := 0
+		err := until(ctx, readyPatience, m.name+" names all edges", func() bool {
+			request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+m.listen+"/v1/edges", nil)
+			if err != nil {
+				return false
+			}
+			request.Header.Set("Authorization", "Bearer "+token)
+			_, body, err := c.do(request)
+			var said struct{ Edges []struct{ Node string } }
+			if err != nil || json.Unmarshal([]byte(body), &said) != nil {
+				return false
+			}
+			named = len(said.Edges)
+			return named == len(c.edges)
+		})
+		if err != nil {
+			return fmt.Errorf("%w; it names %d", err, named)
+		}
+	}
+	return nil
+}
+
 // counts are the operations that arrived at the directory, by kind.
 type counts struct {
 	kv, pd map[string]int
