@@ -52,11 +52,11 @@ func edgeFaults(t *testing.T, program string, args ...string) (found faultsFound
 // TestEdgeFaultsLoseNothing runs the campaign in small. Its bounds of time are not
 // judged here: other things run on this machine.
 func TestEdgeFaultsLoseNothing(t *testing.T) {
-	got, _ := edgeFaults(t, tool(t, "edgefaults"), "-router", "none", "-sessions", "40", "-rate", "300", "-steady", "2s")
+	got, _ := edgeFaults(t, tool(t, "edgefaults"), "-devtikv", tool(t, "devtikv"), "-sessions", "40", "-rate", "300", "-steady", "2s", "-outage", "3s", "-slow-for", "2s")
 	if got.Lost+got.Duplicated+got.Reordered+got.Foreign != 0 || got.Acked < 300 || got.Delivered < 2*got.Acked {
 		t.Errorf("%+v", got)
 	}
-	for _, fault := range []string{"kill_edge"} {
+	for _, fault := range []string{"kill_edge", "tikv_outage", "tikv_slow"} {
 		if got.Faults[fault] != 1 {
 			t.Errorf("%s was done %d times", fault, got.Faults[fault])
 		}

@@ -50,7 +50,7 @@ func campaign(ctx context.Context, o options) (*result, error) {
 	if err := r.fleet.connect(ctx); err != nil {
 		return nil, err
 	}
-	r.quiet(ctx)
+	r.settled(ctx, "at first")
 	r.fleet.send(ctx, o.Rate)
 	err = r.faults(ctx)
 	r.fleet.halt()
@@ -179,22 +179,31 @@ func (r *run) killEdge(ctx context.Context) error {
 	if len(victims) == 0 {
 		return fmt.Errorf("no session is at %s", m.name)
 	}
-	p, err := r.during(ctx, "kill_edge", func() error {
+	told := 0
+	p, err := r.during(ctx, "kill_edge", func() (err error) {
+		before, err := r.registered(ctx, m)
+		if err != nil {
+			return err
+		}
 		at := time.Now()
 		m.kill()
 		r.result.Faults["kill_edge"]++
 		took := r.moved(ctx, victims, m.name, at)
 		r.result.BackP99, r.result.BackMax = quantile(took, 0.99), quantile(took, 1)
-		r.quiet(ctx)
-		return ctx.Err()
+		r.settled(ctx, "after an edge was killed")
+		told, err = r.registered(ctx, m)
+		told -= before
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	p.Note = fmt.Sprintf("%d sessions were at %s", len(victims), m.name)
 	if r.o.Router != routerNone {
+		p.Note += fmt.Sprintf("; the directory was told of %d", told)
 		r.result.OpsPerUser = float64(p.Ops) / float64(len(victims))
 		r.result.unless(r.result.OpsPerUser <= opsPerUserMax, "%.2f operations of the directory for each of %d users who came back, want at most %d", r.result.OpsPerUser, len(victims), opsPerUserMax)
+		r.result.unless(told >= len(victims), "of %d users who came back, the directory was told of %d", len(victims), told)
 	}
 	_, err = r.during(ctx, "edge_returns", func() error {
 		if err := r.startEdge(ctx, m); err != nil {
@@ -225,6 +234,19 @@ func (r *run) moved(ctx context.Context, victims []*user, from string, at time.T
 	r.result.unless(err == nil, "%d of %d sessions of %s came back", len(took), len(victims), from)
 	r.result.unless(last <= float64(backMax.Milliseconds()), "the last session of %s was back after %.0f ms, want %s", from, last, backMax)
 	return took
+}
+
+// registered counts the routes that the edges but one have told the directory of.
+func (r *run) registered(ctx context.Context, but *member) (int, error) {
+	if r.directory == nil {
+		return 0, nil
+	}
+	return r.sum(ctx, but, "godwit_router_routes_registered_total")
+}
+
+// settled waits until the directory knows where everybody is.
+func (r *run) settled(ctx context.Context, when string) {
+	r.result.unless(r.directory == nil || r.told(ctx) || ctx.Err() != nil, "%s: the directory did not know of all sessions within %s", when, toldPatience)
 }
 
 // readyz asks a process whether it is ready; degraded: it is, without its directory.

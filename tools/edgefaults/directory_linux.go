@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -96,35 +97,65 @@ func (c *cluster) fault(ctx context.Context, what map[string]any) error {
 	return c.post(ctx, c.directory.ops+"/fault", what)
 }
 
-// quietPerS is how many operations a second the beats and looks of the processes
-// make at most, and quietPatience how long the queue of registrations may take.
-const (
-	quietPerS     = 40
-	quietPatience = 20 * time.Second
-)
+// toldPatience is how long it may take to tell the directory of sessions.
+const toldPatience = 45 * time.Second
 
-// quiet waits until the directory is asked little more than when nothing happens.
-func (c *cluster) quiet(ctx context.Context) {
-	if c.directory == nil {
-		return
-	}
-	last := -1
-	look := time.NewTicker(time.Second)
+// told waits until the edges have told the directory of all sessions that came and
+// went; false: they have not in time.
+func (c *cluster) told(ctx context.Context) bool {
+	look := time.NewTicker(toldEvery)
 	defer look.Stop()
-	for deadline := time.Now().Add(quietPatience); time.Now().Before(deadline); {
-		n, err := c.counts(ctx)
-		if err != nil {
-			return
+	for late := time.After(toldPatience); ; {
+		untold, err := c.sum(ctx, nil, "godwit_router_routes_queued", "godwit_router_routes_dirty")
+		if err == nil && untold == 0 {
+			return true
 		}
-		_, all := since(nil, n.kv)
-		if last >= 0 && all-last <= quietPerS {
-			return
-		}
-		last = all
 		select {
-		case <-ctx.Done():
-			return
 		case <-look.C:
+		case <-ctx.Done():
+			return false
+		case <-late:
+			return false
 		}
 	}
+}
+
+// toldEvery spares the servers: a page of metrics is not free.
+const toldEvery = 300 * time.Millisecond
+
+// sum adds up metrics of the edges that run, but one.
+func (c *cluster) sum(ctx context.Context, but *member, names ...string) (sum int, err error) {
+	for _, m := range c.edges {
+		if m == but {
+			continue
+		}
+		select {
+		case <-m.ended:
+			continue
+		default:
+		}
+		_, body, err := c.get(ctx, m.ops+"/metrics")
+		if err != nil {
+			return 0, err
+		}
+		for _, name := range names {
+			n, ok := metric(body, name)
+			if !ok {
+				return 0, fmt.Errorf("%s has no metric %s", m.name, name)
+			}
+			sum += n
+		}
+	}
+	return sum, nil
+}
+
+// metric reads one value of a page of metrics.
+func metric(page, name string) (int, bool) {
+	for line := range strings.Lines(page) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
+			return int(v), err == nil
+		}
+	}
+	return 0, false
 }

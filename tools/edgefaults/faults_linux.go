@@ -142,8 +142,8 @@ func (r *run) recovered(ctx context.Context) error {
 		}
 		r.result.unless(err == nil, "%v; it says %s", err, said)
 	}
-	r.quiet(ctx)
-	return nil
+	r.settled(ctx, "after a fault of the directory")
+	return ctx.Err()
 }
 
 // readyWatch looks at /readyz of all processes during a fault.
