@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come; never for what must not.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // fakeServer is a server on a real socket that does only what a test tells it.
 type fakeServer struct {

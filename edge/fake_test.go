@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
 }
 
-const waitMax = 20 * time.Second // only a failing test waits this long
+const waitMax = 60 * time.Second // only a failing test waits this long
 
 // fakeChat answers as its fields say. The zero one opens every session at head
 // 0 and answers a send with stored, seq 7.

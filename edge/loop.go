@@ -96,6 +96,9 @@ func (l *loop) handle(it *item) {
 	case itemGoaway:
 		l.goaway(l.box.cur.notes[it.extra].(*goaway))
 		return
+	case itemPass:
+		close(l.box.cur.notes[it.extra].(chan struct{}))
+		return
 	case itemShed:
 		l.shed(int64(it.seq), it.extra != 0)
 		return

@@ -27,6 +27,7 @@ const (
 	itemHold                      // see Edge.Hold
 	itemAnnounce                  // see Edge.Announce; extra is the attachment
 	itemAbandon                   // see Edge.Abandon
+	itemPass                      // close the channel notes[extra]
 	itemShake                     // a TLS handshake has output; extra != 0: it is over
 )
 

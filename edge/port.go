@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -129,6 +130,27 @@ func (e *Edge) leavePort() {
 			e.cfg.Logger.Warn("the shared port can't be left: newcomers still come here", "error", err)
 		}
 	}
+	e.passLoops()
+}
+
+// passLoops returns when each loop that has had a connection has come by its mailbox:
+// what it was accepting as the port was left is counted then, and will be awaited.
+func (e *Edge) passLoops() {
+	e.adoptMu.Lock()
+	passed := make([]chan struct{}, 0, len(e.byLoop))
+	for _, l := range e.byLoop {
+		pass := make(chan struct{})
+		l.box.note(item{kind: itemPass}, pass)
+		passed = append(passed, pass)
+	}
+	e.adoptMu.Unlock()
+	for _, pass := range passed {
+		select {
+		case <-pass:
+		case <-e.done:
+			return
+		}
+	}
 }
 
 // idleListener is a Unix socket that nobody can find: accept on it says EAGAIN.
@@ -199,14 +221,27 @@ func (e *Edge) acceptLast(listener int) {
 	}
 }
 
-// takeIn gives a connection to some loop. gnet closes it when that fails.
+// takeIn gives a connection to some loop, and returns when that has it: it is
+// counted from then on. gnet closes it when that fails.
 func (e *Edge) takeIn(conn net.Conn) error {
+	taken, err := e.enroll(conn)
+	if err != nil {
+		return err
+	}
+	select {
+	case result := <-taken:
+		return result.Err
+	case <-e.done:
+		return net.ErrClosed
+	}
+}
+
+func (e *Edge) enroll(conn net.Conn) (taken <-chan gnet.RegisteredResult, err error) {
 	e.adoptMu.Lock()
 	defer e.adoptMu.Unlock()
 	for events := range e.byLoop {
-		_, err := events.Enroll(context.Background(), conn)
-		return err
+		return events.Enroll(context.Background(), conn)
 	}
 	_ = conn.Close()
-	return net.ErrClosed
+	return nil, net.ErrClosed
 }

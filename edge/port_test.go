@@ -18,14 +18,17 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-const shareEnv = "GODWIT_EDGE_TEST_SHARE"
+const (
+	shareEnv   = "GODWIT_EDGE_TEST_SHARE"
+	shareLoops = 2
+)
 
 // shareMain is a process that shares a port until its standard input ends, and
 // then drains.
 func shareMain() {
 	chat := &fakeChat{hellos: map[godwit.SessionID]Hello{}}
 	e, err := New(Config{
-		Listen: os.Getenv(shareEnv), ReusePort: true, Loops: 2, Chat: chat, Verifier: fakeVerifier{},
+		Listen: os.Getenv(shareEnv), ReusePort: true, Loops: shareLoops, HeadTimeout: waitMax, Chat: chat, Verifier: fakeVerifier{},
 		Static: func(string) (string, []byte, bool) { return "text/plain", fmt.Append(nil, os.Getpid()), true },
 	})
 	if err != nil {
@@ -43,8 +46,9 @@ func shareMain() {
 	}
 }
 
-// startSharing returns the child's address and what makes it drain and end.
-func startSharing(t *testing.T, listen string) (addr string, end func()) {
+// startSharing returns the child's address, what makes it drain, and what waits for
+// its end, too.
+func startSharing(t *testing.T, listen string) (addr string, leave, end func()) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), shareEnv+"="+listen)
@@ -64,96 +68,160 @@ func startSharing(t *testing.T, listen string) (addr string, end func()) {
 	if err != nil {
 		t.Fatalf("child: %v", err)
 	}
-	var once sync.Once
-	end = func() {
-		once.Do(func() {
-			_ = stdin.Close()
-			if err := child.Wait(); err != nil {
-				t.Errorf("child: %v", err)
-			}
-		})
-	}
+	leave = sync.OnceFunc(func() { _ = stdin.Close() })
+	end = sync.OnceFunc(func() {
+		leave()
+		if err := child.Wait(); err != nil {
+			t.Errorf("child: %v", err)
+		}
+	})
 	t.Cleanup(end)
-	return strings.TrimSpace(line), end
+	return strings.TrimSpace(line), leave, end
 }
 
 // migrate turns the system's migration of waiting connections on for a test that
-// may; without it a connection in the very moment of the hand-over can be reset.
-func migrate(t *testing.T) {
+// may. It returns how many connections the system itself may reset in a hand-over:
+// those of clients whose handshake ends in the very moment a listener is closed. With
+// the migration that moment is a few instructions of the kernel.
+func migrate(t *testing.T, clients int) (resetsMax int64) {
 	before, err := os.ReadFile(migrateSetting)
 	if err == nil {
 		err = os.WriteFile(migrateSetting, []byte("1"), 0o644)
 	}
 	if err != nil {
 		t.Logf("without tcp_migrate_req: %v", err)
-		return
+		return int64(shareLoops * clients)
 	}
 	t.Cleanup(func() { _ = os.WriteFile(migrateSetting, before, 0o644) })
+	return shareLoops
 }
 
-// ask opens a connection, is served, and leaves.
-func ask(addr string) error {
+// ask opens a connection, is served, and leaves; it returns who answered.
+func ask(addr string) (pid string, err error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"); err != nil {
-		return err
+	if _, err := io.WriteString(conn, halfHead+"\r\n"); err != nil {
+		return "", err
 	}
+	return answered(conn)
+}
+
+const halfHead = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n"
+
+func answered(conn net.Conn) (pid string, err error) {
 	answer, err := io.ReadAll(conn)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
-		return fmt.Errorf("answered %q", answer)
+	head, pid, _ := strings.Cut(string(answer), "\r\n\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 200 ") {
+		return "", fmt.Errorf("answered %q", answer)
 	}
-	return nil
+	return pid, nil
+}
+
+// newcomers are clients that come and go until stop.
+type newcomers struct {
+	addr      string
+	resetsMax int64 // see migrate
+	stop      chan struct{}
+	running   sync.WaitGroup
+
+	served, resets atomic.Int64
+	failed         atomic.Pointer[error]
+	avoided        atomic.Pointer[string] // whose answers end a row
+	row            atomic.Int64           // answers of others since
+}
+
+func (n *newcomers) come() {
+	for {
+		select {
+		case <-n.stop:
+			return
+		default:
+		}
+		switch pid, err := ask(n.addr); {
+		case err == nil:
+			n.served.Add(1)
+			n.row.Add(1)
+			if avoided := n.avoided.Load(); avoided != nil && pid == *avoided {
+				n.row.Store(0)
+			}
+		case errors.Is(err, syscall.ECONNRESET) && n.resets.Add(1) <= n.resetsMax:
+		default:
+			n.failed.Store(&err)
+			return
+		}
+	}
+}
+
+func (n *newcomers) await(t *testing.T, ok func() bool) {
+	t.Helper()
+	await(t, func() bool { return ok() || n.failed.Load() != nil })
+	if err := n.failed.Load(); err != nil {
+		t.Fatalf("after %d, and %d reset: %v", n.served.Load(), n.resets.Load(), *err)
+	}
+}
+
+// more waits for so many answers from now on.
+func (n *newcomers) more(t *testing.T, answers int64) {
+	t.Helper()
+	goal := n.served.Load() + answers
+	n.await(t, func() bool { return n.served.Load() >= goal })
 }
 
 // TestNewProcessTakesOverASharedPortAndRefusesNobody: the next version starts
-// beside the old one, which is then drained, while clients keep coming.
+// beside the old one, which is then drained, while clients keep coming. The old one
+// leaves them all to the next, and serves to the end who had come to it before.
 func TestNewProcessTakesOverASharedPortAndRefusesNobody(t *testing.T) {
-	migrate(t)
-	addr, endOld := startSharing(t, "127.0.0.1:0")
-	var served atomic.Int64
-	var failed atomic.Pointer[error]
-	stop := make(chan struct{})
-	var clients sync.WaitGroup
-	for range 4 {
-		clients.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := ask(addr); err != nil {
-					failed.Store(&err)
-					return
-				}
-				served.Add(1)
-			}
-		})
+	const at = 4
+	n := &newcomers{resetsMax: migrate(t, at), stop: make(chan struct{})}
+	addr, leaveOld, endOld := startSharing(t, "127.0.0.1:0")
+	n.addr = addr
+	old, err := ask(addr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	more := func() {
-		goal := served.Load() + 500
-		await(t, func() bool { return served.Load() >= goal || failed.Load() != nil })
+	early, err := net.Dial("tcp", addr)
+	if err == nil {
+		_, err = io.WriteString(early, halfHead)
 	}
-	more()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = early.Close() }()
+	for range at {
+		n.running.Go(n.come)
+	}
+	defer n.running.Wait()
+	end := sync.OnceFunc(func() { close(n.stop) })
+	defer end()
+	n.more(t, 500)
 	startSharing(t, addr)
-	more()
-	endOld()
-	more()
-	close(stop)
-	clients.Wait()
-	if err := failed.Load(); err != nil {
-		t.Fatalf("after %d: %v", served.Load(), *err)
+	n.more(t, 500)
+	leaveOld()
+	n.avoided.Store(&old)
+	n.row.Store(0)
+	n.await(t, func() bool { return n.row.Load() >= 50 })
+	if _, err := io.WriteString(early, "\r\n"); err != nil {
+		t.Fatal(err)
 	}
+	if pid, err := answered(early); err != nil || pid != old {
+		t.Errorf("who came before the drain is answered by %q, not %s: %v", pid, old, err)
+	}
+	_ = early.Close()
+	endOld()
+	n.more(t, 500)
+	end()
+	n.running.Wait()
+	n.await(t, func() bool { return true })
 }
 
 func TestPortIsNotSharedUnlessConfigured(t *testing.T) {
-	addr, _ := startSharing(t, "127.0.0.1:0")
+	addr, _, _ := startSharing(t, "127.0.0.1:0")
 	for _, share := range []bool{false, true} {
 		e, err := New(Config{Listen: addr, ReusePort: share, Loops: 1, Chat: &fakeChat{}, Verifier: fakeVerifier{}})
 		if err != nil {

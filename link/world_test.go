@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const waitMax = 20 * time.Second // only a failing test waits this long
+const waitMax = 60 * time.Second // only a failing test waits this long
 
 // log is what a fake was told, a line each, in order.
 type log struct {

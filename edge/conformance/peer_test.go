@@ -45,7 +45,7 @@ func (e event) String() string {
 
 // waitMax ends a case that hangs. No verdict depends on it unless the server has
 // not answered at all by then.
-const waitMax = 20 * time.Second
+const waitMax = 60 * time.Second
 
 // verdict ends a case early; it is thrown and caught by run.
 type verdict struct {
