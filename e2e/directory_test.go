@@ -39,7 +39,9 @@ func newCluster(t *testing.T, edges ...string) *cluster {
 		t.Fatal(err)
 	}
 	c.running["store"] = store // ended with the others
-	until(t, "the store is there", func() bool { return strings.Contains(stdout.String(), "stats on ") && strings.HasSuffix(stdout.String(), "\n") })
+	until(t, "the store is there", func() bool {
+		return strings.Contains(stdout.String(), "stats on ") && strings.HasSuffix(stdout.String(), "\n")
+	})
 	c.pd, c.stats = lineAfter(stdout.String(), "pd on "), lineAfter(stdout.String(), "stats on ")
 	c.process("engine", "--role", "engine", "--link", "127.0.0.1:0")
 	for _, name := range edges {
@@ -130,7 +132,9 @@ func TestEdgesOfAClusterFindTheirEngineAndStandInForEachOther(t *testing.T) {
 	bob, _ := connectWire(t, c.urls["edge-2"], godwit.EncodingProto, tokens["bob"], "phone", godwit.Resume{})
 	alice.send("bob", "c1", "across")
 	bob.awaitEvent("across")
-	until(t, "both edges are known", func() bool { return len(c.assigned("edge-1", tokens["bob"])) == 2 && len(c.assigned("edge-2", tokens["bob"])) == 2 })
+	until(t, "both edges are known", func() bool {
+		return len(c.assigned("edge-1", tokens["bob"])) == 2 && len(c.assigned("edge-2", tokens["bob"])) == 2
+	})
 	list := c.assigned("edge-1", tokens["bob"])
 	first, second := list[0], list[1]
 

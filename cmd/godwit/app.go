@@ -140,7 +140,7 @@ error is one line on standard output: {"error":{"code":"…","message":"…"}}.`
 		a.sendCommand(), a.tailCommand(), a.historyCommand(), a.conversationsCommand(), a.conversationCommand(),
 		a.markCommand(), a.editCommand(), a.recallCommand(), a.typingCommand(), a.presenceCommand(),
 		a.groupCommand(), a.blockCommand(), a.unblockCommand(), a.contactCommand(), a.devicesCommand(), a.logoutCommand(),
-		a.adminCommand(), a.linkCommand(), a.backupCommand(), a.restoreCommand(), a.segmentCommand(),
+		a.adminCommand(), a.edgesCommand(), a.linkCommand(), a.backupCommand(), a.restoreCommand(), a.segmentCommand(),
 		a.benchCommand(), a.tokenCommand(), a.configCommand(), a.versionCommand(),
 	)
 	return root
