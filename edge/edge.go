@@ -196,9 +196,9 @@ func (e *Edge) run() {
 		defer looks.Stop()
 		watch.Go(func() { e.watchMemory(looks.C, unwatch) })
 	}
-	addrs := []string{"tcp://" + e.addr}
+	addrs := []string{gnetAddress(e.addr)}
 	if e.tlsAddr != nil {
-		addrs = append(addrs, "tcp://"+e.tlsAddr.String())
+		addrs = append(addrs, gnetAddress(e.tlsAddr.String()))
 	}
 	err := gnet.Rotate(handler{e}, addrs,
 		gnet.WithNumEventLoop(e.cfg.Loops), gnet.WithReusePort(true), gnet.WithReuseAddr(true),

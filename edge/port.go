@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
@@ -37,6 +38,15 @@ func findPlace(listen string, share bool) (p place, err error) {
 	}
 	defer func() { _ = probe.Close() }()
 	return place{addr: probe.Addr().String()}, nil
+}
+
+// gnetAddress is how gnet is told to listen. It takes [::] for IPv6 alone, which to
+// everybody else, and to findPlace, is all addresses of the machine.
+func gnetAddress(addr string) string {
+	if port, all := strings.CutPrefix(addr, "[::]:"); all {
+		addr = ":" + port
+	}
+	return "tcp://" + addr
 }
 
 // sharedPlace binds a socket that never listens: it is refused if somebody holds

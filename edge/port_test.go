@@ -244,3 +244,33 @@ func TestPortIsNotSharedUnlessConfigured(t *testing.T) {
 		t.Errorf("a port that is not shared: %v", err)
 	}
 }
+
+// TestNoHostMeansIPv4AndIPv6: listen: :8080 is what containers and hosts have.
+func TestNoHostMeansIPv4AndIPv6(t *testing.T) {
+	clients := []string{"127.0.0.1"}
+	if six, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		_ = six.Close()
+		clients = append(clients, "::1")
+	}
+	for _, listen := range []string{":0", "[::]:0"} {
+		for _, share := range []bool{false, true} {
+			e := newEdge(t, &fakeChat{}, func(cfg *Config) { cfg.Listen, cfg.ReusePort = listen, share })
+			_, port, err := net.SplitHostPort(e.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, client := range clients {
+				conn, err := net.Dial("tcp", net.JoinHostPort(client, port))
+				if err != nil {
+					t.Errorf("listen %s, shared %t: %v", listen, share, err)
+					continue
+				}
+				_, _ = io.WriteString(conn, "GET /nowhere HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+				if answer, err := io.ReadAll(conn); !strings.HasPrefix(string(answer), "HTTP/1.1 404 ") {
+					t.Errorf("listen %s, shared %t, from %s: %q, %v", listen, share, client, answer, err)
+				}
+				_ = conn.Close()
+			}
+		}
+	}
+}
