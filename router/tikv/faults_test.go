@@ -106,25 +106,34 @@ func everyCall(t *testing.T, s *Store) []func() error {
 }
 
 func TestOpenWhileTheClusterIsAway(t *testing.T) {
-	t.Parallel()
-	cluster := startServer(t, server.Config{})
-	if err := cluster.Outage(server.Both, forever); err != nil {
-		t.Fatal(err)
+	f := func(name string, befall func(*server.Server, time.Duration) error) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := startServer(t, server.Config{})
+			if err := befall(cluster, forever); err != nil {
+				t.Fatal(err)
+			}
+			if err := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: 100 * time.Millisecond}).Close(); err != nil {
+				t.Error(err)
+			}
+			s, changes := watched(t, cluster, time.Second)
+			if s.State() == BreakerClosed {
+				t.Fatal("the breaker is closed over a cluster that is away")
+			}
+			for _, call := range everyCall(t, s) {
+				if err := call(); !errors.Is(err, router.ErrUnavailable) {
+					t.Fatalf("before the cluster comes: %v", err)
+				}
+			}
+			if err := befall(cluster, 0); err != nil {
+				t.Fatal(err)
+			}
+			await(t, changes, BreakerClosed)
+			put(t, s, "k", "1")
+		})
 	}
-	s, changes := watched(t, cluster, time.Second)
-	if s.State() == BreakerClosed {
-		t.Fatal("the breaker is closed over a cluster that is away")
-	}
-	for _, call := range everyCall(t, s) {
-		if err := call(); !errors.Is(err, router.ErrUnavailable) {
-			t.Fatalf("before the cluster comes: %v", err)
-		}
-	}
-	if err := cluster.Outage(server.Both, 0); err != nil {
-		t.Fatal(err)
-	}
-	await(t, changes, BreakerClosed)
-	put(t, s, "k", "1")
+	f("Refused", func(s *server.Server, d time.Duration) error { return s.Outage(server.Both, d) })
+	f("Silent", func(s *server.Server, d time.Duration) error { s.Stall(d); return nil })
 }
 
 func TestReadsGoOnWithoutPD(t *testing.T) {
@@ -268,7 +277,7 @@ func (l *ledger) check(t *testing.T, s *Store) {
 
 // TestFaultsGiveNoWrongAnswer lets several processes add under each fault.
 func TestFaultsGiveNoWrongAnswer(t *testing.T) {
-	f := func(name string, config server.Config, timeout time.Duration, additions int) {
+	f := func(name string, config server.Config, timeout time.Duration, additions int, between func(*server.Server)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			faults := config.Faults
@@ -298,7 +307,9 @@ func TestFaultsGiveNoWrongAnswer(t *testing.T) {
 					for attempt := 0; done < additions && attempt < 100*additions && t.Context().Err() == nil; attempt++ {
 						switch err := l.add(s, t, fmt.Sprintf("%d-%06d", i, attempt)); {
 						case err == nil || errors.Is(err, router.ErrUnknown):
-							done++
+							if done++; i == 0 && done == additions/2 {
+								between(cluster)
+							}
 						case errors.Is(err, errRefused):
 							for s.State() != BreakerClosed {
 								<-wake[i]
@@ -312,12 +323,23 @@ func TestFaultsGiveNoWrongAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.check(t, openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm}))
-			t.Log(cluster.Stats().Injected, cluster.Stats().KV)
+			injected := cluster.Stats().Injected
+			if faults.Undetermined > 0 && injected["undetermined"] == 0 || faults.RegionErrors > 0 && injected["region_error"] == 0 {
+				t.Errorf("no fault befell anything: %v", injected)
+			}
+			t.Log(injected, cluster.Stats().KV)
 		})
 	}
+	nothing := func(*server.Server) {}
 	undetermined := server.Faults{Undetermined: 0.05}
-	f("UndeterminedInOnePhase", server.Config{Faults: undetermined, Seed: 1}, 200*time.Millisecond, 50)
-	f("UndeterminedInTwoPhases", server.Config{Faults: undetermined, Seed: 2, TwoPhase: true}, 200*time.Millisecond, 20)
-	f("RegionErrors", server.Config{Faults: server.Faults{RegionErrors: 0.05}, Regions: 4, Seed: 3}, 2*time.Second, 50)
-	f("Slow", server.Config{Faults: server.Faults{Slow: 300 * time.Millisecond}}, 5*time.Second, 2)
+	f("UndeterminedInOnePhase", server.Config{Faults: undetermined, Seed: 1}, 200*time.Millisecond, 50, nothing)
+	f("UndeterminedInTwoPhases", server.Config{Faults: undetermined, Seed: 2, TwoPhase: true}, 200*time.Millisecond, 20, nothing)
+	f("RegionErrors", server.Config{Faults: server.Faults{RegionErrors: 0.05}, Regions: 4, Seed: 3}, 2*time.Second, 50, nothing)
+	f("Slow", server.Config{Faults: server.Faults{Slow: 300 * time.Millisecond}}, 5*time.Second, 2, nothing)
+	f("Outage", server.Config{}, time.Second, 50, func(s *server.Server) {
+		if err := s.Outage(server.Both, 3*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	f("Silence", server.Config{}, time.Second, 50, func(s *server.Server) { s.Stall(3 * time.Second) })
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	tikverr "github.com/tikv/client-go/v2/error"
 	"github.com/tikv/client-go/v2/oracle"
@@ -37,9 +38,9 @@ type Store struct {
 
 var _ router.Store = (*Store)(nil)
 
-// Open returns when TiKV answered, or when the first attempt failed: then the Store's
-// breaker is open, and it goes on in the background until it succeeds. An error means
-// that the configuration is wrong, or that ctx ended.
+// Open returns when TiKV answered, or when the first attempt failed or took longer than
+// the Timeout: then the Store's breaker is open, and it goes on in the background until
+// it succeeds. An error means that the configuration is wrong, or that ctx ended.
 func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("tikv: %w", err)
@@ -54,8 +55,12 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.begin()
 	go s.attend()
+	timer := time.NewTimer(config.Timeout)
+	defer timer.Stop()
 	select {
 	case <-s.tried:
+		return s, nil
+	case <-timer.C:
 		return s, nil
 	case <-ctx.Done():
 		return nil, errors.Join(fmt.Errorf("tikv: open: %w", ctx.Err()), s.Close())
