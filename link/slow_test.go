@@ -46,7 +46,7 @@ func TestAStoppedProcessOnTCPIsBoundedAndCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, func(c *HubConfig) { c.alive = keepalive.ServerParameters{Time: time.Second, Timeout: time.Second} }) // gRPC's least
+	w := newWorld(t, func(c *HubConfig) { c.alive = keepalive.ServerParameters{Time: time.Second, Timeout: 4 * time.Second} }) // time for those who are only slow
 	w.hub.bounds = bounds{hint: 1 << 20, whisper: 1 << 20, owed: 2 << 20, last: 3 << 20, asked: 1 << 20}
 	w.hub.Serve(listener)
 	stop := make(chan struct{})
