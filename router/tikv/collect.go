@@ -12,9 +12,6 @@ import (
 // any transaction that may still read it.
 const collectAgeMin = time.Minute
 
-// timestampShift is the width of a timestamp's counter.
-const timestampShift = 18
-
 // Collect lets TiKV remove what was overwritten or deleted before a time. One node of
 // a cluster calls it every ten minutes or so; nobody does where TiDB does. It takes as
 // long as ctx allows: it visits every region of TiKV, Godwit's or not.
@@ -23,7 +20,7 @@ func (s *Store) Collect(ctx context.Context, before router.Timestamp) error {
 	if err != nil {
 		return err
 	}
-	if age := time.Duration(int64(now>>timestampShift)-int64(before>>timestampShift)) * time.Millisecond; age < collectAgeMin {
+	if age := time.Duration(now.Milliseconds()-before.Milliseconds()) * time.Millisecond; age < collectAgeMin {
 		return fmt.Errorf("tikv: collect: versions of %v ago may still be read", age)
 	}
 	return s.collect(ctx, before)

@@ -47,7 +47,7 @@ func TestCollectRemovesOldVersionsOnly(t *testing.T) {
 	if err := s.Collect(t.Context(), now); err == nil {
 		t.Fatal("versions that may still be read were collected")
 	}
-	if err := s.Collect(t.Context(), now-router.Timestamp(2*collectAgeMin.Milliseconds())<<timestampShift); err != nil {
+	if err := s.Collect(t.Context(), router.TimestampOf(now.Milliseconds()-2*collectAgeMin.Milliseconds())); err != nil {
 		t.Fatal(err)
 	}
 	if n := versions(t, s, "k"); n != 12 {
