@@ -99,11 +99,11 @@ tidy: ## the rules of the house: imports, sizes, comments, a pure apply path
 
 .PHONY: unit
 unit: ## every package's tests under the race detector, and the planted faults
-	CGO_ENABLED=1 $(GO) test -race -timeout 4m $(UNIT)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT)
 	$(GO) test -tags seededbugs -run Seeded ./engine
 	@out=$$($(GO) test -count=1 -run Crash -v ./engine/wal ./engine 2>&1); code=$$?; \
 		echo "$$out" | grep 'crash: points='; if [ $$code != 0 ]; then echo "$$out"; exit $$code; fi
-	cd bench && $(GO) test -timeout 4m ./...
+	cd bench && $(GO) test -timeout 15m ./...
 
 .PHONY: js
 js: ## tests of the JavaScript SDK
@@ -111,7 +111,7 @@ js: ## tests of the JavaScript SDK
 
 .PHONY: e2e
 e2e: ## the real binary over real sockets, killed again and again
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 8m ./e2e/...
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 25m ./e2e/...
 
 .PHONY: browser
 browser: build ## the demo page in Chromium: drop the network, restart and kill the server

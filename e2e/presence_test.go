@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/godwit-im/godwit"
@@ -59,6 +60,20 @@ func (p *pollWatcher) heard() godwit.Ephemeral {
 	return first
 }
 
+// awaitEntry polls until an entry of the log has come, and so has the cursor.
+func (p *pollWatcher) awaitEntry() {
+	p.t.Helper()
+	for {
+		frames, ok := p.next(p.t.Context(), p.t, 10)
+		if !ok {
+			p.t.Fatal("the poll broke off")
+		}
+		if slices.ContainsFunc(frames, func(f godwit.ServerFrame) bool { return f.Kind == godwit.KindEvent }) {
+			return
+		}
+	}
+}
+
 // whileHeld begins to listen and returns, when held says so, who waits for the frame.
 func (p *pollWatcher) whileHeld(held func()) func() godwit.Ephemeral {
 	heard := make(chan godwit.Ephemeral, 1)
@@ -101,6 +116,9 @@ func TestWatchersHearByEitherTransport(t *testing.T) {
 				bob, _ := connectWire(t, s.url(), godwit.EncodingProto, tokens["bob"], "tv", godwit.Resume{})
 				if reply := bob.send(user, "c-"+user, "we know each other"); reply.Kind != godwit.KindSend {
 					t.Fatalf("%+v", reply.Error)
+				}
+				if user == "carol" {
+					poll.awaitEntry() // else the poll that is seen held may be one that it ends
 				}
 				if got := w.watch("bob", "stranger"); len(got) != 2 || !got[0].Online || got[1] != (godwit.PresenceItem{User: "stranger"}) {
 					t.Fatalf("%s watches %+v", user, got)
