@@ -26,7 +26,8 @@ type pki struct {
 	roots           *x509.CertPool
 }
 
-func newPKI(t testing.TB) *pki {
+// newPKI makes one for further addresses, too.
+func newPKI(t testing.TB, more ...string) *pki {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -39,6 +40,9 @@ func newPKI(t testing.TB) *pki {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+	}
+	for _, address := range more {
+		template.IPAddresses = append(template.IPAddresses, net.ParseIP(address))
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	must(err)
