@@ -29,7 +29,7 @@ type asked struct {
 
 const (
 	keptSpareMax  = 256 // of one loop, for sessions that ask again
-	keptAskedKeep = 8
+	keptAskedKeep = 32
 )
 
 // watchAgainID names the request that the edge makes in a session's name. Its
