@@ -58,6 +58,7 @@ type hosts struct {
 	path   string
 	secret []byte
 	env    []string // of all processes
+	pd     string   // of the directory; empty: there is none, edges know the engine's address
 	up     map[string]*hosted
 }
 
@@ -126,26 +127,18 @@ func (h *hosts) start(role, name string, args func(address string) []string) *ho
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	p := &hosted{Host: host, stderr: &tail{}}
-	h.up[name] = p
-	p.cmd = exec.Command(h.path, append([]string{"serve", "--json", "--role", role, "--ops", host.Address + ":8081", "--data", filepath.Join(h.dir, name)}, args(host.Address)...)...)
 	certs := filepath.Join(h.dir, "certs")
-	p.cmd.Env = append(append(os.Environ(), h.env...),
+	command := append([]string{"serve", "--json", "--role", role, "--ops", host.Address + ":8081", "--data", filepath.Join(h.dir, name)}, args(host.Address)...)
+	if h.pd != "" {
+		command = append(command, "--router", "tikv", "--pd", h.pd)
+	}
+	p := &hosted{Host: host}
+	line := h.run(p, name, h.path, append(h.env,
 		"GODWIT_NODE="+name, "GODWIT_ROUTER_CLUSTER="+hostsCluster,
-		"GODWIT_LINK_CERT="+filepath.Join(certs, role+"-"+name+".crt"), "GODWIT_LINK_KEY="+filepath.Join(certs, role+"-"+name+".key"), "GODWIT_LINK_CA="+filepath.Join(certs, "ca.crt"))
-	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if err := p.Start(p.cmd); err != nil {
-		h.t.Fatal(err)
-	}
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+		"GODWIT_LINK_CERT="+filepath.Join(certs, role+"-"+name+".crt"), "GODWIT_LINK_KEY="+filepath.Join(certs, role+"-"+name+".key"), "GODWIT_LINK_CA="+filepath.Join(certs, "ca.crt")), command...)
 	var said struct{ Listen, Ops string }
-	if err != nil || json.Unmarshal(line, &said) != nil {
-		h.t.Fatalf("%s did not start: %v\n%s", name, err, p.stderr)
+	if err := json.Unmarshal([]byte(line), &said); err != nil {
+		h.t.Fatalf("%s said %q", name, line)
 	}
 	p.listen, p.ops = said.Listen, said.Ops
 	until(h.t, name+" is ready", func() bool {
@@ -159,6 +152,43 @@ func (h *hosts) start(role, name string, args func(address string) []string) *ho
 	return p
 }
 
+// run starts a program on a host and returns the first line that it prints.
+func (h *hosts) run(p *hosted, name, program string, env []string, args ...string) string {
+	h.t.Helper()
+	p.stderr, p.cmd = &tail{}, exec.Command(program, args...)
+	h.up[name] = p
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stderr = p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := p.Start(p.cmd); err != nil {
+		h.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		h.t.Fatalf("%s did not start: %v\n%s", name, err, p.stderr)
+	}
+	return line
+}
+
+// directoryHost starts the directory, which all later processes keep to.
+func (h *hosts) directoryHost() {
+	h.t.Helper()
+	host, err := h.lab.Host()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	line := h.run(&hosted{Host: host}, "devtikv", tool(h.t, "devtikv"), nil, "--pd", host.Address+":2379")
+	pd, ok := strings.CutPrefix(strings.TrimSpace(line), "pd on ")
+	if !ok {
+		h.t.Fatalf("the directory said %q", line)
+	}
+	h.pd = pd
+}
+
 // engineHost starts the engine process.
 func (h *hosts) engineHost() *hosted {
 	return h.start("engine", "engine", func(address string) []string {
@@ -169,6 +199,9 @@ func (h *hosts) engineHost() *hosted {
 // edgeHost starts an edge process of it.
 func (h *hosts) edgeHost(name string, engine *hosted) *hosted {
 	return h.start("edge", name, func(address string) []string {
+		if h.pd != "" {
+			return []string{"--listen", address + ":8080"}
+		}
 		return []string{"--listen", address + ":8080", "--upstream", engine.Address + ":8082"}
 	})
 }

@@ -66,15 +66,34 @@ func (w *wire) mustSend(to, cid, text string) {
 // connection does may have an effect, also after the partition is healed; the new
 // one gets everything once and in order.
 func TestAnOldConnectionBehindAPartitionCannotActAfterANewerOne(t *testing.T) {
+	if ownNetwork(t) {
+		partitioned(t, newHosts(t), cutOff{}, cutOff{both: true}, cutOff{both: true, long: true})
+	}
+}
+
+// The same, where the directory stamps connections and names the engine.
+func TestAnOldConnectionCannotActAfterOneWithANewerStamp(t *testing.T) {
 	if !ownNetwork(t) {
 		return
 	}
 	h := newHosts(t)
+	h.directoryHost()
+	partitioned(t, h, cutOff{}, cutOff{both: true, long: true})
+}
+
+// cutOff is how an edge is cut off from the engine.
+type cutOff struct {
+	both bool // it isn't heard either
+	long bool // until the engine gives it up
+}
+
+func partitioned(t *testing.T, h *hosts, cases ...cutOff) {
+	t.Helper()
 	h.certify("engine:engine", "edge:edge-1", "edge:edge-2")
 	engine := h.engineHost()
 	far, near := h.edgeHost("edge-1", engine), h.edgeHost("edge-2", engine)
 	bob, _ := sessionAt(t, h, near, "bob", "web", godwit.Resume{})
-	for i, c := range []struct{ both, long bool }{{false, false}, {true, false}, {true, true}} {
+	for i, c := range cases {
 		user := fmt.Sprint("alice-", i)
 		first, hello := sessionAt(t, h, far, user, "phone", godwit.Resume{})
 		first.mustSend("bob", fmt.Sprint("before-", i), "before")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -83,7 +82,7 @@ func (r *run) describe(ctx context.Context) {
 	if out, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output(); err == nil {
 		r.result.commit = strings.TrimSpace(string(out))
 	}
-	r.result.command = strings.Join(append([]string{"go run ./tools/edgefaults"}, os.Args[1:]...), " ")
+	r.result.command = "go run ./tools/edgefaults" + r.o.given
 	r.result.machine = fmt.Sprintf("%d cores, %s", runtime.NumCPU(), runtime.GOARCH)
 }
 

@@ -27,6 +27,8 @@ type options struct {
 	Godwit   string // binaries; empty: built
 	DevTiKV  string
 	Dir      string
+
+	given string // the flags that make this run what it is
 }
 
 // Routers.
@@ -85,9 +87,16 @@ func parseOptions(arguments []string, output io.Writer) (o options, err error) {
 	if err := f.Parse(arguments); err != nil {
 		return o, err
 	}
+	given := map[string]bool{}
+	f.Visit(func(set *flag.Flag) {
+		given[set.Name] = true
+		switch set.Name {
+		case "report", "dir", "godwit", "devtikv": // places on this machine
+		default:
+			o.given += " -" + set.Name + "=" + set.Value.String()
+		}
+	})
 	if o.Quick {
-		given := map[string]bool{}
-		f.Visit(func(set *flag.Flag) { given[set.Name] = true })
 		shorter(&o.Sessions, 200, given["sessions"])
 		shorter(&o.Steady, 5*time.Second, given["steady"])
 		shorter(&o.Outage, 5*time.Second, given["outage"])

@@ -23,6 +23,7 @@ func TestOptionsAreReadAndJudged(t *testing.T) {
 	f("-quick", func(o *options) bool { return o.Sessions == 200 && o.Outage == 5*time.Second && o.Rate == 1000 })
 	f("-quick -sessions 30 -outage 9s", func(o *options) bool { return o.Sessions == 30 && o.Outage == 9*time.Second })
 	f("--quick --json", func(o *options) bool { return o.Quick && o.JSON })
+	f("-edges 4 -report a/b -quick", func(o *options) bool { return o.given == " -edges=4 -quick=true" })
 }
 
 func TestWrongOptionsAreRefusedWithWhatIsMeant(t *testing.T) {
