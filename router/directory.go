@@ -78,8 +78,9 @@ type Directory struct {
 	stats counters
 	locks lockWatch
 
-	scanMu sync.Mutex // one scan at a time; what is below it
-	watch  watch
+	scanning chan struct{} // full while somebody scans
+	watchMu  sync.Mutex    // under it watch, and the making of views
+	watch    watch
 
 	ctx     context.Context // ends the goroutines
 	cancel  context.CancelFunc
@@ -94,7 +95,7 @@ func Open(cfg Config) (*Directory, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	d := &Directory{cfg: cfg, keys: newKeys(cfg.Cluster), watch: newWatch(cfg.DeadAfter, 2*cfg.ScanEvery)}
+	d := &Directory{cfg: cfg, keys: newKeys(cfg.Cluster), scanning: make(chan struct{}, 1), watch: newWatch(cfg.DeadAfter, 2*cfg.ScanEvery)}
 	d.view.Store(&View{})
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.start(d.watchMembers)

@@ -127,6 +127,9 @@ func (l *Lease) Beat(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("beat of %s: %w", l.member.Name, ctx.Err())
 	case <-l.done:
+		if isClosed(l.superseded) {
+			return ErrSuperseded
+		}
 		return fmt.Errorf("beat of %s: its lease has ended", l.member.Name)
 	}
 }

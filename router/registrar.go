@@ -74,6 +74,7 @@ type Registrar struct {
 	queue   []slotKey // in the order of arrival; has every slot that is not under way
 	dirty   int       // slots from while the store was away
 	away    bool      // the store, or it has not heard of this edge yet
+	sweep   uint64    // counts sweeps of the queue
 	settled chan struct{}
 	stats   RegistrarStats
 }
@@ -103,7 +104,8 @@ type slot struct {
 	// untold are connections that another took the place of before anybody heard of
 	// them: their end is nothing to tell. At most slotEndsMax.
 	untold []uint64
-	busy   bool // under way
+	sweep  uint64 // of the queue, which last met this slot
+	busy   bool   // under way
 	dirty  bool
 }
 
@@ -296,7 +298,15 @@ func (r *Registrar) dropLocked(key slotKey, s *slot) {
 		r.dirty--
 	}
 	if len(r.queue) > 2*len(r.slots)+1024 {
-		r.queue = slices.DeleteFunc(r.queue, func(key slotKey) bool { return r.slots[key] == nil })
+		r.sweep++
+		r.queue = slices.DeleteFunc(r.queue, func(key slotKey) bool {
+			s := r.slots[key]
+			again := s == nil || s.sweep == r.sweep
+			if s != nil {
+				s.sweep = r.sweep
+			}
+			return again
+		})
 	}
 	if len(r.slots) == 0 && r.settled != nil {
 		close(r.settled)

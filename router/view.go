@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -107,11 +108,16 @@ func (d *Directory) View() *View { return d.view.Load() }
 func (d *Directory) Refresh(ctx context.Context) error {
 	ctx, cancel := d.bounded(ctx)
 	defer cancel()
-	d.scanMu.Lock()
-	defer d.scanMu.Unlock()
-	start, end := d.keys.members()
+	select {
+	case d.scanning <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("read leases and nodes: %w: %w", ErrUnavailable, ctx.Err())
+	}
+	defer func() { <-d.scanning }()
 	began := d.cfg.Monotonic()
-	pairs, err := d.cfg.Store.Scan(ctx, start, end, scanMax)
+	pairs, err := d.scanMembers(ctx)
+	d.watchMu.Lock()
+	defer d.watchMu.Unlock()
 	if err != nil {
 		d.stats.scanFailures.Add(1)
 		d.watch.failed()
@@ -122,12 +128,33 @@ func (d *Directory) Refresh(ctx context.Context) error {
 	return nil
 }
 
+// scanMembers reads all of them, which in most clusters is one operation.
+func (d *Directory) scanMembers(ctx context.Context) (all []Pair, err error) {
+	start, end := d.keys.members()
+	for {
+		pairs, err := d.cfg.Store.Scan(ctx, start, end, scanMax)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, pairs...)
+		if len(pairs) < scanMax {
+			return all, nil
+		}
+		start = append(bytes.Clone(pairs[len(pairs)-1].Key), 0)
+	}
+}
+
 // Refused says that a connection to an edge or node was refused: until its next beat
-// it is suspect, and no client is sent there. A node's number is 0.
+// it is suspect, and no client is sent there. A node's number is 0. It does not wait
+// for the store.
 func (d *Directory) Refused(number uint32, name string) {
-	d.scanMu.Lock()
-	defer d.scanMu.Unlock()
-	d.view.Store(d.watch.refused(memberKey{number, name}))
+	d.watchMu.Lock()
+	defer d.watchMu.Unlock()
+	key := memberKey{number: number}
+	if number == 0 {
+		key.name = name
+	}
+	d.view.Store(d.watch.refused(key))
 }
 
 // watchMembers reads leases and nodes until the directory is closed.

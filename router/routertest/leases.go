@@ -42,6 +42,7 @@ func testSuperseded(t *testing.T, s router.Store) {
 	err := insist(func() error { return older.Beat(bounded(t)) })
 	wantError(t, err, router.ErrSuperseded)
 	<-older.Superseded()
+	wantError(t, older.Beat(bounded(t)), router.ErrSuperseded)
 	beat(t, newer)
 	select {
 	case <-newer.Superseded():
