@@ -140,23 +140,19 @@ func (r *Registrar) Close() {
 }
 
 // Add says that a connection began. Edge and Epoch of c are the registrar's matter.
-// It never blocks.
+// Its end has to be told by Remove, also when another takes its place. It never blocks.
 func (r *Registrar) Add(user string, c Route) {
 	r.change(user, c, func(s *slot) {
 		if s.add != nil && s.add.Stamp > c.Stamp {
 			return // told late
 		}
-		switch {
-		case s.add == nil || s.add.Conn == c.Conn:
-		case s.tried:
-			r.endLocked(s, *s.add)
-		default:
+		same := s.add != nil && s.add.Conn == c.Conn
+		if s.add != nil && !same && !s.tried {
 			if s.untold = append(s.untold, s.add.Conn); len(s.untold) > slotEndsMax {
 				s.untold = s.untold[1:]
 			}
 		}
-		s.tried = s.tried && s.add != nil && s.add.Conn == c.Conn
-		s.add = &c
+		s.add, s.tried = &c, s.tried && same
 	})
 }
 

@@ -18,7 +18,7 @@ type rough struct {
 	mu     sync.Mutex
 	dice   *rand.Rand
 	healed bool
-	mood   int // 0: it works, mostly; 1: away; 2: nobody learns what became of a commit
+	mood   int // 0: it works, mostly; 1: away; 2: nobody learns of commits, 3: of which none takes effect
 }
 
 func (f *rough) fault(_ context.Context, op local.Op) error {
@@ -34,11 +34,11 @@ func (f *rough) faultLocked(op local.Op) error {
 		return nil
 	}
 	if f.dice.IntN(40) == 0 {
-		f.mood = f.dice.IntN(3)
+		f.mood = f.dice.IntN(4)
 	}
 	n := f.dice.IntN(20)
 	switch commit := op == local.OpCommit || op == local.OpCommitted; {
-	case commit && (n == 0 || n%2 == 0 && f.mood == 2), op == local.OpCommitted && f.mood == 2:
+	case commit && (n == 0 || n%2 == 0 && f.mood == 2 || f.mood == 3), op == local.OpCommitted && f.mood == 2:
 		return router.ErrUnknown
 	case op == local.OpCommitted:
 	case f.mood == 1, n == 1:
