@@ -214,7 +214,14 @@ func TestComposeClusterOnHostsOfItsOwn(t *testing.T) {
 		exchange(ctx, t, opened[user], opened[next], next, "from "+user)
 	}
 
-	// Who asks is sent to an edge by its own address, which is not the proxy's.
+	c.checkAssigned(ctx, t, address, p)
+	t.Logf("users on %v", nodes)
+}
+
+// checkAssigned: who asks is sent to an edge by its own address, which is not the
+// proxy's.
+func (c *composed) checkAssigned(ctx context.Context, t *testing.T, address string, p *pki) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+"/v1/edges", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -231,5 +238,4 @@ func TestComposeClusterOnHostsOfItsOwn(t *testing.T) {
 		line, _ := bufio.NewReader(reply.Body).ReadString('\n')
 		return reply.StatusCode == http.StatusOK && strings.Contains(line, "ws://localhost:818")
 	})
-	t.Logf("users on %v", nodes)
 }
