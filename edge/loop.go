@@ -91,6 +91,8 @@ func (l *loop) drain() {
 
 // handle does what one mailbox item asks. Items of sessions that are gone, or
 // that have moved on, are dropped here.
+//
+//tidy:long one case for each kind of item
 func (l *loop) handle(it *item) {
 	switch it.kind {
 	case itemGoaway:
