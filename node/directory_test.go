@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/router"
 	"github.com/godwit-im/godwit/router/local"
 )
@@ -217,5 +219,46 @@ func TestDrainingEdgeIsAssignedToNobody(t *testing.T) {
 	until(t, "it was told", func() bool { return len(one.directory.changed) == 0 })
 	if err := one.directory.lease.Beat(t.Context()); err != nil || len(askEdges(t, two, token)) != 1 {
 		t.Errorf("who leaves takes clients again (%v)", err)
+	}
+}
+
+func TestSecondEngineDoesNotTakeTheMapWhileTheFirstLives(t *testing.T) {
+	store := newSharedStore()
+	cfg := engineConfig(t)
+	one := mustOpen(t, store.in(cfg))
+	holder := func() string {
+		m, err := one.directory.Map(context.Background())
+		if err != nil || len(m.Groups) != 1 {
+			return ""
+		}
+		return m.Groups[0].Replicas[0]
+	}
+	until(t, "the map", func() bool { return holder() == cfg.Node })
+	other := engineConfig(t)
+	other.Node = "node-0" // before the first by name
+	two := mustOpen(t, store.in(other))
+	until(t, "both are known", func() bool { return len(two.directory.View().Nodes) == 2 })
+	group := func(godwit.Partition) int { return 0 }
+	err := router.ErrLocked
+	for errors.Is(err, router.ErrLocked) { // its own attempt in the background may hold the lock
+		err = two.directory.placeOnce(group)
+	}
+	if !errors.Is(err, errTwoEngines) || holder() != cfg.Node {
+		t.Errorf("%v, the map names %s", err, holder())
+	}
+	for range 3 {
+		if at, err := two.directory.resolve(t.Context()); err != nil || at != cfg.Link.Listen {
+			t.Errorf("edges are led to %q, %v", at, err)
+		}
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the second has the map", func() bool {
+		m, err := two.directory.Map(t.Context())
+		return err == nil && m.Version == 2 && m.Groups[0].Replicas[0] == other.Node
+	})
+	if at, err := two.directory.resolve(t.Context()); err != nil || at != other.Link.Listen {
+		t.Errorf("edges are led to %q, %v", at, err)
 	}
 }
