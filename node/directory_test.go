@@ -202,6 +202,22 @@ func TestYoungerProcessOfTheNameEndsTheOlder(t *testing.T) {
 	}
 }
 
+func TestServerWhoseNameIsTakenInTheDirectoryEnds(t *testing.T) {
+	store := newSharedStore()
+	cfg := testConfig(t) // clients and store in one process: no link says it first
+	old := mustOpen(t, store.in(cfg))
+	s := connected(t, old, devToken(t, cfg))
+	ended := make(chan error, 1)
+	go func() { ended <- old.Run(context.Background()) }()
+	mustOpen(t, store.in(testConfig(t)))
+	if err := <-ended; !errors.Is(err, ErrSuperseded) {
+		t.Errorf("it ended with %v", err)
+	}
+	if _, ok := s.until("nothing"); ok || s.code/100 != 43 {
+		t.Errorf("closed with %d", s.code)
+	}
+}
+
 func TestDrainingEdgeIsAssignedToNobody(t *testing.T) {
 	store := newSharedStore()
 	cfg := engineConfig(t)
@@ -217,7 +233,7 @@ func TestDrainingEdgeIsAssignedToNobody(t *testing.T) {
 	until(t, "only the other edge is named", func() bool { return len(askEdges(t, two, token)) == 1 })
 	one.directory.attached() // the engine process came back: it leaves all the same
 	until(t, "it was told", func() bool { return len(one.directory.changed) == 0 })
-	if err := one.directory.lease.Beat(t.Context()); err != nil || len(askEdges(t, two, token)) != 1 {
+	if err := errors.Join(one.directory.lease.Beat(t.Context()), one.directory.Refresh(t.Context())); err != nil || !one.directory.leaving() {
 		t.Errorf("who leaves takes clients again (%v)", err)
 	}
 }
