@@ -149,22 +149,27 @@ func (l *loop) handle(it *item) {
 	case itemVerified:
 		l.verified(s, l.box.cur.notes[it.extra].(verdict))
 	case itemClose:
-		switch s.state {
-		case stateLive, stateOpening:
-			if it.extra == uint32(godwit.CloseOverloaded) && l.isAnnounced(s) {
-				l.putOff(s)
-				return
-			}
-			l.closeSession(s, closing{godwit.CloseCode(it.extra), string(l.box.cur.bytes(it))})
-		case statePoll, statePollOpening, stateCallOpening, stateCall:
-			l.endExchange(s, godwit.CloseCode(it.extra))
-		}
+		l.closeAsked(s, godwit.CloseCode(it.extra), l.box.cur.bytes(it))
 	case itemWeb:
 		l.webAnswered(s, int(it.extra>>1), l.box.cur.bytes(it), it.extra&1 != 0)
 	default:
 		panic("BUG: mailbox item of unknown kind")
 	}
 	l.readOn(s)
+}
+
+// closeAsked ends a session as the chat tier wants.
+func (l *loop) closeAsked(s *session, code godwit.CloseCode, reason []byte) {
+	switch s.state {
+	case stateLive, stateOpening:
+		if code == godwit.CloseOverloaded && l.isAnnounced(s) {
+			l.putOff(s)
+			return
+		}
+		l.closeSession(s, closing{code, string(reason)})
+	case statePoll, statePollOpening, stateCallOpening, stateCall:
+		l.endExchange(s, code)
+	}
 }
 
 // replied writes an answer, unless the client has one already.
