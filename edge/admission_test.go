@@ -22,6 +22,7 @@ func memoryEdge(t *testing.T, chat *fakeChat, change func(*Config)) (e *Edge, us
 	var used atomic.Int64
 	e = newEdge(t, chat, func(c *Config) {
 		c.MemoryMax = testBudget
+		c.HeadTimeout, c.TokenTimeout = waitMax, waitMax // a loop that is kept busy sees newcomers late
 		c.readMemory = used.Load
 		c.lookEvery = time.Millisecond
 		if change != nil {
