@@ -131,11 +131,14 @@ type memRouter struct {
 	users map[godwit.UserID]map[string]godwit.SessionID
 	// stamps are those of sessions that have one.
 	stamps map[godwit.SessionID]uint64
-	// registered, if any, runs after a Register.
-	registered func(godwit.SessionID)
+	// registering, if any, runs before a Register, registered after it.
+	registering, registered func(godwit.SessionID)
 }
 
 func (r *memRouter) Register(user godwit.UserID, device string, s godwit.SessionID, stamp uint64) (godwit.SessionID, godwit.CloseCode) {
+	if r.registering != nil {
+		r.registering(s)
+	}
 	if r.registered != nil {
 		defer r.registered(s)
 	}

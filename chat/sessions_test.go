@@ -111,14 +111,23 @@ func TestALoggedOutTokenIsNeverRegistered(t *testing.T) {
 // An entry that becomes visible just before or just after the session is registered
 // is in the head that it is told, or told itself.
 func TestNoEntryIsMissedWhileASessionBegins(t *testing.T) {
+	t.Run("just before", func(t *testing.T) {
+		noneMissed(t, func(r *memRouter, f func(godwit.SessionID)) { r.registering = f })
+	})
+	t.Run("just after", func(t *testing.T) {
+		noneMissed(t, func(r *memRouter, f func(godwit.SessionID)) { r.registered = f })
+	})
+}
+
+func noneMissed(t *testing.T, at func(*memRouter, func(godwit.SessionID))) {
 	bubble(t, 1, nil, func(s *served) {
 		s.send("bob", "alice", "c0", "first")
 		release := make(chan struct{})
-		s.router.registered = func(godwit.SessionID) {
-			s.router.registered = nil
+		at(s.router, func(godwit.SessionID) {
+			at(s.router, nil)
 			s.service.Request(7, "bob", sendFrame("alice", "c1", "meanwhile"))
 			<-release
-		}
+		})
 		s.service.Connect(1, godwit.Hello{User: "alice", Device: "phone"})
 		s.settle() // the send is applied while the connect stands still
 		close(release)
