@@ -74,13 +74,21 @@ func restore(w *fileWork, cfg RestoreConfig) (b Backup, err error) {
 	if err = w.fill(&b, cfg, sb, temp); err != nil {
 		return b, errors.Join(err, w.fs.RemoveAll(temp))
 	}
-	if err := w.fs.RemoveAll(cfg.Dir); err != nil { // it holds nothing
-		return b, err
+	if err := putInPlace(w.fs, temp, cfg.Dir); err != nil {
+		return b, errors.Join(err, w.fs.RemoveAll(temp), w.fs.RemoveAll(cfg.Dir))
 	}
-	if err := w.fs.Rename(temp, cfg.Dir); err != nil {
-		return b, err
+	return b, nil
+}
+
+// putInPlace gives what was restored its name, for good.
+func putInPlace(fs vfs.FS, temp, dir string) error {
+	if err := fs.RemoveAll(dir); err != nil { // it holds nothing
+		return err
 	}
-	return b, syncDir(w.fs, w.fs.PathDir(cfg.Dir))
+	if err := fs.Rename(temp, dir); err != nil {
+		return err
+	}
+	return syncDir(fs, fs.PathDir(dir))
 }
 
 func mustBeFree(fs vfs.FS, dir string) error {
