@@ -165,9 +165,7 @@ func (d *directory) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseWait)
 	defer cancel()
 	d.end()
-	if d.sessions != nil {
-		d.sessions.close()
-	}
+	d.running.Wait()
 	if d.registrar != nil {
 		d.registrar.Close()
 	}
@@ -179,6 +177,5 @@ func (d *directory) close() error {
 			d.logger.Info("the lease in the directory was not given back", "err", err) // others see the beat stand still
 		}
 	}
-	d.running.Wait()
 	return errors.Join(d.Directory.Close(), d.store.Close())
 }

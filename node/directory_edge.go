@@ -26,6 +26,7 @@ func (d *directory) claimEdge(ctx context.Context) (err error) {
 		return err
 	}
 	d.sessions = newSessionBook(d.registrar)
+	d.running.Go(func() { d.sessions.run(d.ctx) })
 	d.changed = make(chan struct{}, 1)
 	d.running.Go(d.tellState)
 	ctx, cancel := context.WithTimeout(ctx, claimWait)

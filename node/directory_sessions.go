@@ -1,8 +1,11 @@
 package node
 
 import (
+	"context"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/router"
@@ -12,6 +15,7 @@ const (
 	pollOutlives  = time.Minute // a device that polls is there between two polls
 	pollToldAgain = time.Minute // … and is told of no more often
 	pollSweeps    = 5 * time.Second
+	pollShards    = 64
 )
 
 // registrar is what of a router.Registrar the sessions need.
@@ -26,9 +30,12 @@ type registrar interface {
 type sessionBook struct {
 	registrar registrar
 	now       func() time.Time
-	stop      chan struct{}
-	done      chan struct{}
+	shards    [pollShards]pollShard // by user
+}
 
+// pollShard is locked by event loops: a sweep holds it for a few thousand devices at
+// most.
+type pollShard struct {
 	mu    sync.Mutex
 	polls map[pollKey]*poller
 }
@@ -47,26 +54,29 @@ type poller struct {
 }
 
 func newSessionBook(r registrar) *sessionBook {
-	b := &sessionBook{registrar: r, now: time.Now, stop: make(chan struct{}), done: make(chan struct{}), polls: map[pollKey]*poller{}}
-	go func() {
-		defer close(b.done)
-		tick := time.NewTicker(pollSweeps)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				b.sweep()
-			case <-b.stop:
-				return
-			}
-		}
-	}()
+	b := &sessionBook{registrar: r, now: time.Now}
+	for i := range b.shards {
+		b.shards[i].polls = map[pollKey]*poller{}
+	}
 	return b
 }
 
-func (b *sessionBook) close() {
-	close(b.stop)
-	<-b.done
+// run ends the routes of devices that poll no more, until ctx ends.
+func (b *sessionBook) run(ctx context.Context) {
+	tick := time.NewTicker(pollSweeps)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.sweep()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *sessionBook) shard(user godwit.UserID) *pollShard {
+	return &b.shards[xxhash.Sum64String(string(user))%pollShards]
 }
 
 func (b *sessionBook) Full() bool {
@@ -80,13 +90,14 @@ func (b *sessionBook) Began(s godwit.SessionID, user godwit.UserID, device strin
 		b.registrar.Add(string(user), route)
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	sh := b.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	now, key := b.now(), pollKey{user, device}
-	p := b.polls[key]
+	p := sh.polls[key]
 	if p == nil {
 		p = &poller{route: route}
-		b.polls[key] = p
+		sh.polls[key] = p
 	}
 	p.held++
 	if p.told.IsZero() || now.Sub(p.told) >= pollToldAgain {
@@ -100,22 +111,27 @@ func (b *sessionBook) Ended(s godwit.SessionID, user godwit.UserID, device strin
 		b.registrar.Remove(string(user), router.Route{Device: device, Conn: uint64(s), Stamp: router.Timestamp(stamp)})
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if p := b.polls[pollKey{user, device}]; p != nil {
+	sh := b.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if p := sh.polls[pollKey{user, device}]; p != nil {
 		p.held--
 		p.until = b.now().Add(pollOutlives)
 	}
 }
 
-// sweep ends the routes of devices that poll no more.
 func (b *sessionBook) sweep() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	for key, p := range b.polls {
+	for i := range b.shards {
+		b.sweepShard(&b.shards[i], b.now())
+	}
+}
+
+func (b *sessionBook) sweepShard(sh *pollShard, now time.Time) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for key, p := range sh.polls {
 		if p.held == 0 && now.After(p.until) {
-			delete(b.polls, key)
+			delete(sh.polls, key)
 			b.registrar.Remove(string(key.user), p.route)
 		}
 	}

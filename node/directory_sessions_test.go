@@ -27,7 +27,6 @@ func (f *fakeRegistrar) Full() (time.Duration, bool) { return time.Second, f.ful
 func TestDeviceThatPollsIsOneRouteAMinuteLonger(t *testing.T) {
 	f := &fakeRegistrar{}
 	b := newSessionBook(f)
-	defer b.close()
 	now := time.UnixMilli(0)
 	b.now = func() time.Time { return now }
 	heard := func(want ...string) {
