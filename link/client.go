@@ -26,7 +26,7 @@ var (
 	ErrRefused = errors.New("link: the engine process refuses this edge process")
 	// ErrSuperseded ends a client whose name has passed to a younger process: the
 	// sessions it holds are nobody's any more.
-	ErrSuperseded = errors.New("link: a younger edge process has this one's name")
+	ErrSuperseded = errors.New("link: a younger edge process has this one's name; give each process a name (node) of its own")
 )
 
 // ClientConfig is what the edge process's end needs.

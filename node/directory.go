@@ -16,7 +16,7 @@ import (
 
 // ErrSuperseded is returned by Run when another process has taken this one's name in
 // the cluster's directory: its sessions are to find another place.
-var ErrSuperseded = errors.New("node: another process of the cluster has this one's name (node)")
+var ErrSuperseded = errors.New("node: another process of the cluster has this one's name; give each process a name (node) of its own")
 
 // Times of a process's part in the directory.
 const (

@@ -118,19 +118,27 @@ func TestOutageOfTheStoreFreezesVerdicts(t *testing.T) {
 	})
 }
 
-// A reader that was stopped for long does not take the others for dead: one look
-// after it is not enough.
-func TestStoppedReaderJudgesNobodyAtOnce(t *testing.T) {
-	var now time.Duration
-	s := newFaulty()
+// readerOfOneWhoStopped looks when it is told, by the clock now, and has seen edge a,
+// which beats no more.
+func readerOfOneWhoStopped(t *testing.T, s router.Store, now *time.Duration) *router.Directory {
+	t.Helper()
 	reader := open(t, s, router.Config{
-		ScanEvery: time.Hour, BeatEvery: time.Hour, DeadAfter: 8 * time.Hour, Monotonic: func() time.Duration { return now },
+		ScanEvery: time.Hour, BeatEvery: time.Hour, DeadAfter: 8 * time.Hour, Monotonic: func() time.Duration { return *now },
 	})
 	edge, err := router.Open(router.Config{Store: s})
 	must(t, err)
 	claim(t, edge, "a", nil)
 	must(t, edge.Close())
 	must(t, reader.Refresh(t.Context()))
+	return reader
+}
+
+// A reader that was stopped for long does not take the others for dead: one look
+// after it is not enough.
+func TestStoppedReaderJudgesNobodyAtOnce(t *testing.T) {
+	var now time.Duration
+	s := newFaulty()
+	reader := readerOfOneWhoStopped(t, s, &now)
 	now += 1000 * time.Hour
 	must(t, reader.Refresh(t.Context()))
 	if v := verdict(t, reader, "a"); v != router.Alive {
@@ -250,14 +258,7 @@ func TestRestCostsLittle(t *testing.T) {
 func TestFlappingStoreKillsNobody(t *testing.T) {
 	var now time.Duration
 	s := newFaulty()
-	reader := open(t, s, router.Config{
-		ScanEvery: time.Hour, BeatEvery: time.Hour, DeadAfter: 8 * time.Hour, Monotonic: func() time.Duration { return now },
-	})
-	edge, err := router.Open(router.Config{Store: s})
-	must(t, err)
-	claim(t, edge, "a", nil)
-	must(t, edge.Close())
-	must(t, reader.Refresh(t.Context()))
+	reader := readerOfOneWhoStopped(t, s, &now)
 	look := func(away bool) {
 		t.Helper()
 		now += time.Hour
