@@ -16,11 +16,11 @@ export GOWORK := off
 # gcc: the race detector is linked through cgo. fortunes: real text in many
 # languages for the end-to-end test. curl: the recipe of docs/protocol.md. nodejs:
 # the tests of sdk/js. npm and chromium: the demo page in a real browser. haproxy and nginx: the
-# files of deploy/.
+# files of deploy/. iproute2: hosts in network namespaces.
 NEEDS := curl:/usr/bin/curl gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:/usr/bin/git \
 	fortunes:/usr/share/games/fortunes/literature fortunes-zh:/usr/share/games/fortunes/tang300 \
 	nodejs:/usr/bin/node npm:/usr/bin/npm chromium:/usr/bin/chromium \
-	haproxy:/usr/sbin/haproxy nginx:/usr/sbin/nginx
+	haproxy:/usr/sbin/haproxy nginx:/usr/sbin/nginx iproute2:/usr/bin/ip
 
 # The parsers that meet bytes from outside, as package:FuzzTarget. A test of
 # tidy_test.go fails when one of them does not exist.
@@ -54,13 +54,9 @@ build: ## build bin/godwit
 .PHONY: test
 test: ## install what is needed, then lint, tidy and every test (about 20 minutes on two cores)
 	@$(MAKE) --no-print-directory deps
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory tidy
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory js
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory browser
-	@$(MAKE) --no-print-directory fuzz
+	@failed=""; for tier in lint tidy unit js e2e browser fuzz; do \
+		$(MAKE) --no-print-directory $$tier || failed="$$failed $$tier"; done; \
+		if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 	@echo "make test: all passed"
 
 .PHONY: deps

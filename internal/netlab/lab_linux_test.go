@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,14 +47,26 @@ func hear(t *testing.T, h *netlab.Host) net.PacketConn {
 	return c
 }
 
+// words numbers what is said: what an earlier call sent and nobody read yet must not
+// be heard in a later one.
+var words int
+
 // say sends a datagram again and again until it is heard; false: it never is.
 func say(t *testing.T, from, to net.PacketConn, patience time.Duration) bool {
 	t.Helper()
+	words++
+	word, heard := strconv.Itoa(words), make([]byte, 32)
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		_, _ = from.WriteTo([]byte("hi"), to.LocalAddr())
+		_, _ = from.WriteTo([]byte(word), to.LocalAddr())
 		_ = to.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		if _, sender, err := to.ReadFrom(make([]byte, 8)); err == nil && sender.String() == from.LocalAddr().String() {
-			return true
+		for {
+			n, sender, err := to.ReadFrom(heard)
+			if err != nil {
+				break
+			}
+			if string(heard[:n]) == word && sender.String() == from.LocalAddr().String() {
+				return true
+			}
 		}
 	}
 	return false
