@@ -88,6 +88,7 @@ func openNodeAt(t testing.TB, fs vfs.FS, dir string, groups int) *node {
 	}
 	n.service, err = chat.NewService(chat.Config{
 		Machine: machine, Store: engineStore{n.store}, Edge: n.edge, Router: router, Restored: n.store.Restored,
+		AnswerSeconds: 60, // a machine that stands still for seconds must not make an answer unknown
 	})
 	if err != nil {
 		t.Fatal(err)

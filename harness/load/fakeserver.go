@@ -152,10 +152,19 @@ func (s *fakeServer) edgeProcesses() []map[string]any {
 	return list
 }
 
-// nodeLocked puts a session on an edge process and returns the name it is told.
-func (s *fakeServer) nodeLocked(conn *gws.Conn) string {
+// numberOf is the number that a run's user has behind its last hyphen.
+func numberOf(user string) (n int, ok bool) {
+	n, err := strconv.Atoi(user[strings.LastIndexByte(user, '-')+1:])
+	return n, err == nil
+}
+
+// nodeLocked puts a session on an edge process and returns the name it is told. It
+// goes by the user's number: of pairs of neighbours two thirds are on both processes,
+// in whatever order they connect.
+func (s *fakeServer) nodeLocked(conn *gws.Conn, user string) string {
 	s.opened++
-	node := s.opened % len(fakeNodes)
+	n, _ := numberOf(user)
+	node := n % 3 % len(fakeNodes)
 	if s.fault == faultOneNode {
 		node = 0
 	}
@@ -292,7 +301,7 @@ func (s *fakeServer) connectLocked(conn *gws.Conn, f *godwit.ClientFrame) {
 	log.conn = conn
 	reply := godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect}
 	reply.Connect = godwit.ConnectReply{
-		Node: s.nodeLocked(conn), Epoch: "fake", Seq: log.seq, Resumed: f.Connect.Resume.Set, Ping: 25, User: godwit.UserID(user),
+		Node: s.nodeLocked(conn, user), Epoch: "fake", Seq: log.seq, Resumed: f.Connect.Resume.Set, Ping: 25, User: godwit.UserID(user),
 		Limits: godwit.Limits{Frame: 64 << 10, Body: 16 << 10, InFlight: 64, Page: pageMax, Window: 512},
 	}
 	write(conn, &reply)

@@ -81,7 +81,7 @@ func (c *coordinator) connected(step, steps int) (n int) {
 }
 
 func (c *coordinator) mayNotStep(step, steps int) string {
-	memory, err := record.MachineMemory()
+	memory, err := c.memory()
 	if err != nil {
 		return "the machine's memory can't be read: " + err.Error()
 	}
@@ -125,7 +125,7 @@ func (c *coordinator) takePoint(took time.Duration) error {
 		return err
 	}
 	p.held = c.now() - from
-	if p.memory, err = record.MachineMemory(); err != nil {
+	if p.memory, err = c.memory(); err != nil {
 		return err
 	}
 	c.sweep.held = half > 0

@@ -77,6 +77,7 @@ func TestAnEchoOfTheGreetingIsNoProof(t *testing.T) {
 }
 
 func TestTwoAgentsShareARun(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	if runtime.GOOS != "linux" {
 		t.Skip("load is generated on Linux only")
 	}

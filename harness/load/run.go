@@ -44,9 +44,10 @@ type Config struct {
 	Remote      []string
 	Secret      []byte
 
-	fair         bool          // no priority over the server, which is in this process
-	stepPatience time.Duration // 0: the constant
-	hinder       time.Duration // a planted fault: the generator stops so long, once a second
+	fair         bool                          // the server is in this process, in memory: no priority over it, no disk to probe
+	stepPatience time.Duration                 // 0: the constant
+	memory       func() (record.Memory, error) // of the machine; nil: as it is
+	hinder       time.Duration                 // a planted fault: the generator stops so long, once a second
 }
 
 // Endpoint is the server of the run.

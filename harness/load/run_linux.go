@@ -44,6 +44,9 @@ func Run(ctx context.Context, cfg Config) (*result.Run, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if cfg.memory == nil {
+		cfg.memory = record.MachineMemory
+	}
 	c := &coordinator{Config: cfg}
 	defer c.closeAgents()
 	defer c.closeSDK()
@@ -114,8 +117,10 @@ func (c *coordinator) prepare(ctx context.Context) error {
 	if err != nil {
 		c.Progress.Say("note: " + err.Error())
 	}
-	if host.FsyncP50US, err = record.FsyncProbe(ctx, c.Dir); err != nil {
-		return err
+	if !c.fair {
+		if host.FsyncP50US, err = record.FsyncProbe(ctx, c.Dir); err != nil {
+			return err
+		}
 	}
 	c.begun = time.Now()
 	c.run = &result.Run{
@@ -128,7 +133,7 @@ func (c *coordinator) prepare(ctx context.Context) error {
 		return err
 	}
 	if c.Before == (record.Memory{}) && s.Steps > 1 {
-		if c.Before, err = record.MachineMemory(); err != nil {
+		if c.Before, err = c.memory(); err != nil {
 			return err
 		}
 	}
@@ -275,7 +280,7 @@ func (c *coordinator) watch(ctx context.Context) {
 			return
 		}
 		c.sample(at)
-		if memory, err := record.MachineMemory(); err == nil && memory.AvailableBytes < memoryLeftMin {
+		if memory, err := c.memory(); err == nil && memory.AvailableBytes < memoryLeftMin {
 			c.breakOff(fmt.Errorf("the machine has only %.0f MiB of memory left", memory.AvailableBytes/(1<<20)))
 		}
 		if used, err := record.Processes(pids...); pids != nil && err == nil {

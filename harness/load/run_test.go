@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,11 +17,12 @@ import (
 // runOnFake runs a scenario against a fake server that does everything right.
 func runOnFake(t *testing.T, changes ...string) *result.Run {
 	t.Helper()
-	return runOnFaulty(t, faultNone, changes...)
+	return runOnFaulty(t, faultNone, nil, changes...)
 }
 
-// runOnFaulty runs one against a fake server whose fault the run must survive.
-func runOnFaulty(t *testing.T, wrong fault, changes ...string) *result.Run {
+// runOnFaulty runs one against a fake server whose fault the run must survive, on a
+// machine whose memory nobody else takes or gives back.
+func runOnFaulty(t *testing.T, wrong fault, tune func(*Config), changes ...string) *result.Run {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("load is generated on Linux only")
@@ -34,12 +36,19 @@ func runOnFaulty(t *testing.T, wrong fault, changes ...string) *result.Run {
 		t.Fatal(err)
 	}
 	defer server.close()
-	run, err := Run(t.Context(), Config{
-		Scenario: s, Endpoint: Endpoint{URL: server.url(), Edges: server.edges(), PID: os.Getpid()}, Dir: t.TempDir(), fair: true, stepPatience: time.Second,
+	cfg := Config{
+		Scenario: s, Endpoint: Endpoint{URL: server.url(), Edges: server.edges(), PID: os.Getpid()}, Dir: t.TempDir(), fair: true,
 		Tokens:      func(users []string) ([]string, error) { return users, nil },
 		TokenSecret: []byte("a secret of the test, 32 bytes on"),
 		Progress:    record.NewProgress(io.Discard, time.Now),
-	})
+		memory: func() (record.Memory, error) {
+			return record.Memory{AvailableBytes: 8 << 30, KernelBytes: 1 << 20}, nil
+		},
+	}
+	if tune != nil {
+		tune(&cfg)
+	}
+	run, err := Run(t.Context(), cfg)
 	if err != nil {
 		if run != nil {
 			t.Fatalf("%v: %+v", err, run.Verify)
@@ -53,6 +62,7 @@ func runOnFaulty(t *testing.T, wrong fault, changes ...string) *result.Run {
 }
 
 func TestClosedLoopIsLabelledAndComplete(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	run := runOnFake(t, "loop: closed", "in_flight: 2", "rate_per_s: 0", "stages: {measure: 1s}")
 	measure := run.Stages[stageMeasure]
 	if run.Settings.Loop != scenario.LoopClosed || run.Settings.Arrivals != "" {
@@ -64,6 +74,7 @@ func TestClosedLoopIsLabelledAndComplete(t *testing.T) {
 }
 
 func TestHistoryScanReadsWhatWasPrefilled(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	run := runOnFake(t, "kind: history", "prefill: 120", "rate_per_s: 100", "stages: {measure: 1s}")
 	if n := run.Latencies["history"].Count; n == 0 || n != run.Stages[stageMeasure].Succeeded {
 		t.Errorf("%d pages measured, stage %+v", n, run.Stages[stageMeasure])
@@ -74,6 +85,7 @@ func TestHistoryScanReadsWhatWasPrefilled(t *testing.T) {
 }
 
 func TestIdleSessionsMustAnswerAtTheEnd(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	run := runOnFake(t, "kind: idle", "rate_per_s: 0", "sessions: 31", "stages: {measure: 1s}")
 	if verify := run.Stages[stageVerify]; verify.Succeeded != 31 || run.Stages[stageRamp].Succeeded != 31 {
 		t.Errorf("of 31 sessions %d were connected and %d answered", run.Stages[stageRamp].Succeeded, verify.Succeeded)
@@ -83,6 +95,7 @@ func TestIdleSessionsMustAnswerAtTheEnd(t *testing.T) {
 // TestEdgeProcessesAreListedWithTheirShare: sessions, CPU time and memory of the
 // engine and of each edge process.
 func TestEdgeProcessesAreListedWithTheirShare(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	run := runOnFake(t, "kind: resume", "edges: 2", "cut: end", "stages: {measure: 1s, cool_down: 1s}", "sdk_sessions: 4", "targets: {sessions: 20, resume: 20s, ramp: 20s, deliver_p99: 20s}")
 	u := &run.Usage
 	if len(u.Processes) != 3 || u.Processes[0].Name != "engine" || u.Processes[1].Name != fakeNodes[0] || u.Processes[2].Name != fakeNodes[1] {
@@ -108,6 +121,7 @@ func TestEdgeProcessesAreListedWithTheirShare(t *testing.T) {
 
 // TestSweepTakesAPointAtEachStep: and minted tokens are not asked for.
 func TestSweepTakesAPointAtEachStep(t *testing.T) {
+	t.Parallel() // waits for its stages most of the time
 	run := runOnFake(t, "kind: idle", "sessions: 30", "rate_per_s: 20", "tokens: hs256", "steps: 4", "hold: 300ms", "stages: {measure: 1s, ramp: 1m}", "memory_mib: 65536")
 	s := run.Sweep
 	if s == nil || len(s.Points) != 4 || s.CPU == nil || s.Stopped != "" || run.Settings.Tokens != scenario.TokensHS256 {
@@ -125,9 +139,15 @@ func TestSweepTakesAPointAtEachStep(t *testing.T) {
 
 // TestRampEndsWhereMemoryDoes: the run goes on with the sessions it has.
 func TestRampEndsWhereMemoryDoes(t *testing.T) {
-	// One MiB is less than what a process takes to start.
-	run := runOnFake(t, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "memory_mib: 1", "stages: {measure: 1s, ramp: 1ns}", "targets: {sessions: 10}")
-	if run.Sweep == nil || run.Sweep.Stopped == "" || len(run.Sweep.Points) != 1 || run.Stages[stageRamp].Succeeded != 10 {
+	t.Parallel() // waits for its stages most of the time
+	var taken atomic.Int64
+	shrinking := func(c *Config) { // each look finds a MiB less, and one is allowed
+		c.memory = func() (record.Memory, error) {
+			return record.Memory{AvailableBytes: float64(8<<30 - taken.Add(1<<20)), KernelBytes: 1 << 20}, nil
+		}
+	}
+	run := runOnFaulty(t, faultNone, shrinking, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "memory_mib: 1", "stages: {measure: 1s}", "targets: {sessions: 10}")
+	if run.Sweep == nil || !strings.Contains(run.Sweep.Stopped, "would go beyond 1 MiB") || len(run.Sweep.Points) != 1 || run.Stages[stageRamp].Succeeded != 10 {
 		t.Errorf("%+v, %+v", run.Sweep, run.Stages[stageRamp])
 	}
 	if verify := run.Stages[stageVerify]; verify.Scheduled < 10 || verify.Scheduled > 30 || run.Verify.Acked == 0 {
@@ -152,7 +172,9 @@ func TestAScenarioWithEdgesNeedsTheirList(t *testing.T) {
 // TestRampEndsWhereTheServerIsFull: with the sessions of the last whole step, and
 // the rest is gone.
 func TestRampEndsWhereTheServerIsFull(t *testing.T) {
-	run := runOnFaulty(t, faultFull, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "stages: {measure: 1s}", "targets: {sessions: 20}")
+	t.Parallel()                                                       // waits for its stages most of the time
+	impatient := func(c *Config) { c.stepPatience = 10 * time.Second } // enough for those who are let in
+	run := runOnFaulty(t, faultFull, impatient, "kind: idle", "sessions: 40", "steps: 4", "rate_per_s: 20", "stages: {measure: 1s}", "targets: {sessions: 20}")
 	if run.Sweep == nil || !strings.Contains(run.Sweep.Stopped, "ended with 20 sessions: 5 of 10 sessions could be connected") || len(run.Sweep.Points) != 2 {
 		t.Errorf("%+v", run.Sweep)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -147,8 +146,8 @@ const sdkFaultAt = 10
 // ofSDK reports whether a user of a trial is driven by the Go SDK.
 func ofSDK(sessions int) func(user string) bool {
 	return func(user string) bool {
-		n, err := strconv.Atoi(user[strings.LastIndexByte(user, '-')+1:])
-		return err == nil && n >= sessions
+		n, ok := numberOf(user)
+		return ok && n >= sessions
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // edgeTrials are faults of a server with edge processes, and faults that strike
 // among sessions of which most have nothing to do.
 func edgeTrials() []trial {
-	edges := []string{"edges: 2", "targets: {crossed: 0.02}"} // which sessions share an edge process is chance
+	edges := []string{"edges: 2", "targets: {crossed: 0.5}"}
 	idle := []string{"kind: idle", "sessions: 800", "rate_per_s: 120"}
 	polls := []string{"kind: idle", "rate_per_s: 0", "transport: longpoll", "wait: 1s", "stages: {verify: 15s}"}
 	return []trial{
