@@ -153,7 +153,7 @@ func (l *loop) shed(bytes int64, strangers bool) {
 			continue
 		}
 		l.closeSession(h.s, closeAgain(godwit.CloseSlowConsumer, "memory"))
-		h.s.deadline = l.now + l.edge.ticks.shed
+		h.s.deadline = l.now + shedCloseTicks
 		l.arm(h.s)
 	}
 }

@@ -22,7 +22,6 @@ func memoryEdge(t *testing.T, chat *fakeChat, change func(*Config)) (e *Edge, us
 	var used atomic.Int64
 	e = newEdge(t, chat, func(c *Config) {
 		c.MemoryMax = testBudget
-		c.HeadTimeout, c.TokenTimeout = waitMax, waitMax // a loop that is kept busy sees newcomers late
 		c.readMemory = used.Load
 		c.lookEvery = time.Millisecond
 		if change != nil {
@@ -95,7 +94,6 @@ func TestOverTheBudgetTheSlowestReadersGoFirst(t *testing.T) {
 	var over atomic.Int64 // readings above the budget still to come
 	e, _ := memoryEdge(t, chat, func(c *Config) {
 		c.OutboundBytesMax = 1 << 30
-		c.shedCloseTicks = 1200 // what is queued has to be read first, by a slow machine too
 		c.readMemory = func() int64 {
 			if over.Load() > 0 {
 				over.Add(-1)

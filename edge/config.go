@@ -126,10 +126,8 @@ type Config struct {
 	tickEvery time.Duration
 	// tests: what memory is in use, and how often it is looked at.
 	readMemory func() int64
-	// shedCloseTicks stands in for the constant, in tests on slow machines.
-	shedCloseTicks uint32
-	lookEvery      time.Duration
-	shakesMax      int // tests: TLS handshakes under way in one loop
+	lookEvery  time.Duration
+	shakesMax  int // tests: TLS handshakes under way in one loop
 }
 
 // DeflateConfig says what is compressed. Nothing is remembered between messages,

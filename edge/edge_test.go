@@ -19,14 +19,15 @@ func sendFrame(id uint64, text string) *godwit.ClientFrame {
 
 func TestSessionConnectsAndRequestsAreAnswered(t *testing.T) {
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
-		expires := time.Now().Add(time.Hour).UnixMilli()
+		now := time.Now().UnixMilli()
+		expires := now + time.Hour.Milliseconds()
 		chat := &fakeChat{}
 		hellos := make(chan Hello, 1)
 		chat.onConnect = func(s godwit.SessionID, h Hello) {
 			hellos <- h
 			chat.edge.Connected(s, godwit.Welcome{Epoch: "e1", Head: 9, Start: 7, Reason: "epoch"})
 		}
-		e := newEdge(t, chat, func(c *Config) { c.Node = "n1" })
+		e := newEdge(t, chat, func(c *Config) { c.Node, c.Clock = "n1", func() int64 { return now } })
 		c := dial(t, e, enc)
 		c.send(&godwit.ClientFrame{ID: 1, Kind: godwit.KindConnect, Connect: godwit.Connect{
 			Token: []byte("user:alice:" + strconv.FormatInt(expires, 10)), Device: []byte("phone"), Resume: godwit.Resume{Set: true, Epoch: []byte("e0"), Seq: 7},
@@ -34,7 +35,7 @@ func TestSessionConnectsAndRequestsAreAnswered(t *testing.T) {
 		f := c.next()
 		r := f.Connect
 		if f.Kind != godwit.KindConnect || f.ID != 1 || r.Node != "n1" || r.Epoch != "e1" || r.Seq != 9 || r.Resumed || r.Reason != "epoch" ||
-			r.Missed != 2 || r.Ping != 25 || r.TTL < 3590 || r.TTL > 3600 || r.Time == 0 || r.User != "alice" || r.Device != "phone" || r.Limits != e.cfg.Limits || r.Session == "" {
+			r.Missed != 2 || r.Ping != 25 || r.TTL != 3600 || r.Time != now || r.User != "alice" || r.Device != "phone" || r.Limits != e.cfg.Limits || r.Session == "" {
 			t.Fatalf("connect answered by %+v", f)
 		}
 		if hello := <-hellos; !reflect.DeepEqual(hello, Hello{User: "alice", Device: "phone", Resume: true, Epoch: "e0", ResumeSeq: 7}) {

@@ -48,7 +48,7 @@ func childMain() bool {
 	}
 	defer runtime.KeepAlive(others)
 	chat := &fakeChat{hellos: map[godwit.SessionID]Hello{}}
-	e, err := New(Config{Listen: "127.0.0.1:0", Loops: 2, Chat: chat, Verifier: fakeVerifier{}})
+	e, err := New(Config{Listen: "127.0.0.1:0", Loops: 2, Chat: chat, Verifier: fakeVerifier{}, monotonic: noTime})
 	if err != nil {
 		panic(err)
 	}

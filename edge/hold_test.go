@@ -210,7 +210,8 @@ func TestASessionThatCannotGoOnIsClosed(t *testing.T) {
 }
 
 func TestASessionIsAnnouncedAgainWhenThereWasNoRoom(t *testing.T) {
-	w := newHeldWorld(t, nil)
+	var now clock
+	w := newHeldWorld(t, now.set)
 	c := connect(t, w.e, godwit.EncodingJSON, "alice")
 	w.opened()
 	w.silent.Store(true)
@@ -222,6 +223,7 @@ func TestASessionIsAnnouncedAgainWhenThereWasNoRoom(t *testing.T) {
 		if gone := <-w.chat.disconnect; gone != s {
 			t.Fatalf("%x is disconnected", gone)
 		}
+		now.pass(tickMS * time.Millisecond)
 	}
 	w.welcome(w.opened())
 	w.held(0)

@@ -237,7 +237,6 @@ func TestTooManyFramesAreAnsweredThenEndTheSession(t *testing.T) {
 	encodings(t, func(t *testing.T, enc godwit.Encoding) {
 		e := newEdge(t, &fakeChat{}, func(c *Config) {
 			c.Limits.FramesPerS = 10
-			c.monotonic = func() int64 { return 0 } // no time passes
 		})
 		c := connect(t, e, enc, "alice")
 		const burst = 10 * burstSeconds
@@ -264,7 +263,6 @@ func TestTooManyFramesAreAnsweredThenEndTheSession(t *testing.T) {
 func TestPingsBeforeTheTokenCountAsFrames(t *testing.T) {
 	e := newEdge(t, &fakeChat{}, func(c *Config) {
 		c.Limits.FramesPerS = 10
-		c.monotonic = func() int64 { return 0 }
 	})
 	c := dial(t, e, godwit.EncodingJSON)
 	for range 41 {

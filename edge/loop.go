@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"time"
@@ -405,13 +404,13 @@ func (l *loop) liveTimer(s *session) {
 
 // tickCounts are the configured times in ticks.
 type tickCounts struct {
-	ping, silence, compare, head, token, answer, close, idle, shed uint32
+	ping, silence, compare, head, token, answer, close, idle uint32
 }
 
 func newTickCounts(c *Config) tickCounts {
 	return tickCounts{
 		ping: ticks(c.PingEvery), silence: ticks(c.PingEvery * 3 / 2), compare: ticks(c.CompareEvery),
-		head: ticks(c.HeadTimeout), token: ticks(c.TokenTimeout), answer: ticks(c.AnswerTimeout), close: ticks(c.CloseTimeout), idle: ticks(c.IdleTimeout), shed: cmp.Or(c.shedCloseTicks, shedCloseTicks),
+		head: ticks(c.HeadTimeout), token: ticks(c.TokenTimeout), answer: ticks(c.AnswerTimeout), close: ticks(c.CloseTimeout), idle: ticks(c.IdleTimeout),
 	}
 }
 

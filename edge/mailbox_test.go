@@ -2,6 +2,8 @@ package edge
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -118,7 +120,7 @@ func idle(t testing.TB) *Edge {
 func TestDeliverDropsHintsOverTheBound(t *testing.T) {
 	e := idle(t)
 	s := []godwit.SessionID{makeID(formOf(godwit.EncodingJSON), 1, 5, 1)}
-	entry := entryOf(1, string(make([]byte, 1<<20)))
+	entry := entryOf(1, strings.Repeat("x", 3<<20))
 	for range 12 {
 		e.Deliver(s, &entry)
 	}
@@ -132,9 +134,7 @@ func TestDeliverDropsHintsOverTheBound(t *testing.T) {
 	}
 	e.loops[1].box.take()
 	small := entryOf(1, "x")
-	for range hintsMax + 10 {
-		e.Deliver(s, &small)
-	}
+	e.Deliver(slices.Repeat(s, hintsMax+10), &small)
 	if items, _ = e.loops[1].box.queued(); items != hintsMax {
 		t.Fatalf("%d hints wait, want %d", items, hintsMax)
 	}

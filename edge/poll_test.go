@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/godwit-im/godwit"
 )
@@ -176,7 +177,8 @@ func TestPollInProtobufHasPrefixedFrames(t *testing.T) {
 func TestPollEndsEmptyWhenSupersededOrOverdue(t *testing.T) {
 	head := godwit.Seq(5)
 	chat, opened := heldChat(&head)
-	e := newEdge(t, chat, nil)
+	var now clock
+	e := newEdge(t, chat, now.set)
 	w := newWeb(t, e)
 	w.poll("alice", "device=d1&c=e1.5&wait=60")
 	e.Close(<-opened, godwit.CloseReplaced, "replaced")
@@ -184,6 +186,8 @@ func TestPollEndsEmptyWhenSupersededOrOverdue(t *testing.T) {
 		t.Fatal(body)
 	}
 	w.poll("alice", "device=d1&c=e1.5&wait=1")
+	waitFor(t, func() bool { return e.Stats().Polls == 1 })
+	now.pass(time.Second)
 	if body := w.want(200); body != `{"poll":{"cursor":"e1.5"}}`+"\n" {
 		t.Fatal(body)
 	}

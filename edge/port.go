@@ -16,7 +16,7 @@ import (
 // place holds an address from the moment it is chosen until gnet listens on it.
 type place struct {
 	addr   string
-	shared *os.File // bound and not listening; nil: the port was free a moment ago
+	shared *os.File // bound and not listening; nil: the port was free a moment ago, and was named
 }
 
 func (p *place) release() {
@@ -27,9 +27,10 @@ func (p *place) release() {
 
 // findPlace finds out whether the address can be listened on and which port it
 // is. gnet's listeners share the port among loops (SO_REUSEPORT), and so would a
-// second server without a word: unless that is wanted, a plain listener tells.
+// second server without a word: unless that is wanted, a plain listener tells. Any
+// free port is kept as one to share is, lest another process is given it meanwhile.
 func findPlace(listen string, share bool) (p place, err error) {
-	if share {
+	if share || strings.HasSuffix(listen, ":0") {
 		return sharedPlace(listen)
 	}
 	probe, err := net.Listen("tcp", listen)

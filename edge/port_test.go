@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,7 +29,7 @@ const (
 func shareMain() {
 	chat := &fakeChat{hellos: map[godwit.SessionID]Hello{}}
 	e, err := New(Config{
-		Listen: os.Getenv(shareEnv), ReusePort: true, Loops: shareLoops, HeadTimeout: waitMax, Chat: chat, Verifier: fakeVerifier{},
+		Listen: os.Getenv(shareEnv), ReusePort: true, Loops: shareLoops, Chat: chat, Verifier: fakeVerifier{}, monotonic: noTime,
 		Static: func(string) (string, []byte, bool) { return "text/plain", fmt.Append(nil, os.Getpid()), true },
 	})
 	if err != nil {
@@ -245,14 +246,33 @@ func TestPortIsNotSharedUnlessConfigured(t *testing.T) {
 	}
 }
 
+// TestAFreePortIsKeptUntilItIsListenedOn: another process that is given the same one
+// meanwhile would share it without a word.
+func TestAFreePortIsKeptUntilItIsListenedOn(t *testing.T) {
+	p, err := findPlace("127.0.0.1:0", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.release()
+	other, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(other) }()
+	at := netip.MustParseAddrPort(p.addr) // as one that asks for any port, this socket wants it for itself
+	if err := syscall.Bind(other, &syscall.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("%s was given to another: %v", p.addr, err)
+	}
+}
+
 // TestNoHostMeansIPv4AndIPv6: listen: :8080 is what containers and hosts have.
 func TestNoHostMeansIPv4AndIPv6(t *testing.T) {
-	clients := []string{"127.0.0.1"}
+	clients, listens := []string{"127.0.0.1"}, []string{":0"}
 	if six, err := net.Listen("tcp", "[::1]:0"); err == nil {
 		_ = six.Close()
-		clients = append(clients, "::1")
+		clients, listens = append(clients, "::1"), append(listens, "[::]:0")
 	}
-	for _, listen := range []string{":0", "[::]:0"} {
+	for _, listen := range listens {
 		for _, share := range []bool{false, true} {
 			e := newEdge(t, &fakeChat{}, func(cfg *Config) { cfg.Listen, cfg.ReusePort = listen, share })
 			_, port, err := net.SplitHostPort(e.Addr())

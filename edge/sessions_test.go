@@ -92,7 +92,7 @@ func TestNewcomersComeBackWhileTheDirectoryIsFull(t *testing.T) {
 	late = newWeb(t, e)
 	late.poll("carol", "device=d")
 	late.want(503, "retry_after_ms")
-	w.poll("bob", "device=d&wait=1&epoch=e1&seq=0") // who goes on is served
+	w.poll("bob", "device=d&wait=0&epoch=e1&seq=0") // who goes on is served
 	w.want(200)
 	w.askEdges("carol") // and so is who asks for the way to another
 	w.want(200)

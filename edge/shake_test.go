@@ -16,7 +16,7 @@ import (
 
 func TestManyHandshakesAtOnce(t *testing.T) {
 	chat := &fakeChat{}
-	e, config := newTLSEdge(t, chat, func(c *Config) { c.Loops = 2; c.HeadTimeout = 30 * time.Second })
+	e, config := newTLSEdge(t, chat, func(c *Config) { c.Loops = 2 })
 	const n = 300
 	var all sync.WaitGroup
 	gate := make(chan struct{})

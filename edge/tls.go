@@ -24,15 +24,15 @@ func serverTLS(given *tls.Config) *tls.Config {
 // listenTLS finds the address of the second listener.
 func (e *Edge) listenTLS() (place, error) {
 	secure, err := findPlace(e.cfg.TLSListen, e.cfg.ReusePort)
-	for err == nil && secure.addr == e.addr { // both asked for any free port
-		secure.release()
-		secure, err = findPlace(e.cfg.TLSListen, e.cfg.ReusePort)
+	if err == nil && secure.addr == e.addr {
+		err = errors.New("this is where it listens without TLS")
 	}
 	if err == nil {
 		e.tlsAddr, err = net.ResolveTCPAddr("tcp", secure.addr)
 	}
 	if err != nil {
-		return secure, fmt.Errorf("edge: listen for TLS on %s: %w", e.cfg.TLSListen, err)
+		secure.release()
+		return place{}, fmt.Errorf("edge: listen for TLS on %s: %w", e.cfg.TLSListen, err)
 	}
 	e.tls = serverTLS(e.cfg.TLS)
 	e.shakeCPU = make(chan struct{}, shakeCores(e.cfg.Loops))

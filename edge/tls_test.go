@@ -101,6 +101,27 @@ func TestSessionsLiveBehindTLS(t *testing.T) {
 	connect(t, e, godwit.EncodingJSON, "bob")
 }
 
+func TestTwoNamesOfOneAddressAreNotTwoListeners(t *testing.T) {
+	held, err := findPlace("127.0.0.1:0", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.release()
+	_, port, _ := net.SplitHostPort(held.addr)
+	certificate, _ := newCertificate(t)
+	e, err := New(Config{
+		Listen: held.addr, TLSListen: "localhost:" + port, ReusePort: true, TLS: &tls.Config{Certificates: []tls.Certificate{certificate}},
+		Loops: 1, Chat: &fakeChat{}, Verifier: fakeVerifier{},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(); err == nil || !strings.Contains(err.Error(), "listens without TLS") {
+		t.Errorf("started: %v", err)
+		_ = e.Stop(t.Context())
+	}
+}
+
 // TestTLSRefusesWhatIsNotTLS: versions, protocols, and what is not TLS.
 func TestTLSRefusesWhatIsNotTLS(t *testing.T) {
 	var stopped clock // no deadline helps
