@@ -18,7 +18,11 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), // gnet starts a pool at init
 		// fasthttp's clock for the Date field, started by its first answer for good.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"))
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.Cleanup(func(code int) {
+			_ = os.RemoveAll(program.dir) // "": none was built
+			os.Exit(code)
+		}))
 }
 
 // runApp runs a command line in this process.
