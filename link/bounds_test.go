@@ -119,7 +119,9 @@ func TestAProcessThatDoesNotTakeWhatItIsOwedIsCutOff(t *testing.T) {
 	well.edge.waitHas(t, "close 1 4000 x")
 }
 
-func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
+// TestAnEngineProcessThatTakesNothingIsNotAskedWithoutEnd: what does not fit is
+// answered.
+func TestAnEngineProcessThatTakesNothingIsNotAskedWithoutEnd(t *testing.T) {
 	w := newWorld(t, nil)
 	hold := make(chan struct{})
 	release := sync.OnceFunc(func() { close(hold) })
@@ -128,7 +130,6 @@ func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
 	p := w.attach("edge-1", nil)
 	p.bounds.asked = 256 << 10
 	w.connect(p, 1, "alice")
-	w.connect(p, 2, "alice")
 	asked, text := uint64(0), []byte(strings.Repeat("x", 16<<10))
 	for p.Stats().Overflows == 0 {
 		if asked++; asked > 1000 {
@@ -136,17 +137,47 @@ func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
 		}
 		p.Request(1, "alice", &godwit.ClientFrame{ID: asked, Kind: godwit.KindSend, Send: godwit.Send{Text: text, HasText: true}})
 	}
-	q := p.queue.Load()
-	empty := begin(nil, 0) // of a kind nobody knows
-	end(empty, 0)
-	for q.put(p.bounds.asked, empty) { // to the brim
-	}
-	p.Connect(3, Hello{User: "bob", Device: "phone"})
-	p.Disconnect(2, "alice", "phone") // always taken
-	got := p.edge.waitFor(t, 2)
-	if !strings.HasPrefix(got[0], fmt.Sprintf(`reply 1 {"id":%d,"error":{"code":"unavailable"`, asked)) || got[1] != "close 3 4200 overloaded" {
+	if got := p.edge.waitFor(t, 1); len(got) != 1 || !strings.HasPrefix(got[0], fmt.Sprintf(`reply 1 {"id":%d,"error":{"code":"unavailable"`, asked)) {
 		t.Errorf("got %q", got)
 	}
 	release()
-	w.chat.waitHas(t, fmt.Sprintf("disconnect %x alice phone", uint64(p.at(2))))
+}
+
+// TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce, in a queue that nobody takes from,
+// and read as the engine process would.
+func TestWhatDoesNotFitOnTheWayUpIsAnsweredAtOnce(t *testing.T) {
+	p := Client{bounds: bounds{asked: 64 << 10}, edge: &fakeEdge{log: newLog()}, live: map[godwit.SessionID]struct{}{}}
+	p.loose.New = func() any { return new(scratch) }
+	q := newQueue(&p.pool, &p.traffic.putItems)
+	p.queue.Store(q)
+	want := &fakeEdge{log: newLog()}
+	p.Connect(2, Hello{User: "alice", Device: "phone"})
+	for asked := uint64(1); p.traffic.closed.Load() == 0; asked++ {
+		want.lines = []string{fmt.Sprintf(`reply 2 %s`, (&godwit.ServerFrame{ID: asked, Kind: godwit.KindError, Error: godwit.ErrUnavailable.Reply(retryAfterMS)}).AppendTo(nil, godwit.EncodingJSON))}
+		p.Request(2, "alice", &godwit.ClientFrame{ID: asked, Kind: godwit.KindSync})
+	}
+	for q.put(p.bounds.asked, readyItem) { // to the brim
+	}
+	p.Connect(3, Hello{User: "bob", Device: "phone"})
+	want.Close(3, godwit.CloseOverloaded, overloaded)
+	p.Fetch(2, "alice", 7, 1, 1)
+	want.Fetched(2, nil, 0, errFetch)
+	p.Disconnect(2, "alice", "phone") // always taken
+	p.Disconnect(3, "bob", "phone")   // was never connected
+	if got := p.edge.(*fakeEdge).lines; !slices.Equal(got, want.lines) {
+		t.Errorf("got %q, want %q", got, want.lines)
+	}
+
+	chat := &fakeChat{log: newLog()}
+	hub := &Hub{cfg: HubConfig{Chat: chat}, changed: make(chan struct{})}
+	r := askReader{attached: &attached{hub: hub, index: 1}}
+	for batch := q.take(); batch != nil; batch = q.take() {
+		if _, err := r.batch(*batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := uint64(sessionAt(1, 2))
+	if first, last := chat.lines[0], chat.lines[len(chat.lines)-1]; first != fmt.Sprintf("connect %x %+v", at, Hello{User: "alice", Device: "phone"}) || last != fmt.Sprintf("disconnect %x alice phone", at) {
+		t.Errorf("the chat tier heard %q first and %q last", first, last)
+	}
 }

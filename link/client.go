@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -54,9 +55,9 @@ type ClientConfig struct {
 	// Logger defaults to discarding.
 	Logger *slog.Logger
 
-	versions       versions // tests have others, of all three
-	alive          keepalive.ClientParameters
-	pauseUntrusted time.Duration
+	versions                                   versions // tests have others, of all five
+	alive                                      keepalive.ClientParameters
+	pauseUntrusted, attachTimeout, callTimeout time.Duration
 }
 
 func (c *ClientConfig) validate() error {
@@ -79,9 +80,9 @@ func (c *ClientConfig) validate() error {
 	if c.alive == (keepalive.ClientParameters{}) {
 		c.alive = clientKeepalive
 	}
-	if c.pauseUntrusted == 0 {
-		c.pauseUntrusted = pauseUntrusted
-	}
+	c.pauseUntrusted = cmp.Or(c.pauseUntrusted, pauseUntrusted)
+	c.attachTimeout = cmp.Or(c.attachTimeout, attachTimeout)
+	c.callTimeout = cmp.Or(c.callTimeout, callTimeout)
 	for _, hook := range []*func(){&c.Lost, &c.Attached} {
 		if *hook == nil {
 			*hook = func() {}

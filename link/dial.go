@@ -88,7 +88,7 @@ func (c *Client) attachAgain() (*up, error) {
 func (c *Client) attach() (*up, error) {
 	c.hangUp()
 	ctx, cancel := context.WithCancel(c.outgoing(c.life))
-	late := time.AfterFunc(attachTimeout, cancel)
+	late := time.AfterFunc(c.cfg.attachTimeout, cancel)
 	u, err := c.shakeHands(ctx)
 	if err == nil && !late.Stop() {
 		err = context.DeadlineExceeded
@@ -163,7 +163,7 @@ func (c *Client) connect(address string, creds *transport) (*grpc.ClientConn, er
 		grpc.WithKeepaliveParams(c.cfg.alive),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: pauseMin, Multiplier: 1.6, Jitter: 0.5, MaxDelay: pauseMax},
-			MinConnectTimeout: attachTimeout,
+			MinConnectTimeout: c.cfg.attachTimeout,
 		}),
 	)
 	if err == nil {

@@ -39,36 +39,49 @@ func (c *stoppable) Close() error {
 	return c.Conn.Close()
 }
 
-// TestAStoppedProcessOnTCPIsBoundedAndCutOff: what waits for it stays within its
-// bounds whatever is sent, others notice nothing, and its silence ends it.
-func TestAStoppedProcessOnTCPIsBoundedAndCutOff(t *testing.T) {
+// tcpWorld is a world whose link is on TCP, and what has a process dial there, one
+// that is stopped with stop.
+func tcpWorld(t *testing.T, change func(*HubConfig)) (w *world, overTCP func(stop chan struct{}) func(*process, *ClientConfig)) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorld(t, func(c *HubConfig) { c.alive = keepalive.ServerParameters{Time: time.Second, Timeout: 4 * time.Second} }) // time for those who are only slow
-	w.hub.bounds = bounds{hint: 1 << 20, whisper: 1 << 20, owed: 2 << 20, last: 3 << 20, asked: 1 << 20}
+	w = newWorld(t, change)
 	w.hub.Serve(listener)
-	stop := make(chan struct{})
-	overTCP := func(_ *process, c *ClientConfig) {
-		c.Resolve, c.Dial = At(listener.Addr().String()), nil
-	}
-	stopped := w.attach("stopped", func(p *process, c *ClientConfig) {
-		overTCP(p, c)
-		c.alive.Time = time.Hour // a stopped process does not end itself
-		c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-			conn, err := dial(ctx, address)
-			if err != nil {
-				return nil, err
+	return w, func(stop chan struct{}) func(*process, *ClientConfig) {
+		return func(_ *process, c *ClientConfig) {
+			c.Resolve = At(listener.Addr().String())
+			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+				conn, err := dial(ctx, address)
+				if err != nil {
+					return nil, err
+				}
+				return &stoppable{Conn: conn, stop: stop, closed: make(chan struct{})}, nil
 			}
-			return &stoppable{Conn: conn, stop: stop, closed: make(chan struct{})}, nil
 		}
-	})
-	well := w.attach("well", overTCP)
+	}
+}
+
+// TestAStoppedProcessIsCutOff for its silence, and so its sessions have no routes.
+func TestAStoppedProcessIsCutOff(t *testing.T) {
+	w, overTCP := tcpWorld(t, func(c *HubConfig) { c.alive = keepalive.ServerParameters{Time: time.Second, Timeout: time.Second} })
+	stop := make(chan struct{})
+	stopped := w.attach("stopped", overTCP(stop))
+	gone := int(stopped.index.Load())
+	close(stop)
+	w.chat.waitHas(t, fmt.Sprintf("unregister %d", gone))
+}
+
+// TestAStoppedProcessOnTCPIsBounded: what waits for it stays within its bounds
+// whatever is sent, and others notice nothing.
+func TestAStoppedProcessOnTCPIsBounded(t *testing.T) {
+	w, overTCP := tcpWorld(t, nil)
+	w.hub.bounds = bounds{hint: 1 << 20, whisper: 1 << 20, owed: 2 << 20, last: 3 << 20, asked: 1 << 20}
+	stop := make(chan struct{})
+	stopped, well := w.attach("stopped", overTCP(stop)), w.attach("well", overTCP(nil))
 	w.connect(stopped, 1, "alice")
 	w.connect(well, 1, "bob")
-	gone := int(stopped.index.Load())
-
 	close(stop)
 	before := heap()
 	large, small := entry(1, strings.Repeat("x", 64<<10)), entry(1, "hi")
@@ -86,9 +99,8 @@ func TestAStoppedProcessOnTCPIsBoundedAndCutOff(t *testing.T) {
 	if grown := heap() - before; grown > 16<<20 {
 		t.Errorf("%d bytes more are held, and most of 64 MiB was to be dropped", grown)
 	}
-	w.chat.waitHas(t, fmt.Sprintf("unregister %d", gone))
-	if list := w.hub.Edges(); len(list) != 1 || list[0].Node != "well" {
-		t.Errorf("%+v", list)
+	if s := edgeNamed(w, "stopped"); s.HintsLost == 0 || s.Sessions != 1 {
+		t.Errorf("%+v", s)
 	}
 	w.hub.Close(well.at(1), 4000, "x")
 	well.edge.waitHas(t, "close 1 4000 x")

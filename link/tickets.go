@@ -94,7 +94,7 @@ func (f *fields) identity() (who godwit.Identity, ok bool) {
 
 // call makes one unary call; it fails at once while the engine process is away.
 func (c *Client) call(method string, request []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(c.outgoing(c.life), callTimeout)
+	ctx, cancel := context.WithTimeout(c.outgoing(c.life), c.cfg.callTimeout)
 	defer cancel()
 	conn := c.conn.Load()
 	if conn == nil {

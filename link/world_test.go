@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/godwit-im/godwit"
@@ -139,6 +140,7 @@ func newWorld(t *testing.T, change func(*HubConfig)) *world {
 func (w *world) start(change func(*HubConfig)) {
 	w.t.Helper()
 	cfg := HubConfig{Chat: w.chat, Router: w.chat, Node: "engine", Settings: testSettings}
+	cfg.alive.Time = time.Hour // who is only slow is not taken for stopped
 	if w.local != nil {
 		cfg.Local = w.local
 	}
@@ -175,6 +177,7 @@ func (w *world) config(name string) ClientConfig {
 		About:   About{Node: name, PID: 7, Ops: "127.0.0.1:1"},
 		Resolve: At("engine"),
 		Dial:    func(ctx context.Context, _ string) (net.Conn, error) { return w.listener.Load().DialContext(ctx) },
+		alive:   keepalive.ClientParameters{Time: time.Hour}, attachTimeout: waitMax, callTimeout: waitMax,
 	}
 }
 
