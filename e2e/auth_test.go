@@ -213,11 +213,12 @@ func TestEveryAlgorithmOfTheKeySetIsBelieved(t *testing.T) {
 // TestSessionEndsWithItsToken: three sessions of tokens that end soon; the one
 // that is refreshed and the one of a longer token go on.
 func TestSessionEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	i := newIssuer(t)
 	key := i.key("k", jwt.SigningMethodES256)
 	i.publish(key)
 	s := i.newServer()
-	const short = 3 * time.Second
+	const short = 5 * time.Second
 	renewed, _ := connectWire(t, s.url(), godwit.EncodingProto, i.token(key, "alice", short), "renewed", godwit.Resume{})
 	long, _ := connectWire(t, s.url(), godwit.EncodingProto, i.token(key, "alice", time.Hour), "long", godwit.Resume{})
 	ended, reply := connectWire(t, s.url(), godwit.EncodingProto, i.token(key, "alice", short), "ended", godwit.Resume{})

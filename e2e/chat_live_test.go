@@ -141,7 +141,7 @@ func TestDevicesFromTheCommandLine(t *testing.T) {
 	if none := call(""); none != 401 {
 		t.Errorf("a call after logout --all: %d", none)
 	}
-	if out, _, code := u.command("alice", []string{"conversations", "--device", "laptop", "--timeout", "5s"}); code != 1 || !strings.Contains(out, `"code":"device.logged_out"`) {
+	if out, _, code := u.command("alice", []string{"conversations", "--device", "laptop", "--timeout", "1m"}); code != 1 || !strings.Contains(out, `"code":"device.logged_out"`) {
 		t.Errorf("after logout --all: exit %d, %s", code, out)
 	}
 }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestMarksFromTheCommandLine(t *testing.T) {
+	t.Parallel()
 	overBothTransports(t, func(t *testing.T, transport string) {
 		u := newUsers(t, nil, []string{"--transport", transport}, "alice", "bob")
 		for i := range 5 {
@@ -86,6 +87,9 @@ func hearsMarks(t *testing.T, u *users, group string) {
 		for {
 			select {
 			case heard = <-receipts:
+				if heard.User == "carol" && heard.Read == 2 {
+					continue // what she marked before, told late
+				}
 				if heard.User != "bob" || heard.Read >= sent.Seq {
 					t.Fatalf("heard %+v, want %+v", heard, read)
 				}

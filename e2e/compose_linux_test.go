@@ -155,6 +155,7 @@ func (c *composed) user(name string) string {
 }
 
 func TestComposeClusterOnHostsOfItsOwn(t *testing.T) {
+	t.Parallel()
 	haproxy := proxyBinary(t, "haproxy")
 	if !ownNetwork(t) {
 		return
@@ -164,11 +165,7 @@ func TestComposeClusterOnHostsOfItsOwn(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.dir, "keys.yaml"), []byte(keys), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	devtikv := filepath.Join(c.dir, "devtikv")
-	if out, err := exec.Command("go", "build", "-o", devtikv, "../tools/devtikv").CombinedOutput(); err != nil {
-		t.Fatalf("devtikv: %v\n%s", err, out)
-	}
-	c.start("pd", "tikv on", nil, devtikv, "--pd", c.hostOf["pd"].Address+":2379")
+	c.start("pd", "tikv on", nil, tool(t, "devtikv"), "--pd", c.hostOf["pd"].Address+":2379")
 	c.godwit("engine", "engine", "engine-1", "compose/cluster/engine.yaml")
 	for _, edge := range []string{"edge-1", "edge-2", "edge-3"} {
 		c.godwit(edge, "edge", edge, "compose/cluster/edge.yaml")

@@ -97,7 +97,6 @@ func (c *controls) exchange(n int) error {
 				c.wires[i].writeFrame(&godwit.ClientFrame{Kind: godwit.KindAck, Ack: godwit.Ack{Seq: c.last[i]}})
 			}
 		case got.Kind == godwit.KindPing:
-			c.wires[i].writeFrame(&godwit.ClientFrame{})
 		default:
 			return fmt.Errorf("message %d: %s, at sequence %d, got %+v", n, c.users[i], c.last[i], got)
 		}

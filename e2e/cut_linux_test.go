@@ -109,6 +109,7 @@ func (m *mover) listen(t *testing.T, ctx context.Context) {
 // the other. It is put back: the edge serves again. Each message is in both logs once,
 // in the order in which its sender was told that it is stored.
 func TestNothingIsLostWhenAnEdgesPlugIsPulled(t *testing.T) {
+	t.Parallel()
 	if !ownNetwork(t) {
 		return
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,11 +27,7 @@ type cluster struct {
 // newCluster starts the store, the engine process and edges by name.
 func newCluster(t *testing.T, edges ...string) *cluster {
 	c := &cluster{roles: newRoles(t), ops: map[string]string{}, urls: map[string]string{}}
-	path := filepath.Join(binaries.dir, "devtikv")
-	if out, err := exec.Command("go", "build", "-o", path, "github.com/godwit-im/godwit/tools/devtikv").CombinedOutput(); err != nil {
-		t.Fatalf("build devtikv: %v\n%s", err, out)
-	}
-	store, stdout := exec.Command(path, "--pd", "127.0.0.1:0", "--stats", "127.0.0.1:0"), &tail{}
+	store, stdout := exec.Command(tool(t, "devtikv"), "--pd", "127.0.0.1:0", "--stats", "127.0.0.1:0"), &tail{}
 	store.Stdout, store.Stderr = stdout, stdout
 	store.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := store.Start(); err != nil {
@@ -126,16 +121,18 @@ func (c *cluster) readiness(name string) string {
 }
 
 func TestEdgesOfAClusterFindTheirEngineAndStandInForEachOther(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "edge-1", "edge-2")
 	tokens := c.tokens("alice", "bob")
 	alice, _ := connectWire(t, c.urls["edge-1"], godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})
 	bob, _ := connectWire(t, c.urls["edge-2"], godwit.EncodingProto, tokens["bob"], "phone", godwit.Resume{})
 	alice.send("bob", "c1", "across")
 	bob.awaitEvent("across")
+	var list []string
 	until(t, "both edges are known", func() bool {
-		return len(c.assigned("edge-1", tokens["bob"])) == 2 && len(c.assigned("edge-2", tokens["bob"])) == 2
+		list = c.assigned("edge-1", tokens["bob"])
+		return len(list) == 2 && len(c.assigned("edge-2", tokens["bob"])) == 2
 	})
-	list := c.assigned("edge-1", tokens["bob"])
 	first, second := list[0], list[1]
 
 	// One that asks goes to its first edge, whichever it was given, and to the other
@@ -171,6 +168,7 @@ func TestEdgesOfAClusterFindTheirEngineAndStandInForEachOther(t *testing.T) {
 }
 
 func TestClusterGoesOnWithoutItsDirectory(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "edge-1", "edge-2")
 	tokens := c.tokens("alice", "bob", "carol")
 	alice, _ := connectWire(t, c.urls["edge-1"], godwit.EncodingJSON, tokens["alice"], "phone", godwit.Resume{})

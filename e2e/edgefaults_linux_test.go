@@ -11,17 +11,6 @@ import (
 	"testing"
 )
 
-// tool builds a program of tools/ once per test.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	cmd := exec.Command("go", "build", "-o", path, "github.com/godwit-im/godwit/tools/"+name)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, out)
-	}
-	return path
-}
-
 // faultsFound is what the tests read of its line for scripts.
 type faultsFound struct {
 	Sessions, Acked, Delivered, Lost, Duplicated, Reordered, Foreign int
@@ -52,6 +41,7 @@ func edgeFaults(t *testing.T, program string, args ...string) (found faultsFound
 // TestEdgeFaultsLoseNothing runs the campaign in small. Its bounds of time are not
 // judged here: other things run on this machine.
 func TestEdgeFaultsLoseNothing(t *testing.T) {
+	t.Parallel()
 	got, _ := edgeFaults(t, tool(t, "edgefaults"), "-devtikv", tool(t, "devtikv"), "-sessions", "40", "-rate", "300", "-steady", "2s", "-outage", "3s", "-slow-for", "2s")
 	if got.Lost+got.Duplicated+got.Reordered+got.Foreign != 0 || got.Acked < 300 || got.Delivered < 2*got.Acked {
 		t.Errorf("%+v", got)
@@ -64,13 +54,16 @@ func TestEdgeFaultsLoseNothing(t *testing.T) {
 }
 
 func TestEdgeFaultsFindWhatIsPlanted(t *testing.T) {
+	t.Parallel()
 	program := tool(t, "edgefaults")
 	f := func(plant string, found func(faultsFound) int) {
-		t.Helper()
-		got, code := edgeFaults(t, program, "-router", "none", "-edges", "2", "-sessions", "10", "-rate", "300", "-steady", "1s", "-plant", plant)
-		if found(got) != 1 || got.Passed || code != 1 {
-			t.Errorf("%s: exit code %d, %+v", plant, code, got)
-		}
+		t.Run(plant, func(t *testing.T) {
+			t.Parallel()
+			got, code := edgeFaults(t, program, "-router", "none", "-edges", "2", "-sessions", "10", "-rate", "300", "-steady", "1s", "-plant", plant)
+			if found(got) == 0 || got.Passed || code != 1 {
+				t.Errorf("exit code %d, %+v", code, got)
+			}
+		})
 	}
 	f("lose", func(got faultsFound) int { return got.Lost })
 	f("dup", func(got faultsFound) int { return got.Duplicated })

@@ -96,6 +96,7 @@ func (w *wire) awaitEvent(text string) {
 }
 
 func TestSessionsOfAllEdgeProcessesReachOneAnother(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "", "GODWIT_EDGES=3", "GODWIT_NODE=here")
 	s.start()
 	list := edgesOf(t, s.ops)
@@ -138,6 +139,7 @@ func TestSessionsOfAllEdgeProcessesReachOneAnother(t *testing.T) {
 }
 
 func TestAKilledEdgeProcessTakesItsOwnUsersOfflineOnly(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "", "GODWIT_EDGES=2", "GODWIT_NODE=here", "GODWIT_PRESENCE_VISIBLE=all")
 	s.start()
 	sessions, users := onEachNode(t, s, 2)

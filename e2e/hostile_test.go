@@ -61,11 +61,18 @@ func (c *rawConn) status() int {
 // rest reads until the server ends the connection, and fails if it does not.
 func (c *rawConn) rest() []byte {
 	c.t.Helper()
-	b, err := io.ReadAll(c.reader)
-	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+	b, ends := c.toEnd()
+	if !ends {
 		c.t.Errorf("the server did not end the connection; it said %.200q", b)
 	}
 	return b
+}
+
+// toEnd reads until the server ends the connection; ends is false if it does not.
+func (c *rawConn) toEnd() (b []byte, ends bool) {
+	b, err := io.ReadAll(c.reader)
+	ne := net.Error(nil)
+	return b, !errors.As(err, &ne) || !ne.Timeout()
 }
 
 // upgradeLines is a good upgrade request without its last, empty line.

@@ -20,25 +20,20 @@ import (
 	"github.com/godwit-im/godwit/internal/netlab"
 )
 
-// insideNetwork tells the second run of a test that its network namespace is fresh,
-// and names the binary of the first.
-const insideNetwork = "GODWIT_E2E_NETWORK"
-
 // ownNetwork runs the calling test again in a fresh network namespace and reports
 // whether this is that run. It skips where there are no namespaces.
 func ownNetwork(t *testing.T) bool {
 	t.Helper()
-	if path := os.Getenv(insideNetwork); path != "" {
-		binaries.Lock()
-		defer binaries.Unlock()
-		binaries.path[""] = path
+	if os.Getenv(insideNetwork) != "" {
 		return true
 	}
 	if missing := netlab.Missing(); missing != "" {
 		t.Skip("hosts on one machine need " + missing)
 	}
+	binary(t, "") // here, so that no two processes build
+	tool(t, "devtikv")
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), insideNetwork+"="+binary(t, ""))
+	cmd.Env = append(os.Environ(), insideNetwork+"="+binaries.dir)
 	netlab.Private(cmd)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

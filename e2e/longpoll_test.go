@@ -228,6 +228,7 @@ func TestSDKPollsSendOnceAndInOrderOverKills(t *testing.T) {
 
 // A server that goes down in good order asks those who poll to move.
 func TestSDKPollsOverAGracefulRestart(t *testing.T) {
+	t.Parallel()
 	const messages = 1000
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
@@ -357,6 +358,7 @@ func TestNewerSessionOfADeviceEndsAHeldPoll(t *testing.T) {
 			ok     bool
 		}
 		hold := func() (ended chan outcome) {
+			until(t, "no poll is counted any more", func() bool { return metric(t, s.ops, "godwit_edge_polls") == 0 })
 			ended = make(chan outcome, 1)
 			q := *p
 			go func() {

@@ -66,6 +66,7 @@ func (w *wire) mustSend(to, cid, text string) {
 // connection does may have an effect, also after the partition is healed; the new
 // one gets everything once and in order.
 func TestAnOldConnectionBehindAPartitionCannotActAfterANewerOne(t *testing.T) {
+	t.Parallel()
 	if ownNetwork(t) {
 		partitioned(t, newHosts(t), cutOff{}, cutOff{both: true}, cutOff{both: true, long: true})
 	}
@@ -73,6 +74,7 @@ func TestAnOldConnectionBehindAPartitionCannotActAfterANewerOne(t *testing.T) {
 
 // The same, where the directory stamps connections and names the engine.
 func TestAnOldConnectionCannotActAfterOneWithANewerStamp(t *testing.T) {
+	t.Parallel()
 	if !ownNetwork(t) {
 		return
 	}

@@ -45,7 +45,7 @@ func (p *pollWatcher) watch(users ...string) []godwit.PresenceItem {
 
 func (p *pollWatcher) heard() godwit.Ephemeral {
 	for len(p.queue) == 0 {
-		frames, ok := p.next(p.t.Context(), p.t, 10)
+		frames, ok := p.next(p.t.Context(), p.t, 50)
 		if !ok {
 			p.t.Fatal("the poll broke off")
 		}
@@ -64,7 +64,7 @@ func (p *pollWatcher) heard() godwit.Ephemeral {
 func (p *pollWatcher) awaitEntry() {
 	p.t.Helper()
 	for {
-		frames, ok := p.next(p.t.Context(), p.t, 10)
+		frames, ok := p.next(p.t.Context(), p.t, 50)
 		if !ok {
 			p.t.Fatal("the poll broke off")
 		}
@@ -104,8 +104,10 @@ func watchFrame(users []string) godwit.ClientFrame {
 
 // TestWatchersHearByEitherTransport of one process, and of two that hold clients.
 func TestWatchersHearByEitherTransport(t *testing.T) {
+	t.Parallel()
 	for _, edges := range []int{0, 2} {
 		t.Run(fmt.Sprint("edges", edges), func(t *testing.T) {
+			t.Parallel()
 			s := newServer(t, "", fmt.Sprint("GODWIT_EDGES=", edges), "GODWIT_PRESENCE_DEBOUNCE=500ms")
 			s.start()
 			tokens := s.tokens("alice", "bob", "carol")

@@ -213,6 +213,7 @@ func (f *fleet) nginx(t *testing.T) {
 // TestHAProxyKeepsAUserOnOneEdge is without the bound of an edge's load, which
 // with so few sessions would move some of them.
 func TestHAProxyKeepsAUserOnOneEdge(t *testing.T) {
+	t.Parallel()
 	proxyBinary(t, "haproxy")
 	f := newFleet(t, "GODWIT_EDGE_TRUSTED_PROXIES=127.0.0.1")
 	f.haproxy(t, "hash-balance-factor 150", "hash-balance-factor 0")
@@ -220,6 +221,7 @@ func TestHAProxyKeepsAUserOnOneEdge(t *testing.T) {
 }
 
 func TestNginxKeepsAUserOnOneEdge(t *testing.T) {
+	t.Parallel()
 	proxyBinary(t, "nginx")
 	f := newFleet(t)
 	f.nginx(t)

@@ -133,6 +133,7 @@ func dialTLSFrom(t *testing.T, p *pki, from, address string) *tls.Conn {
 }
 
 func TestHAProxyInFront(t *testing.T) {
+	t.Parallel()
 	path := proxyBinary(t, "haproxy")
 	p := newPKI(t)
 	edges, port, ops := newEdges(t, "GODWIT_EDGE_TRUSTED_PROXIES=127.0.0.1", "GODWIT_EDGE_PER_SOURCE=2")
@@ -168,6 +169,7 @@ func TestHAProxyInFront(t *testing.T) {
 }
 
 func TestNginxInFront(t *testing.T) {
+	t.Parallel()
 	path := proxyBinary(t, "nginx")
 	p := newPKI(t)
 	edges, port, _ := newEdges(t)

@@ -78,6 +78,8 @@ func TestABlockedUserLearnsNothing(t *testing.T) {
 		}
 	}
 	// What alice does is told to the one who is not blocked.
+	alice.until(`"typing":{"conv":"u:buddy","user":"buddy"`)
+	alice.until(`"typing":{"conv":"g:` + group + `","user":"buddy"`)
 	alice.until(`"text":"after"`)
 	alice.until(`"recall":`)
 	alice.until(`"receipt":{"conv":"u:buddy","user":"buddy"`)

@@ -19,39 +19,57 @@ import (
 // failure, never a measurement.
 const patience = 60 * time.Second
 
-// binaries are built once per test run, by build tags.
+// insideNetwork tells the second run of a test that its network namespace is fresh,
+// and names the directory of the first one's binaries.
+const insideNetwork = "GODWIT_E2E_NETWORK"
+
+// binaries are built once per test run, also where a test runs again in a network
+// namespace.
 var binaries struct {
 	sync.Mutex
-	dir  string
-	path map[string]string
+	dir string
 }
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "godwit-e2e-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	binaries.dir, binaries.path = dir, map[string]string{}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(func() int {
+		if binaries.dir = os.Getenv(insideNetwork); binaries.dir == "" {
+			dir, err := os.MkdirTemp("", "godwit-e2e-")
+			if err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			defer os.RemoveAll(dir)
+			binaries.dir = dir
+		}
+		return m.Run()
+	}())
 }
 
 // binary returns the path of the godwit binary built with the given tags.
 func binary(t testing.TB, tags string) string {
 	t.Helper()
+	return built(t, "cmd/godwit", tags)
+}
+
+// tool returns the path of a program of tools/.
+func tool(t testing.TB, name string) string {
+	t.Helper()
+	return built(t, "tools/"+name, "")
+}
+
+func built(t testing.TB, program, tags string) (path string) {
+	t.Helper()
 	binaries.Lock()
 	defer binaries.Unlock()
-	if path, ok := binaries.path[tags]; ok {
+	path = filepath.Join(binaries.dir, filepath.Base(program)+"-"+tags)
+	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	path := filepath.Join(binaries.dir, "godwit-"+tags)
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/godwit-im/godwit/cmd/godwit")
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "github.com/godwit-im/godwit/"+program)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build with tags %q: %v\n%s", tags, err, out)
+		_ = os.Remove(path)
+		t.Fatalf("build %s with tags %q: %v\n%s", program, tags, err, out)
 	}
-	binaries.path[tags] = path
 	return path
 }
 
@@ -72,7 +90,7 @@ type server struct {
 }
 
 func newServer(t testing.TB, tags string, env ...string) *server {
-	s := &server{t: t, path: binary(t, tags), dir: t.TempDir(), env: env, listen: "127.0.0.1:0", ops: "127.0.0.1:0"}
+	s := &server{t: t, path: binary(t, tags), dir: t.TempDir(), env: env, listen: freePort(t), ops: freePort(t)}
 	t.Cleanup(s.kill)
 	return s
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -136,6 +135,7 @@ func TestPresenceIsShownToThoseWhoAreKnown(t *testing.T) {
 }
 
 func TestExitCodesAndJSONErrors(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "")
 	s.start()
 	token := s.tokens("alice")["alice"]
@@ -165,7 +165,7 @@ func TestExitCodesAndJSONErrors(t *testing.T) {
 			}
 		}
 	}
-	_, errs, code := s.run("", "send", "--timeout", "200ms", "--url", "ws://127.0.0.1:1/v1/ws", "--token", token, "bob", "hi")
+	_, errs, code := s.run("", "send", "--timeout", "4s", "--url", "ws://127.0.0.1:1/v1/ws", "--token", token, "bob", "hi")
 	if code != 1 || !strings.Contains(errs, "127.0.0.1:1") || !strings.Contains(errs, "refused") {
 		t.Errorf("a server that is not there: exit %d, %q does not say what is wrong", code, errs)
 	}
@@ -210,6 +210,7 @@ func get(t *testing.T, url string) string {
 }
 
 func TestTerminateDrainsAndLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, "")
 	s.start()
 	tokens := s.tokens("alice", "bob")
@@ -274,14 +275,4 @@ func TestDemoLeavesNothingBehindAfterKill(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -87,6 +87,7 @@ func talk(t *testing.T, p *pki, address string, tokens map[string]string) {
 }
 
 func TestServerSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	p := newPKI(t)
 	s := newServer(t, "", "GODWIT_TLS_CERT="+p.cert, "GODWIT_TLS_KEY="+p.key, "GODWIT_TLS_LISTEN=127.0.0.1:0")
 	s.start()
@@ -95,17 +96,17 @@ func TestServerSpeaksTLS(t *testing.T) {
 	checkPoll(t, p, s.tls, tokens)
 
 	// The command line believes the authorities of SSL_CERT_FILE, and no others.
-	f := func(code int, word string, env ...string) {
+	f := func(code int, timeout, word string, env ...string) {
 		t.Helper()
-		cmd := exec.Command(s.path, "send", "--timeout", "5s", "--url", "wss://"+s.tls+"/v1/ws", "--token", tokens["alice"], "bob", "from the command line")
+		cmd := exec.Command(s.path, "send", "--timeout", timeout, "--url", "wss://"+s.tls+"/v1/ws", "--token", tokens["alice"], "bob", "from the command line")
 		cmd.Env = append(os.Environ(), env...)
 		out, _ := cmd.CombinedOutput()
 		if cmd.ProcessState.ExitCode() == 0 != (code == 0) || !strings.Contains(string(out), word) {
 			t.Errorf("%v: exit %d: %s", env, cmd.ProcessState.ExitCode(), out)
 		}
 	}
-	f(0, "", "SSL_CERT_FILE="+p.cert)
-	f(1, "x509: certificate signed by unknown authority")
+	f(0, "1m", "", "SSL_CERT_FILE="+p.cert)
+	f(1, "4s", "x509: certificate signed by unknown authority")
 	checkSmuggling(t, p, s.tls)
 	if code := s.terminate(); code != 0 {
 		t.Errorf("exit %d", code)

@@ -93,10 +93,11 @@ test("what a side without network writes arrives after it", async () => {
 });
 
 test("the restart button loses nothing, not even what is written meanwhile", async () => {
+  const meanwhile = "written while the server was down";
+  await Promise.all([alice.armNotLive(meanwhile), bob.armNotLive()]);
   await page.getByTestId("restart-server").click();
-  await Promise.all([alice.notLive(), bob.notLive()]);
-  await say(alice, "written while the server was down");
-  await alice.part("pending").waitFor();
+  said.push({ from: alice.user, text: meanwhile });
+  assert.deepEqual(await Promise.all([alice.wasNotLive(), bob.wasNotLive()]), [1, 0]);
   await check({ outage: true });
   await say(bob, "after the restart");
   await check({ outage: true });

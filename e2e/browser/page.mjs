@@ -14,6 +14,7 @@ export async function openBrowser() {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ARGUMENTS,
     headless: true,
+    timeout: 3 * PATIENCE, // a cold start
     viewport: { width: 1200, height: 800 },
     colorScheme: "light",
   });
@@ -57,6 +58,31 @@ export class Side {
 
   async live() { await this.part("state", '[data-phase="live"]').waitFor(); }
   async notLive() { await this.part("state", ':not([data-phase="live"])').waitFor(); }
+  /**
+   * Has the page itself note the next moment in which this side is not live, however
+   * short it is, and write something in it.
+   */
+  async armNotLive(text = "") {
+    await this.part("panel").evaluate((panel, words) => {
+      panel.wasNotLive = new Promise((resolve) => {
+        const state = panel.querySelector(".state");
+        const observer = new MutationObserver(() => {
+          if (state.dataset.phase === "live") return;
+          observer.disconnect();
+          if (words) {
+            panel.querySelector("input").value = words;
+            panel.querySelector("form").requestSubmit();
+          }
+          resolve(panel.querySelectorAll(".pending > li").length);
+        });
+        observer.observe(state, { attributes: true });
+      });
+    }, text);
+  }
+
+  /** Waits for that moment, and returns how many messages were on their way in it. */
+  wasNotLive() { return this.part("panel").evaluate((panel) => panel.wasNotLive); }
+
   async peerOnline(online) { await this.part("peer-presence", `[data-online="${online}"]`).waitFor(); }
 
   /** Writes as a person does and presses the button; it need not arrive. */
