@@ -113,18 +113,21 @@ func TestEdgesAndEngineMeetInTheDirectory(t *testing.T) {
 		return false
 	})
 	for _, n := range []*Node{engine, two} {
-		status, _, body := get(t, "http://"+n.OpsAddr()+DirectoryPath, "")
-		var info DirectoryInfo
-		if err := json.Unmarshal([]byte(body), &info); err != nil || status != 200 || len(info.Edges) != 2 || len(info.Nodes) != 1 || info.Away ||
-			info.Edges[0].Name != "edge-1" || info.Edges[0].URL != wsURL(one) || info.Edges[0].Verdict != "alive" || info.Nodes[0].Address != cfg.Link.Listen {
-			t.Errorf("%d %s (%v)", status, body, err)
-		}
+		until(t, "both edges and the engine are listed", func() bool { // each has a view of its own
+			status, _, body := get(t, "http://"+n.OpsAddr()+DirectoryPath, "")
+			var info DirectoryInfo
+			if err := json.Unmarshal([]byte(body), &info); err != nil || status != 200 {
+				t.Fatalf("%d %s (%v)", status, body, err)
+			}
+			return len(info.Edges) == 2 && len(info.Nodes) == 1 && !info.Away &&
+				info.Edges[0].Name == "edge-1" && info.Edges[0].URL == wsURL(one) && info.Edges[0].Verdict == "alive" && info.Nodes[0].Address == cfg.Link.Listen
+		})
 	}
-	_, _, text := get(t, "http://"+one.OpsAddr()+"/metrics", "")
 	for _, want := range []string{"godwit_router_store_up 1", "godwit_router_lease_claimed 1", "godwit_router_routes_registered_total 1", `godwit_router_members{kind="engine",verdict="alive"} 1`} {
-		if !strings.Contains(text, "\n"+want+"\n") {
-			t.Errorf("the edge process has no %s", want)
-		}
+		until(t, "the edge process has "+want, func() bool { // a route is counted after it is stored
+			_, _, text := get(t, "http://"+one.OpsAddr()+"/metrics", "")
+			return strings.Contains(text, "\n"+want+"\n")
+		})
 	}
 
 	if err := one.Close(); err != nil { // as planned: its routes end by its lease
@@ -134,9 +137,10 @@ func TestEdgesAndEngineMeetInTheDirectory(t *testing.T) {
 		urls := askEdges(t, two, token)
 		return len(urls) == 1 && urls[0] == wsURL(two)
 	})
-	if w, err := d.Lookup(t.Context(), []string{user}); err != nil || len(w[0].Routes) != 0 {
-		t.Errorf("routes of an edge that ended: %+v, %v", w, err)
-	}
+	until(t, "the edge that ended has no routes", func() bool { // the engine process has another view than the edge
+		w, err := d.Lookup(t.Context(), []string{user})
+		return err == nil && len(w[0].Routes) == 0
+	})
 }
 
 func TestStoreThatIsAwayDegradesAndStopsNobody(t *testing.T) {
@@ -197,9 +201,7 @@ func TestYoungerProcessOfTheNameEndsTheOlder(t *testing.T) {
 	if _, ok := s.until("nothing"); ok || s.code/100 != 43 {
 		t.Errorf("closed with %d", s.code)
 	}
-	if young.directory.leaseEpoch() != 2 {
-		t.Errorf("epoch %d", young.directory.leaseEpoch())
-	}
+	until(t, "its lease is the second", func() bool { return young.directory.leaseEpoch() == 2 }) // a start waits but 2 s for it
 }
 
 func TestServerWhoseNameIsTakenInTheDirectoryEnds(t *testing.T) {
@@ -227,9 +229,7 @@ func TestDrainingEdgeIsAssignedToNobody(t *testing.T) {
 	token := devToken(t, cfg)
 	until(t, "both edges are named", func() bool { return len(askEdges(t, two, token)) == 2 })
 	one.directory.leave(t.Context())
-	if !one.directory.leaving() {
-		t.Error("the directory does not know that the edge leaves")
-	}
+	until(t, "the directory knows that the edge leaves", one.directory.leaving) // leave waits but 1.5 s for it
 	until(t, "only the other edge is named", func() bool { return len(askEdges(t, two, token)) == 1 })
 	for range 2 { // when the second is taken up, the first was told
 		one.directory.attached() // the engine process came back: it leaves all the same

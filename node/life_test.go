@@ -156,14 +156,7 @@ func TestMetricsSayWhatEverySeriesIsAndCount(t *testing.T) {
 
 func TestReadinessIsStartingWhileTheStoreOpens(t *testing.T) {
 	cfg := testConfig(t)
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Ops = probe.Addr().String()
-	if err := probe.Close(); err != nil {
-		t.Fatal(err)
-	}
+	cfg.Ops = freeAddress(t)
 	asked := false
 	cfg.tuneEngine = func(*engine.Config) { // called before the store opens
 		asked = true

@@ -47,11 +47,7 @@ func TestAnEdgeProcessAttachesOverTCPWithItsCertificate(t *testing.T) {
 	cfg.Role, cfg.Edges = RoleEngine, 0
 	who := identity.Identity{Cluster: "godwit", Role: identity.Engine, Name: cfg.Node}
 	cfg.Link = linkFilesOf(t, t.TempDir(), ca, who, time.Hour)
-	address, free, err := reservePort("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = free.Close()
+	address := freeAddress(t)
 	cfg.Link.Listen = address
 	engine := mustOpen(t, cfg)
 

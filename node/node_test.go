@@ -3,8 +3,10 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -30,6 +32,22 @@ func testConfig(t *testing.T) Config {
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.Static = func(path string) (string, []byte, bool) { return "text/plain", []byte("the page"), path == "/" }
 	return cfg
+}
+
+// freeAddress is an address that nobody listens on, on a loopback address that no other
+// process uses where the system has more than one: so it is free a while later, too.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	pid := os.Getpid()
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64|pid>>16&63, pid>>8&255, pid&255))
+	if err != nil {
+		listener, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 func mustOpen(t *testing.T, cfg Config) *Node {
@@ -65,9 +83,9 @@ func get(t *testing.T, url, host string) (status int, header http.Header, body s
 
 func TestRunServesUntilItsContextEnds(t *testing.T) {
 	cfg := testConfig(t)
-	for range 2 { // the second start finds port and data free
+	cfg.Listen, cfg.Ops = freeAddress(t), freeAddress(t)
+	for range 2 { // the second start finds ports and data free
 		n := mustOpen(t, cfg)
-		cfg.Listen, cfg.Ops = n.Addr(), n.OpsAddr()
 		for path, want := range map[string]string{"/healthz": "ready", "/readyz": "ready", "/metrics": "godwit_engine_wal_frames_total"} {
 			if status, _, body := get(t, "http://"+n.OpsAddr()+path, ""); status != 200 || !strings.Contains(body, want) {
 				t.Errorf("%s: %d %.100s", path, status, body)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // demoRun is a demo in this process.
@@ -20,12 +21,17 @@ type demoRun struct {
 // startDemo runs a demo until the test ends, and then wants exit code 0.
 func startDemo(t *testing.T, dir string) *demoRun {
 	t.Helper()
+	return startDemoAt(t, dir, "127.0.0.1:0", "127.0.0.1:0")
+}
+
+func startDemoAt(t *testing.T, dir, listen, ops string) *demoRun {
+	t.Helper()
 	out, stdout := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &app{stdin: strings.NewReader(""), stdout: stdout, stderr: io.Discard}
 	ended := make(chan int)
 	go func() {
-		ended <- a.run(ctx, []string{"demo", "--listen", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--data", dir, "--json"})
+		ended <- a.run(ctx, []string{"demo", "--listen", listen, "--ops", ops, "--data", dir, "--json"})
 		_ = stdout.Close()
 	}()
 	t.Cleanup(func() {
@@ -85,7 +91,7 @@ func (d *demoRun) tail(i int) string {
 }
 
 func TestDemoSeedsOnceAndRestartsInPlace(t *testing.T) {
-	d := startDemo(t, t.TempDir())
+	d := startDemoAt(t, t.TempDir(), freeAddress(t), freeAddress(t))
 	if reply, body := d.ask("GET", d.url+"/"); reply.StatusCode != 200 || !strings.Contains(body, "<html") {
 		t.Errorf("page: %d %.80s", reply.StatusCode, body)
 	}
@@ -101,32 +107,37 @@ func TestDemoSeedsOnceAndRestartsInPlace(t *testing.T) {
 	if reply.StatusCode != http.StatusAccepted || reply.Header.Get("Access-Control-Allow-Origin") != d.url {
 		t.Fatalf("restart: %d %v", reply.StatusCode, reply.Header)
 	}
-	d.awaitDown()
+	d.await(false)                                                                                                            // the restart has begun
 	out, errs, code = runApp(t, nil, "send", "--json", "--url", info.WS, "--token", info.Users[1].Token, "alice", "after it") // retries until the server is back
 	if code != 0 {
 		t.Fatalf("send: exit %d: %s%s", code, out, errs)
 	}
+	d.await(true) // the one that goes down may have taken it
 	after := d.tail(0)
 	if !strings.HasPrefix(after, before) || strings.Count(after, "\n") != len(greetings)+2 {
 		t.Errorf("alice's log after the restart:\n%s", after)
 	}
 }
 
-// awaitDown returns once the ops port does not answer "ready": the restart has
-// begun. Each question is answered at once or refused, so this spins briefly.
-func (d *demoRun) awaitDown() {
-	for d.t.Context().Err() == nil {
+// await returns once the ops port answers "ready", or does not. Each question is
+// answered at once or refused, and the server is down for a second: so this spins briefly.
+func (d *demoRun) await(ready bool) {
+	d.t.Helper()
+	for late := time.Now().Add(time.Minute); ; {
 		r, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, d.ops+"/readyz", nil)
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		reply, err := d.transport.RoundTrip(r)
-		if err != nil {
-			return
+		status := 0
+		if reply, err := d.transport.RoundTrip(r); err == nil {
+			status = reply.StatusCode
+			_ = reply.Body.Close()
 		}
-		_ = reply.Body.Close()
-		if reply.StatusCode != http.StatusOK {
+		switch {
+		case (status == http.StatusOK) == ready:
 			return
+		case time.Now().After(late):
+			d.t.Fatalf("ready %v did not come to be", ready)
 		}
 	}
 }
