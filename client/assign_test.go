@@ -52,12 +52,8 @@ func (f *front) config(cfg *Config) {
 	cfg.URL, cfg.Assign = "ws"+strings.TrimPrefix(f.URL, "http")+"/v1/ws", true
 }
 
-// deadAddress is one where nobody listens.
-func deadAddress() string {
-	s := httptest.NewServer(nil)
-	defer s.Close()
-	return "ws" + strings.TrimPrefix(s.URL, "http")
-}
+// Where nobody listens: a port that was free a moment ago may be somebody's.
+const deadAddress, otherDeadAddress = "ws://127.0.0.1:1", "ws://127.0.0.1:2"
 
 func TestClientUsesTheEdgeItIsAssigned(t *testing.T) {
 	one, two := newFakeServer(t, httptest.NewServer), newFakeServer(t, httptest.NewServer)
@@ -69,7 +65,7 @@ func TestClientUsesTheEdgeItIsAssigned(t *testing.T) {
 
 func TestNextEdgeIsUsedWhereOneFails(t *testing.T) {
 	two := newFakeServer(t, httptest.NewServer)
-	front := newFront(t, deadAddress(), two.url)
+	front := newFront(t, deadAddress, two.url)
 	f := start(t, front.config)
 	p := two.accept(t) // in the same attempt: nothing turned the clock
 	p.welcome(t, godwit.ConnectReply{})
@@ -100,7 +96,7 @@ func TestClientThatCannotAskUsesItsAddress(t *testing.T) {
 	front.behind.accept(t).welcome(t, godwit.ConnectReply{})
 	f.await(t, Live)
 
-	front = newFront(t, deadAddress(), deadAddress()) // or knows only such as are gone
+	front = newFront(t, deadAddress, otherDeadAddress) // or knows only such as are gone
 	f = start(t, front.config)
 	front.behind.accept(t).welcome(t, godwit.ConnectReply{})
 	f.await(t, Live)

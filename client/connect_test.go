@@ -197,7 +197,7 @@ func TestTLSVerifiesTheServer(t *testing.T) {
 		f := <-p.frames
 		p.send(godwit.ServerFrame{ID: f.ID, Kind: godwit.KindConnect, Connect: godwit.ConnectReply{Epoch: "e1"}})
 	}()
-	c, err := Dial(ctx, Config{URL: s.url, Token: "t", TLS: &tls.Config{RootCAs: roots}})
+	c, err := Dial(ctx, Config{URL: s.url, Transport: WebSocket, OpenTimeout: patience, Token: "t", TLS: &tls.Config{RootCAs: roots}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestTLSVerifiesTheServer(t *testing.T) {
 
 	s.http.Config.ErrorLog = log.New(io.Discard, "", 0)
 	why := make(chan error, 64)
-	c, err = New(Config{URL: s.url, Token: "t", OnState: func(s State) { why <- s.Err }}) // the system's roots
+	c, err = New(Config{URL: s.url, Transport: WebSocket, OpenTimeout: patience, Token: "t", OnState: func(s State) { why <- s.Err }}) // the system's roots
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestSilentServerIsLeft(t *testing.T) {
 func TestMissingConnectReplyIsATimeout(t *testing.T) {
 	f := start(t, nil)
 	f.accept(t).expect(t, godwit.KindConnect)
-	f.clock.turn(10 * time.Second)
+	f.clock.turn(f.cfg.OpenTimeout)
 	if s := f.await(t, Waiting); !errors.Is(s.Err, errOpenTimeout) {
 		t.Fatalf("waits because of %v", s.Err)
 	}

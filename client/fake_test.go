@@ -255,8 +255,9 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	f := &fixture{fakeServer: newFakeServer(t, httptest.NewServer), clock: newHandClock(), states: make(chan State, 4096)}
 	cfg := Config{
 		URL: f.url, Transport: WebSocket, Token: "t", Device: "d", clock: f.clock, NoDelivered: true,
-		random:  func(n int64) int64 { return n - 1 },
-		OnState: func(s State) { f.states <- s },
+		OpenTimeout: 10 * time.Minute, // part of it is measured by the machine's clock
+		random:      func(n int64) int64 { return n - 1 },
+		OnState:     func(s State) { f.states <- s },
 	}
 	if change != nil {
 		change(&cfg)
