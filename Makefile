@@ -25,7 +25,7 @@ NEEDS := curl:/usr/bin/curl gcc:/usr/bin/gcc libc6-dev:/usr/include/stdio.h git:
 # The parsers that meet bytes from outside, as package:FuzzTarget. A test of
 # tidy_test.go fails when one of them does not exist.
 FUZZ := \
-	./edge/http1:FuzzUpgrade ./edge/ws:FuzzWSFrame ./edge:FuzzCursor ./edge:FuzzSession ./edge:FuzzProxyHeader ./link:FuzzBatch ./link:FuzzHandshake ./link/identity:FuzzIdentity ./router:FuzzMemberKey ./router:FuzzValue \
+	./edge/http1:FuzzUpgrade ./edge/ws:FuzzWSFrame ./edge:FuzzCursor ./edge:FuzzSession ./edge:FuzzProxyHeader ./link:FuzzBatch ./link:FuzzHandshake ./link/identity:FuzzIdentity ./router:FuzzMemberKey ./router:FuzzValue ./router/live:FuzzLastSeenFile \
 	./edge/http1:FuzzExtensions ./edge/ws:FuzzInflate ./edge/ws:FuzzReaderAgainstOthers \
 	./:FuzzClientFrameJSON ./:FuzzClientFrameProto ./:FuzzServerFrameJSON ./:FuzzServerFrameProto ./:FuzzNextFrame \
 	./chat:FuzzCommand ./chat:FuzzRights ./chat:FuzzGroupCommand ./chat:FuzzFanoutCommand ./chat:FuzzGroupRecord ./chat:FuzzMarkCommand ./chat:FuzzRecord ./chat:FuzzConversationsCursor \

@@ -34,7 +34,7 @@ func (n *Node) startAdmin() error {
 		keys = []admin.Key{key}
 	}
 	var err error
-	if n.erasures, err = openErasures(n.cfg.Data, n.chat, n.cfg.Clock); err != nil {
+	if n.erasures, err = openErasures(n.cfg.Data, n.chat, n.forgetLastSeen, n.cfg.Clock); err != nil {
 		return err
 	}
 	server, err := admin.New(admin.Config{

@@ -55,6 +55,7 @@ type SignedErasure struct {
 // whoever asks again, and is then written down.
 type erasures struct {
 	chat  *chat.Service
+	seen  func(ctx context.Context, user godwit.UserID) error // forgets when a user was last seen
 	clock func() time.Time
 	key   ed25519.PrivateKey
 
@@ -63,12 +64,12 @@ type erasures struct {
 	previous string
 }
 
-func openErasures(dir string, service *chat.Service, clock func() time.Time) (*erasures, error) {
+func openErasures(dir string, service *chat.Service, seen func(context.Context, godwit.UserID) error, clock func() time.Time) (*erasures, error) {
 	key, err := erasureKey(filepath.Join(dir, ErasureKeyFile))
 	if err != nil {
 		return nil, fmt.Errorf("signing key of erasures: %w", err)
 	}
-	e := &erasures{chat: service, clock: clock, key: key}
+	e := &erasures{chat: service, seen: seen, clock: clock, key: key}
 	if e.file, err = os.OpenFile(filepath.Join(dir, ErasuresFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return nil, err
 	}
@@ -150,6 +151,9 @@ func (e *erasures) EraseUser(ctx context.Context, user godwit.UserID, by string)
 	done, err := e.chat.EraseUser(ctx, user, by)
 	if err != nil {
 		return nil, err
+	}
+	if err := e.seen(ctx, user); err != nil {
+		return nil, fmt.Errorf("erased, but for when he was last seen; ask again: %w", err)
 	}
 	return e.write(&done)
 }

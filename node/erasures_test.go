@@ -54,7 +54,7 @@ func TestErasuresAreSignedAndWrittenDown(t *testing.T) {
 	if err := os.WriteFile(path, append(bytes.Clone(record), `{"record":{"ti`...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	again, err := openErasures(cfg.Data, n.chat, cfg.Clock)
+	again, err := openErasures(cfg.Data, n.chat, n.forgetLastSeen, cfg.Clock)
 	if err != nil {
 		t.Fatal(err)
 	}

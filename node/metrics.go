@@ -14,6 +14,7 @@ import (
 	"github.com/godwit-im/godwit/hook"
 	"github.com/godwit-im/godwit/link"
 	"github.com/godwit-im/godwit/presence"
+	"github.com/godwit-im/godwit/router/live"
 )
 
 // snapshot is what the tiers counted, read once per scrape.
@@ -21,6 +22,7 @@ type snapshot struct {
 	edge      edge.Stats
 	chat      chat.Stats
 	presence  presence.Stats
+	seen      live.JournalStats
 	hook      hook.Stats
 	engine    engine.Stats
 	keyring   auth.Stats
@@ -49,6 +51,7 @@ func (n *Node) snapshot() *snapshot {
 	}
 	if n.presence != nil {
 		s.presence = n.presence.Stats()
+		s.seen = n.seen.Stats()
 	}
 	if n.keyring != nil {
 		s.keyring = n.keyring.Stats()

@@ -45,8 +45,9 @@ type Node struct {
 	store    *engine.Store
 	chat     *chat.Service
 	presence *presence.Hub
-	edge     *edge.Edge // nil where edge processes hold the clients
-	hub      *link.Hub  // nil without link.listen and edges
+	seen     *live.Journal // when users were last seen; nil: this process has no store
+	edge     *edge.Edge    // nil where edge processes hold the clients
+	hub      *link.Hub     // nil without link.listen and edges
 	client   *link.Client
 	edges    *edgeProcesses
 	cert     *certificate // nil: no TLS, or it is the edge processes' business
@@ -161,6 +162,7 @@ func (n *Node) openEngine(ctx context.Context) error {
 		return err
 	}
 	store.store = n.store
+	n.openLastSeen(router) // the file is this process's as the store is
 	if err := n.chat.Start(ctx); err != nil {
 		return err
 	}
@@ -472,6 +474,9 @@ func (n *Node) close() error {
 	}
 	if n.chat != nil {
 		n.chat.Close()
+	}
+	if n.seen != nil {
+		n.seen.Close() // by now all sessions have ended that did
 	}
 	if n.hook != nil {
 		n.hook.Close()

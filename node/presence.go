@@ -1,6 +1,8 @@
 package node
 
 import (
+	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/godwit-im/godwit"
@@ -33,8 +35,32 @@ func (n *Node) presenceChanged(user godwit.UserID, online bool, nowMS int64) {
 	n.presence.Changed(user, online, nowMS)
 }
 
+// LastSeenFile is the file in the data directory that says when users were last seen.
+const LastSeenFile = "last-seen"
+
+// openLastSeen tells the router what an earlier process knew, and keeps what changes.
+func (n *Node) openLastSeen(router *live.Router) {
+	n.seen = live.OpenJournal(live.JournalConfig{
+		Router: router, Path: filepath.Join(n.cfg.Data, LastSeenFile), Logger: n.logger.With("tier", "router"),
+	})
+	n.seen.Start()
+}
+
+// forgetLastSeen is for a user whose account was erased.
+func (n *Node) forgetLastSeen(ctx context.Context, user godwit.UserID) error {
+	err := n.seen.Forget(ctx, user)
+	n.presence.Forget(user) // after the router, which it asks
+	return err
+}
+
 func presenceSeries() []series {
 	return []series{
+		gauge("last_seen_users", "Users of whom it is known when they were last seen.", func(s *snapshot) float64 { return float64(s.seen.Users) }),
+		gauge("last_seen_unwritten", "Users who came or went since the file of last seen times was written.", func(s *snapshot) float64 { return float64(s.seen.Unwritten) }),
+		gauge("last_seen_file_bytes", "Size of that file.", func(s *snapshot) float64 { return float64(s.seen.Bytes) }),
+		counter("last_seen_writes_total", "Writes of changes to it.", func(s *snapshot) float64 { return float64(s.seen.Writes) }),
+		counter("last_seen_rewrites_total", "Times that it was written anew as a whole.", func(s *snapshot) float64 { return float64(s.seen.Rewrites) }),
+		counter("last_seen_failures_total", "Writes of it that failed; what they had is in a later one.", func(s *snapshot) float64 { return float64(s.seen.Failures) }),
 		counter("presence_frames_total", "Presence frames sent, each to one session.", func(s *snapshot) float64 { return float64(s.presence.Sent) }),
 		counter("presence_hidden_total", "Among them: a user who may be seen no more is shown as offline.", func(s *snapshot) float64 { return float64(s.presence.Hidden) }),
 		counter("presence_flips_total", "Changes of watched users that are shown.", func(s *snapshot) float64 { return float64(s.presence.Flips) }),

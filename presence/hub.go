@@ -52,6 +52,7 @@ type watched struct {
 	shown    bool  // what others see
 	waits    bool  // he is in shard.waiting
 	missed   bool  // a message did not reach him since he went
+	erased   bool  // the end of his last session is not to be remembered
 }
 
 // New returns a hub; nobody is told anything before Start.
@@ -130,6 +131,9 @@ func (h *Hub) Changed(user godwit.UserID, online bool, nowMS int64) {
 	u.live, u.since, u.missed = online, nowMS, false
 	if !online {
 		u.seen = nowMS
+		if u.erased {
+			u.seen, u.erased = 0, false
+		}
 	}
 	if u.live == u.shown {
 		h.counters.suppressed.Add(2) // this change, and the one it undoes
@@ -156,6 +160,17 @@ func (h *Hub) Missed(user godwit.UserID) {
 	defer sh.mu.Unlock()
 	if u := sh.users[user]; u != nil && u.known && !u.live {
 		u.missed = true
+	}
+}
+
+// Forget is for a user whose account was erased: when he was last seen is not told to
+// who watches him, also if his last session is yet to end.
+func (h *Hub) Forget(user godwit.UserID) {
+	sh := h.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if u := sh.users[user]; u != nil {
+		u.seen, u.erased = 0, u.live
 	}
 }
 

@@ -131,3 +131,33 @@ func TestLookIsDebouncedForWhoIsNotWatched(t *testing.T) {
 	w.pass(200)
 	look(false, left)
 }
+
+// TestAnErasedUsersLastSeenIsNotTold, be he gone or yet to go.
+func TestAnErasedUsersLastSeenIsNotTold(t *testing.T) {
+	w := newWorld(t, nil)
+	w.in("alice", "a", 1)
+	w.in("bob", "b", 2)
+	w.in("carol", "c", 3)
+	w.watch("alice", 1, "bob", "carol")
+	w.out("bob", "b")
+	w.pass(5000)
+	w.heard[1] = nil
+	for _, user := range []godwit.UserID{"bob", "carol", "nobody"} {
+		w.hub.Forget(user)
+	}
+	w.out("carol", "c")
+	w.pass(5000)
+	w.hears(1, "carol off 0")
+	for _, user := range []godwit.UserID{"bob", "carol"} {
+		if online, seen := w.hub.Look(user); online || seen != 0 {
+			t.Errorf("%s: %v, %d", user, online, seen)
+		}
+	}
+	w.in("bob", "b", 4)
+	left := w.now
+	w.out("bob", "b")
+	w.pass(5000)
+	if online, seen := w.hub.Look("bob"); online || seen != left {
+		t.Errorf("one who comes by that name later: %v, %d", online, seen)
+	}
+}

@@ -61,6 +61,9 @@ type shard struct {
 	mu    sync.RWMutex
 	users map[godwit.UserID][]place
 	seen  lastSeen
+	// erased are users with sessions whose end is not to be remembered.
+	erased  map[godwit.UserID]struct{}
+	changes changes
 }
 
 // place is one device of a user; a user's places stand in the order of arrival.
@@ -115,6 +118,7 @@ func (r *Router) Register(user godwit.UserID, device string, s godwit.SessionID,
 		user = godwit.UserID(strings.Clone(string(user)))
 		places = make([]place, 0, 1)
 		sh.seen.remove(user)
+		sh.noteLocked(user)
 		r.changed(user, true, now)
 	}
 	if len(places) >= r.sessionsMax {
@@ -139,8 +143,7 @@ func (r *Router) Unregister(user godwit.UserID, device string, s godwit.SessionI
 	case len(places) > 1:
 		sh.users[user] = slices.Delete(places, i, i+1)
 	default:
-		delete(sh.users, user)
-		sh.seen.add(godwit.UserID(strings.Clone(string(user))), now)
+		sh.leaveLocked(godwit.UserID(strings.Clone(string(user))), now)
 		r.changed(user, false, now)
 	}
 }
@@ -164,8 +167,7 @@ func (sh *shard) unregisterEdge(index int, now int64, changed func(godwit.UserID
 		case len(left) > 0:
 			sh.users[user] = left
 		default:
-			delete(sh.users, user)
-			sh.seen.add(user, now)
+			sh.leaveLocked(user, now)
 			changed(user, false, now)
 		}
 	}
