@@ -280,21 +280,22 @@ func (s *Service) leaveForGood(ctx context.Context, user godwit.UserID, g groupO
 		return s.insist(ctx, user, &godwit.ClientFrame{Kind: godwit.KindGroup, Group: f})
 	}
 	var m memberRow
-	if err := s.look(ctx, g.id.Partition(), func(v View) { m, _ = memberOf(v, bytesOf(g.id), bytesOf(user)) }); err != nil {
+	var heir []byte
+	err := s.look(ctx, g.id.Partition(), func(v View) {
+		m, _ = memberOf(v, bytesOf(g.id), bytesOf(user))
+		if row, exists := groupRowOf(v, bytesOf(g.id)); exists && m.isMember() && m.role == roleOwner {
+			heir = heirOf(v, &row, bytesOf(g.id), func(other []byte) bool { return string(other) == string(user) })
+		}
+	})
+	if err != nil {
 		return err
 	}
 	if !m.isMember() {
 		return s.awaitFanned(ctx, user, g.id)
 	}
-	if m.role == roleOwner {
-		page, err := ask(godwit.Group{Do: []byte(godwit.GroupMembers), Limit: 100})
-		if err != nil {
-			return fmt.Errorf("members of %s: %w", g.id, err)
-		}
-		if heir := heirOf(page.Group.Members, user); heir != "" {
-			if _, err := ask(godwit.Group{Do: []byte(godwit.GroupRole), Role: []byte(godwit.RoleOwner), Users: [][]byte{[]byte(heir)}}); err != nil {
-				return fmt.Errorf("leave %s to %s: %w", g.id, heir, err)
-			}
+	if heir != nil {
+		if _, err := ask(godwit.Group{Do: []byte(godwit.GroupRole), Role: []byte(godwit.RoleOwner), Users: [][]byte{heir}}); err != nil {
+			return fmt.Errorf("leave %s to %s: %w", g.id, heir, err)
 		}
 	}
 	if _, err := ask(godwit.Group{Do: []byte(godwit.GroupLeave)}); err != nil && !errors.Is(err, godwit.ErrNotMember) {
@@ -322,19 +323,6 @@ func (s *Service) awaitFanned(ctx context.Context, user godwit.UserID, group god
 			return fmt.Errorf("leave %s: %w", group, err)
 		}
 	}
-}
-
-func heirOf(members []godwit.Member, not godwit.UserID) (heir godwit.UserID) {
-	for i := range members {
-		switch m := &members[i]; {
-		case m.User == not:
-		case m.Role == godwit.RoleAdmin:
-			return m.User
-		case heir == "":
-			heir = m.User
-		}
-	}
-	return heir
 }
 
 // awaitLanes waits until what users of a partition have sent so far has arrived:

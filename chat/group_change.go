@@ -17,9 +17,17 @@ const changeTries = 5
 
 // change does what was asked, in as many commands as the users need.
 func (t *groupTask) change() (reply godwit.GroupReply, refusal *godwit.Error) {
-	if t.do == doCreate {
+	switch {
+	case t.do == doCreate:
 		return t.create()
+	case t.do == doRemove && t.operator:
+		return t.expel()
 	}
+	return t.changeAll()
+}
+
+// changeAll changes it for all users, in their order.
+func (t *groupTask) changeAll() (reply godwit.GroupReply, refusal *godwit.Error) {
 	total := godwit.GroupReply{Dup: true}
 	for part := range slices.Chunk(t.users, changeUsersMax) {
 		reply, refusal = t.changePart(part)

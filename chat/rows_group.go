@@ -48,7 +48,7 @@ type groupRow struct {
 	created  int64
 	name     []byte // aliases the row
 	creator  []byte
-	owner    []byte     // empty: the operator removed him
+	owner    []byte     // empty: he was removed and his heir is not named yet
 	overlays uint64     // messages of it that were edited or recalled
 	freed    uint64     // times that former members left room in a bucket
 	expired  godwit.Seq // entries up to here are gone: they were older than the group keeps them
