@@ -86,16 +86,10 @@ func (cs *changes) run() {
 }
 
 func (cs *changes) look(c change) {
-	s := cs.service
-	group := c.place()
-	v := s.cfg.Store.View(group)
-	command, next := c.look(v)
-	err := v.Err()
-	v.Close()
+	command, next, err := cs.view(c)
 	switch {
 	case err != nil:
-		s.cfg.Logger.Error("read failed", "group", group, "error", err)
-		cs.end(c, godwit.ErrInternal)
+		cs.end(c, err)
 	case next == stepAgain:
 		cs.await(c)
 	case next == stepDone:
@@ -103,8 +97,22 @@ func (cs *changes) look(c change) {
 		c.finish()
 	default:
 		cs.end(c, nil)
-		if err := s.cfg.Store.Propose(c.place(), command, c); err != nil {
+		if err := cs.service.cfg.Store.Propose(c.place(), command, c); err != nil {
 			c.Fail(err)
 		}
 	}
+}
+
+// view lets a change look at what is visible now.
+func (cs *changes) view(c change) (command []byte, next step, err error) {
+	s := cs.service
+	group := c.place()
+	v := s.cfg.Store.View(group)
+	defer v.Close()
+	command, next = c.look(v)
+	if err := v.Err(); err != nil {
+		s.cfg.Logger.Error("read failed", "group", group, "error", err)
+		return nil, stepDone, godwit.ErrInternal
+	}
+	return command, next, nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/godwit-im/godwit"
 )
 
-// Hook is asked about each message before it is stored. Its methods may be called
-// from any goroutine.
+// Hook is asked about each message before it is stored, and about each edit. Its
+// methods may be called from any goroutine.
 type Hook interface {
 	// BeforeSend blocks until there is a verdict, which is at the latest when its
 	// time is up.
@@ -18,18 +18,20 @@ type Hook interface {
 	Skip() Verdict
 }
 
-// Outgoing is a message that is about to be stored. Its fields alias the request.
+// Outgoing is a message that is about to be stored, or the body that is about to take
+// another's place. Its fields alias the request.
 type Outgoing struct {
 	From godwit.UserID
 	Conv godwit.ConversationID // as the sender sees it
-	CID  []byte
+	CID  []byte                // of an edit: that of the message
+	MID  []byte                // of the message that is edited; nil: it is a new one
 	Type []byte
 	Body []byte
 	Text bool // Body is UTF-8 text
 }
 
-func (b *block) outgoing() Outgoing {
-	return Outgoing{
+func (b *block) outgoing() *Outgoing {
+	return &Outgoing{
 		From: b.sender(), Conv: stringOf[godwit.ConversationID](b.to),
 		CID: b.cid, Type: b.typ, Body: b.body, Text: b.text,
 	}
@@ -43,21 +45,23 @@ type Verdict struct {
 	Message string
 }
 
-// gated is a message that is looked at before it is proposed.
+// gated is a message or an edit that is looked at before it is proposed.
 type gated interface {
 	asked() *request
-	outgoing() Outgoing
+	// outgoing is what the hook is shown; it may block until ctx is done. It is not ok
+	// if the request was answered instead.
+	outgoing(ctx context.Context) (out *Outgoing, ok bool)
 	// release proposes it; granted: its sender may start the conversation.
 	release(granted bool)
 	// drop lets go of it: it was answered already.
 	drop()
 }
 
-// gate holds messages while the hook is asked, and while it is looked up whether
-// their senders may start a conversation. A sender's messages pass one after the
-// other, in their order; senders take turns.
+// gate holds messages and edits while the hook is asked, and while it is looked up
+// whether senders of messages may start a conversation. What comes of one sender passes
+// one after the other, in its order; senders take turns.
 //
-// At most hookQueueMax messages wait. Of what comes then the hook's verdict is
+// At most hookQueueMax of them wait. Of what comes then the hook's verdict is
 // Skip; a sender some of whose messages wait is refused as unavailable, and so is
 // everybody where the policy has conversations looked at.
 type gate struct {
@@ -70,7 +74,7 @@ type gate struct {
 	known   map[string]struct{} // conversations, sender NUL recipient, that have begun
 }
 
-// gateLine is the messages of one sender. It is in gate.senders while it has any.
+// gateLine is what waits of one sender. It is in gate.senders while it has any.
 type gateLine struct {
 	user  godwit.UserID
 	items []gated
@@ -164,15 +168,19 @@ func (g *gate) decide(ctx context.Context) {
 
 // look decides about one message.
 func (g *gate) look(ctx context.Context, m gated) {
-	out := m.outgoing()
-	granted, refusal := g.mayStart(ctx, &out)
-	verdict := Verdict{Allow: true}
-	if refusal == nil && g.service.cfg.Hook != nil {
-		verdict = g.service.cfg.Hook.BeforeSend(ctx, &out)
+	out, ok := m.outgoing(ctx)
+	if !ok {
+		m.drop()
+		return
 	}
+	granted, refusal := g.mayStart(ctx, out)
 	if refusal != nil {
 		g.refuse(m, refusal, "")
 		return
+	}
+	verdict := Verdict{Allow: true}
+	if g.service.cfg.Hook != nil {
+		verdict = g.service.cfg.Hook.BeforeSend(ctx, out)
 	}
 	g.pass(m, verdict, granted)
 }
@@ -206,11 +214,11 @@ func (g *gate) refuse(m gated, e *godwit.Error, message string) {
 }
 
 // mayStart tells whether the sender may start the conversation of a message. What
-// is no start, or what everybody may start, needs no grant.
+// is no start, as an edit, or what everybody may start, needs no grant.
 func (g *gate) mayStart(ctx context.Context, m *Outgoing) (granted bool, refusal *godwit.Error) {
 	s := g.service
 	to := godwit.UserID(strings.TrimPrefix(string(m.Conv), "u:"))
-	if s.cfg.Policy.WhoMayStart == "all" || strings.HasPrefix(string(m.Conv), "g:") || to == m.From {
+	if s.cfg.Policy.WhoMayStart == "all" || m.MID != nil || strings.HasPrefix(string(m.Conv), "g:") || to == m.From {
 		return false, nil
 	}
 	pair := string(m.From) + "\x00" + string(to)

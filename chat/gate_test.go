@@ -23,7 +23,11 @@ type memHook struct {
 
 func (h *memHook) BeforeSend(ctx context.Context, m *Outgoing) Verdict {
 	h.mu.Lock()
-	h.asked = append(h.asked, fmt.Sprintf("%s %s %s %s", m.From, m.Conv, m.CID, m.Body))
+	line := fmt.Sprintf("%s %s %s %s", m.From, m.Conv, m.CID, m.Body)
+	if m.MID != nil {
+		line += fmt.Sprintf(" for %s", m.MID)
+	}
+	h.asked = append(h.asked, line)
 	h.flying++
 	h.most = max(h.most, h.flying)
 	wait := h.wait

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 
 	"github.com/godwit-im/godwit"
@@ -51,13 +52,13 @@ func (s *Service) sendGroup(session godwit.SessionID, user godwit.UserID, id uin
 
 func (r *groupSendRequest) asked() *request { return &r.request }
 
-func (r *groupSendRequest) outgoing() Outgoing {
+func (r *groupSendRequest) outgoing(context.Context) (*Outgoing, bool) {
 	p, ok := parseCommand(r.buf)
 	c, is := p.body.(*groupSendCommand)
 	if !ok || !is {
 		panic("BUG: a send that was just built does not parse")
 	}
-	return c.block.outgoing()
+	return c.block.outgoing(), true
 }
 
 func (r *groupSendRequest) release(bool) {

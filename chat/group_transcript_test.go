@@ -275,7 +275,7 @@ func (g *groupTalk) revise(t *testing.T, user string, operator bool, verb string
 	if operator {
 		t.Fatal("the operator revises by calls only")
 	}
-	g.service.reviseGroup(session, godwit.UserID(user), id, row.logID([]byte(g.id(words[0]))), godwit.Seq(seq), edit)
+	g.service.reviseAt(session, godwit.UserID(user), id, row.logID([]byte(g.id(words[0]))), godwit.Seq(seq), edit)
 	g.settle()
 	answers := g.edge.replies[id]
 	if len(answers) != 1 {

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"context"
 	"errors"
 
 	"github.com/godwit-im/godwit"
@@ -67,12 +68,12 @@ func (s *Service) send(session godwit.SessionID, user godwit.UserID, id uint64, 
 
 func (r *sendRequest) asked() *request { return &r.request }
 
-func (r *sendRequest) outgoing() Outgoing {
+func (r *sendRequest) outgoing(context.Context) (*Outgoing, bool) {
 	p, ok := parseCommand(r.buf)
 	if !ok {
 		panic("BUG: a send that was just built does not parse")
 	}
-	return p.send.block.outgoing()
+	return p.send.block.outgoing(), true
 }
 
 func (r *sendRequest) release(granted bool) {

@@ -17,12 +17,13 @@ import (
 	"time"
 )
 
-// Message is what the service is told of one message. Exactly one of Text and
-// Data is set.
+// Message is what the service is told of one message, or of one edit: then MID is
+// set, and Type, Text and Data are the new ones. Exactly one of Text and Data is set.
 type Message struct {
 	From string  `json:"from"`
 	Conv string  `json:"conv"` // as the sender sees it: u:bob, g:42
 	CID  string  `json:"cid"`
+	MID  string  `json:"mid,omitempty"` // of the message that is edited
 	Type string  `json:"type,omitempty"`
 	Text *string `json:"text,omitempty"`
 	Data *[]byte `json:"data,omitempty"` // base64

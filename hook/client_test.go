@@ -62,6 +62,9 @@ func TestTheServiceIsToldOfTheMessage(t *testing.T) {
 	f(text("hi"), `{"from":"alice","conv":"u:bob","cid":"c1","text":"hi","time":1700000000123}`)
 	f(text(""), `{"from":"alice","conv":"u:bob","cid":"c1","text":"","time":1700000000123}`)
 	f(&Message{From: "a", Conv: "g:1", CID: "c", Type: "x/y", Data: &[]byte{1, 2}}, `{"from":"a","conv":"g:1","cid":"c","type":"x/y","data":"AQI=","time":1700000000123}`)
+	edit := text("hi!")
+	edit.MID = "AQIDBAUGBwgJCgsMDQ4PEA"
+	f(edit, `{"from":"alice","conv":"u:bob","cid":"c1","mid":"AQIDBAUGBwgJCgsMDQ4PEA","text":"hi!","time":1700000000123}`)
 	if Sign(secret, "1", []byte("x")) == Sign(secret, "2", []byte("x")) || Sign(secret, "1", []byte("x")) == Sign([]byte("other"), "1", []byte("x")) {
 		t.Error("the signature does not cover the time or the secret")
 	}

@@ -25,10 +25,10 @@ type PolicyConfig struct {
 	ReceiptMembers uint32   `yaml:"receipt_members" env:"RECEIPT_MEMBERS" doc:"Groups of up to so many members tell them of each other's marks, 1 to 1000. In larger ones a client asks for counts."`
 }
 
-// HookConfig is the operator's service that is asked before a message is stored.
+// HookConfig is the operator's service that is asked before a message is stored or edited.
 type HookConfig struct {
-	URL        string   `yaml:"url" env:"URL" doc:"http or https address that each message is posted to before it is stored; its answer is {\"allow\": true} or {\"allow\": false, \"message\": …}. Empty: none."`
-	Timeout    Duration `yaml:"timeout" env:"TIMEOUT" doc:"Time for the whole call, 10ms to 3s. Every message waits for it."`
+	URL        string   `yaml:"url" env:"URL" doc:"http or https address that each message and each edit is posted to before it is stored; its answer is {\"allow\": true} or {\"allow\": false, \"message\": …}. Empty: none."`
+	Timeout    Duration `yaml:"timeout" env:"TIMEOUT" doc:"Time for the whole call, 10ms to 3s. Every message and edit waits for it."`
 	Fail       string   `yaml:"fail" env:"FAIL" doc:"What becomes of messages without an answer in time. open: they are stored. closed: they are refused for now. Required with url."`
 	SecretFile string   `yaml:"secret_file" env:"SECRET_FILE" doc:"File with a secret of at least 16 bytes that signs the calls (HMAC-SHA256). Required unless url is of a loopback address."`
 	Calls      uint32   `yaml:"calls" env:"CALLS" doc:"Calls at once, 1 to 1024. A sender has at most one."`
@@ -156,10 +156,10 @@ func (n *Node) newHook() (*hook.Client, error) {
 
 func hookSeries() []series {
 	return []series{
-		counter("hook_calls_total", "Messages that hook.url was asked about.", func(s *snapshot) float64 { return float64(s.hook.Calls) }),
-		counter("hook_refused_total", "Of them: messages it refused.", func(s *snapshot) float64 { return float64(s.hook.Refused) }),
-		counter("hook_failures_total", "Of them: messages without an answer that counts.", func(s *snapshot) float64 { return float64(s.hook.Failures) }),
-		counter("hook_skipped_total", "Messages it was not asked about, because it was failing or too many waited.", func(s *snapshot) float64 { return float64(s.hook.Skipped) }),
+		counter("hook_calls_total", "Messages and edits that hook.url was asked about.", func(s *snapshot) float64 { return float64(s.hook.Calls) }),
+		counter("hook_refused_total", "Of them: those it refused.", func(s *snapshot) float64 { return float64(s.hook.Refused) }),
+		counter("hook_failures_total", "Of them: those without an answer that counts.", func(s *snapshot) float64 { return float64(s.hook.Failures) }),
+		counter("hook_skipped_total", "Messages and edits it was not asked about, because it was failing or too many waited.", func(s *snapshot) float64 { return float64(s.hook.Skipped) }),
 		counter("hook_seconds_total", "Time of all calls together.", func(s *snapshot) float64 { return s.hook.Waited.Seconds() }),
 		gauge("hook_open", "1 while it fails and is not asked.", func(s *snapshot) float64 {
 			if s.hook.Open {
@@ -174,7 +174,7 @@ func hookSeries() []series {
 type hookAdapter struct{ *hook.Client }
 
 func (a hookAdapter) BeforeSend(ctx context.Context, m *chat.Outgoing) chat.Verdict {
-	out := &hook.Message{From: string(m.From), Conv: string(m.Conv), CID: string(m.CID), Type: string(m.Type)}
+	out := &hook.Message{From: string(m.From), Conv: string(m.Conv), CID: string(m.CID), MID: string(m.MID), Type: string(m.Type)}
 	if m.Text {
 		text := string(m.Body)
 		out.Text = &text
