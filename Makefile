@@ -96,8 +96,8 @@ tidy: ## the rules of the house: imports, sizes, comments, a pure apply path
 .PHONY: unit
 unit: ## every package's tests under the race detector, and the planted faults
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(UNIT)
-	$(GO) test -tags seededbugs -run Seeded ./engine
-	@out=$$($(GO) test -count=1 -run Crash -v ./engine/wal ./engine 2>&1); code=$$?; \
+	$(GO) test -tags seededbugs -timeout 15m -run Seeded ./engine
+	@out=$$($(GO) test -count=1 -timeout 15m -run Crash -v ./engine/wal ./engine 2>&1); code=$$?; \
 		echo "$$out" | grep 'crash: points='; if [ $$code != 0 ]; then echo "$$out"; exit $$code; fi
 	cd bench && $(GO) test -timeout 15m ./...
 

@@ -7,6 +7,7 @@ import (
 	"path"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +21,10 @@ const flipsMax = 400
 // flipMemoryMax bounds what a flipped store may allocate beyond what a whole one
 // does.
 const flipMemoryMax = 256 << 20
+
+// flipMemory is held by whoever measures what an Open allocates: the runtime counts
+// for the whole process.
+var flipMemory sync.RWMutex
 
 // flip is one changed byte.
 type flip struct {
@@ -143,7 +148,12 @@ func (l *life) damaged(counts *flipCounts, damage func(*vfs.MemFS) error) (err e
 	var before, after runtime.MemStats
 	measure := counts.refused.Load()%64 == 0
 	if measure {
+		flipMemory.Lock()
+		defer flipMemory.Unlock()
 		runtime.ReadMemStats(&before)
+	} else {
+		flipMemory.RLock()
+		defer flipMemory.RUnlock()
 	}
 	s, err := Open(l.flipConfig(disk), newLedger(l.groups))
 	if measure {
