@@ -96,7 +96,7 @@ func TestStoreFollowsAClusterThatMoved(t *testing.T) {
 	t.Cleanup(func() { _ = second.Close() })
 	await(t, changes, BreakerClosed)
 	put(t, s, "k", "2")
-	if got, err := s.Get(t.Context(), []byte("k")); err != nil || string(got) != "2" {
-		t.Errorf("get: %q %v", got, err)
+	if got := get(t, s, "k"); got != "2" {
+		t.Errorf("get: %q", got)
 	}
 }

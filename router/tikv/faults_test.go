@@ -1,6 +1,7 @@
 package tikv
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -81,8 +82,8 @@ func TestOutageOpensTheBreakerUntilItEnds(t *testing.T) {
 		}
 		befall(0)
 		await(t, changes, BreakerClosed)
-		if got, err := s.Get(t.Context(), []byte("k")); err != nil || string(got) != "1" {
-			t.Fatalf("%s: afterwards: %q %v", name, got, err)
+		if got := get(t, s, "k"); got != "1" {
+			t.Fatalf("%s: afterwards: %q", name, got)
 		}
 		put(t, s, "k", "1")
 	}
@@ -142,12 +143,15 @@ func TestReadsGoOnWithoutPD(t *testing.T) {
 	s, changes := watched(t, cluster, time.Second)
 	await(t, changes, BreakerClosed)
 	put(t, s, "k", "1")
+	reader := opened(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm}).closing(t)
+	get(t, reader, "k") // from here on it knows where the key is
 	if err := cluster.Outage(server.PD, forever); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Now(t.Context()); !errors.Is(err, router.ErrUnavailable) {
 		t.Fatalf("a timestamp without PD: %v", err)
 	}
+	s = reader
 	if got, err := s.Get(t.Context(), []byte("k")); err != nil || string(got) != "1" {
 		t.Fatalf("get: %q %v", got, err)
 	}
@@ -188,9 +192,11 @@ func TestCloseDoesNotWaitForASilentCluster(t *testing.T) {
 func TestLimiterHoldsCallsBack(t *testing.T) {
 	t.Parallel()
 	cluster := startServer(t, server.Config{})
-	s := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: 300 * time.Millisecond, Concurrency: 1})
+	s := opened(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm, Concurrency: 1}).closing(t)
 	err := s.Update(t.Context(), func(router.Tx) error {
-		_, err := s.Get(t.Context(), []byte("k"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := s.Get(ctx, []byte("k"))
 		return err
 	})
 	if !errors.Is(err, errLimited) || !errors.Is(err, router.ErrUnavailable) {
@@ -225,7 +231,7 @@ func (l *ledger) add(s *Store, t *testing.T, mark string) error {
 		return tx.Set([]byte("\xf0"+mark), []byte{1})
 	})
 	// client-go left alone may take 40 s.
-	if took := time.Since(started); took > s.config.Timeout+10*time.Second {
+	if took := time.Since(started); took > s.config.Timeout+calm {
 		t.Errorf("a call of at most %v took %v", s.config.Timeout, took)
 	}
 	l.mu.Lock()
@@ -300,11 +306,15 @@ func TestFaultsGiveNoWrongAnswer(t *testing.T) {
 			if err := cluster.SetFaults(faults); err != nil {
 				t.Fatal(err)
 			}
+			befell := func() bool { // on a slow machine calls end for lack of time before a fault has its turn
+				injected := cluster.Stats().Injected
+				return (faults.Undetermined == 0 || injected["undetermined"] > 0) && (faults.RegionErrors == 0 || injected["region_error"] > 0)
+			}
 			var all sync.WaitGroup
 			for i, s := range stores {
 				all.Go(func() {
 					done := 0
-					for attempt := 0; done < additions && attempt < 100*additions && t.Context().Err() == nil; attempt++ {
+					for attempt := 0; (done < additions || !befell()) && attempt < 100*additions && t.Context().Err() == nil; attempt++ {
 						switch err := l.add(s, t, fmt.Sprintf("%d-%06d", i, attempt)); {
 						case err == nil || errors.Is(err, router.ErrUnknown):
 							if done++; i == 0 && done == additions/2 {
@@ -323,11 +333,10 @@ func TestFaultsGiveNoWrongAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.check(t, openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm}))
-			injected := cluster.Stats().Injected
-			if faults.Undetermined > 0 && injected["undetermined"] == 0 || faults.RegionErrors > 0 && injected["region_error"] == 0 {
-				t.Errorf("no fault befell anything: %v", injected)
+			if !befell() {
+				t.Error("no fault befell anything")
 			}
-			t.Log(injected, cluster.Stats().KV)
+			t.Log(cluster.Stats().Injected, cluster.Stats().KV)
 		})
 	}
 	nothing := func(*server.Server) {}

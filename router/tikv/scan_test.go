@@ -90,9 +90,12 @@ func TestScanMeetsLocks(t *testing.T) {
 		if err := cluster.SetFaults(server.Faults{Undetermined: 1}); err != nil {
 			t.Fatal(err)
 		}
-		if err := writer.Update(t.Context(), both(fmt.Sprint(i+1))); !errors.Is(err, router.ErrUnknown) {
-			t.Fatalf("a commit that is not answered: %v", err)
-		}
+		until(t, func() error {
+			if err := writer.Update(t.Context(), both(fmt.Sprint(i+1))); !errors.Is(err, router.ErrUnknown) {
+				return fmt.Errorf("a commit that is not answered: %w", err)
+			}
+			return nil
+		})
 		if err := cluster.SetFaults(server.Faults{}); err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +111,8 @@ func TestScanMeetsLocks(t *testing.T) {
 func TestWhatDoesNotReturnIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	cluster := startServer(t, server.Config{})
-	s := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: time.Second, Failures: 1})
+	s := opened(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm, Failures: 1})
+	s.config.Timeout = time.Second // now that it is connected
 	stuck, ended := make(chan struct{}), make(chan struct{})
 	err := s.do(t.Context(), opGet, func(c *call) error {
 		_, err := guard(c, func(context.Context) (int, error) {

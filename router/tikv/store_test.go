@@ -3,6 +3,7 @@ package tikv
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -36,25 +37,41 @@ func openStore(t testing.TB, config Config) *Store {
 	return s
 }
 
-// put writes, however often it takes.
-func put(t testing.TB, s *Store, key, value string) {
+// until does something again until it succeeds: on a slow machine a call may not end
+// in time, nor the first connection be made in time.
+func until(t testing.TB, do func() error) {
 	t.Helper()
-	var err error
-	for range 100 {
-		err = s.Update(t.Context(), func(tx router.Tx) error { return tx.Set([]byte(key), []byte(value)) })
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() {
+		err := do()
 		if err == nil {
 			return
 		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
-	t.Fatalf("put %q: %v", key, err)
+}
+
+func put(t testing.TB, s *Store, key, value string) {
+	t.Helper()
+	until(t, func() error {
+		return s.Update(t.Context(), func(tx router.Tx) error { return tx.Set([]byte(key), []byte(value)) })
+	})
+}
+
+func get(t testing.TB, s *Store, key string) (value string) {
+	t.Helper()
+	until(t, func() error {
+		got, err := s.Get(t.Context(), []byte(key))
+		value = string(got)
+		return err
+	})
+	return value
 }
 
 func TestUpdateIsSeenByReaders(t *testing.T) {
 	cluster := startServer(t, server.Config{Regions: 4})
-	s := openStore(t, Config{PD: []string{cluster.PDAddr()}})
-	if s.State() != BreakerClosed {
-		t.Fatalf("the breaker is %v", s.State())
-	}
+	s := opened(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm}).closing(t)
 	put(t, s, "a", "1")
 	put(t, s, "\x80b", "2")
 	got, err := s.Get(t.Context(), []byte("a"))
@@ -80,7 +97,7 @@ func TestUpdateIsSeenByReaders(t *testing.T) {
 
 func TestConflictHasNoEffect(t *testing.T) {
 	cluster := startServer(t, server.Config{})
-	s := openStore(t, Config{PD: []string{cluster.PDAddr()}})
+	s := openStore(t, Config{PD: []string{cluster.PDAddr()}, Timeout: calm})
 	put(t, s, "k", "1")
 	err := s.Update(t.Context(), func(tx router.Tx) error {
 		if _, err := tx.Get([]byte("k")); err != nil {
