@@ -206,7 +206,7 @@ func TestMemoryIsBoundedWhenNobodyReads(t *testing.T) {
 	bystanders.await("the memory is not given back", func() bool { return metric(t, s.ops, "godwit_edge_memory_used_bytes") < budget })
 	peak := peakResident(t, s.cmd.Process.Pid)
 	t.Logf("%v of %d sessions shed, at most %d MiB resident", metric(t, s.ops, "godwit_edge_shed_total"), len(conns), peak>>20)
-	if peak > budget*3/2 {
+	if peak > budget*2 { // with garbage; without the bound it is 390 MiB
 		t.Errorf("%d MiB were resident, the budget is %d MiB", peak>>20, budget>>20)
 	}
 }

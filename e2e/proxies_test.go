@@ -136,7 +136,7 @@ func TestHAProxyInFront(t *testing.T) {
 	t.Parallel()
 	path := proxyBinary(t, "haproxy")
 	p := newPKI(t)
-	edges, port, ops := newEdges(t, "GODWIT_EDGE_TRUSTED_PROXIES=127.0.0.1", "GODWIT_EDGE_PER_SOURCE=2")
+	edges, port, ops := newEdges(t, "GODWIT_EDGE_TRUSTED_PROXIES=127.0.0.1", "GODWIT_EDGE_PER_SOURCE=2", "GODWIT_EDGE_TOKEN_TIMEOUT=1m")
 	address := freePort(t)
 	config := substitute(t, "haproxy/haproxy.cfg", "    server edge3 10.0.0.13:8080\n", "", "maxconn 100000", "maxconn 1000", "bind :443 ", "bind "+address+" ", "/etc/haproxy/godwit.pem", p.both,
 		"edge1 10.0.0.11:8080", "edge1 127.0.0.11:"+port, "edge2 10.0.0.12:8080", "edge2 127.0.0.12:"+port, "port 8081", "port "+ops)

@@ -228,7 +228,8 @@ func TestAStormOfReconnectsIsServedInTurn(t *testing.T) {
 	}
 	const memory = 256 << 20
 	// A few places only, and few sockets of one address: the storm must be felt.
-	s, bystanders := withControls(t, fmt.Sprint("GODWIT_EDGE_MEMORY=", memory), fmt.Sprint("GODWIT_EDGE_HANDSHAKES=", max(16, sessions/64)), fmt.Sprint("GODWIT_EDGE_PER_SOURCE=", max(64, sessions/16)))
+	s, bystanders := withControls(t, fmt.Sprint("GODWIT_EDGE_MEMORY=", memory), fmt.Sprint("GODWIT_EDGE_HANDSHAKES=", max(16, sessions/64)), fmt.Sprint("GODWIT_EDGE_PER_SOURCE=", max(64, sessions/16)),
+		"GODWIT_EDGE_HEAD_TIMEOUT=1m", "GODWIT_EDGE_TOKEN_TIMEOUT=1m") // these clients are many, and may be slow
 	st := &storm{server: s}
 	users := make([]*stormUser, sessions)
 	var names []string
