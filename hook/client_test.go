@@ -26,7 +26,7 @@ func served(t *testing.T, change func(*Config), f http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
-	cfg := Config{URL: server.URL + "/hook", Timeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler)}
+	cfg := Config{URL: server.URL + "/hook", Timeout: time.Minute, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&cfg)
 	}
