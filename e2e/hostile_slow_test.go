@@ -122,7 +122,8 @@ func TestClosingEnds(t *testing.T) {
 // queue is bounded, the close says why, and a resume brings what it missed.
 func TestASlowReaderIsClosedAndLosesNothing(t *testing.T) {
 	const messages, bodyBytes = 40, 15000
-	s, bystanders := withControls(t, soonClosed, "GODWIT_EDGE_OUTBOUND=128KiB")
+	// It reads up to the close once it is seen to be closed, however late that is.
+	s, bystanders := withControls(t, "GODWIT_EDGE_CLOSE_TIMEOUT=1m", "GODWIT_EDGE_OUTBOUND=128KiB")
 	tokens := s.tokens("mallory", "friend")
 	slow := session(t, s, tokens["mallory"], "slow")
 	_ = slow.SetReadBuffer(64 << 10)
@@ -146,6 +147,7 @@ func TestASlowReaderIsClosedAndLosesNothing(t *testing.T) {
 	if code != 4202 || !strings.Contains(reason, "retry_after_ms") {
 		t.Errorf("closed with %d %s", code, reason)
 	}
+	slow.say(wsf(closing, ""))
 	_ = slow.rest()
 	again, reply := connectWire(t, s.url(), godwit.EncodingJSON, tokens["mallory"], "slow", godwit.Resume{Set: true, Epoch: []byte(""), Seq: 0})
 	if !reply.Resumed || reply.Missed != messages {
