@@ -74,7 +74,7 @@ func (e echoed) OnClose(*gws.Conn, error)              { close(e.got) }
 
 func gwsEcho(t *testing.T, url string, deflate gws.PermessageDeflate) {
 	h := echoed{got: make(chan []byte, 1)}
-	c, resp, err := gws.NewClient(h, &gws.ClientOption{Addr: url, PermessageDeflate: deflate})
+	c, resp, err := gws.NewClient(h, &gws.ClientOption{Addr: url, PermessageDeflate: deflate, HandshakeTimeout: waitMax})
 	if err != nil {
 		t.Fatal(err)
 	}

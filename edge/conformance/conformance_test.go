@@ -48,7 +48,7 @@ func startEcho(t *testing.T) (addr string) {
 	}
 	e, err := edge.New(edge.Config{
 		Listen: "127.0.0.1:0", Loops: 1, Chat: nobody{}, Verifier: nobody{}, EchoPath: "/echo",
-		Deflate: edge.DeflateConfig{Enabled: true},
+		Deflate: edge.DeflateConfig{Enabled: true}, HeadTimeout: waitMax, CloseTimeout: waitMax, IdleTimeout: waitMax,
 	})
 	if err != nil {
 		t.Fatal(err)
