@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/godwit-im/godwit/router"
 )
 
 //tidy:long one story in its order
@@ -88,4 +90,29 @@ func TestErasuresAreSignedAndWrittenDown(t *testing.T) {
 			t.Errorf("%s is not noticed", what)
 		}
 	}
+}
+
+// TestAnErasedUserIsForgottenByTheDirectory, too; while its store is away the request
+// fails and is repeated.
+func TestAnErasedUserIsForgottenByTheDirectory(t *testing.T) {
+	store := newSharedStore()
+	n := mustOpen(t, store.in(testConfig(t)))
+	<-n.directory.lease.Claimed()
+	number, epoch := n.directory.lease.ID()
+	until(t, "bob has a route", func() bool {
+		return n.directory.Register(t.Context(), "bob", router.Route{Device: "phone", Edge: number, Epoch: epoch, Conn: 1, Stamp: 1}) == nil
+	})
+	store.away.Store(true)
+	if _, err := n.erasures.EraseUser(t.Context(), "bob", "root"); err == nil {
+		t.Error("erased while the store is away")
+	}
+	store.away.Store(false)
+	until(t, "bob is erased", func() bool {
+		_, err := n.erasures.EraseUser(t.Context(), "bob", "root")
+		return err == nil
+	})
+	until(t, "the directory knows nothing of him", func() bool {
+		found, err := n.directory.Lookup(t.Context(), []string{"bob"})
+		return err == nil && len(found[0].Routes) == 0 && found[0].LastSeenMS == 0
+	})
 }

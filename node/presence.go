@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -50,6 +51,9 @@ func (n *Node) openLastSeen(router *live.Router) {
 func (n *Node) forgetLastSeen(ctx context.Context, user godwit.UserID) error {
 	err := n.seen.Forget(ctx, user)
 	n.presence.Forget(user) // after the router, which it asks
+	if n.directory != nil {
+		err = errors.Join(err, n.directory.Forget(ctx, string(user)))
+	}
 	return err
 }
 

@@ -68,6 +68,36 @@ func (d *Directory) Unregister(ctx context.Context, user string, r Route) error 
 	return nil
 }
 
+// Forget removes what is known of a user whose account was erased. Connections that
+// he had are remembered for a minute, without a time, so that their ends, told late,
+// do not make him seen again: his key stays then, and goes by a second Forget.
+func (d *Directory) Forget(ctx context.Context, user string) error {
+	if err := checkUser(user); err != nil {
+		return err
+	}
+	key := d.keys.routes(user)
+	err := d.update(ctx, func(tx Tx) error {
+		value, err := tx.Get(key)
+		if err != nil || value == nil {
+			return err
+		}
+		r, err := parseRoutes(value)
+		if err != nil {
+			d.stats.malformed.Add(1)
+			return tx.Delete(key)
+		}
+		r.forget(tx.Timestamp())
+		if len(r.Entries) == 0 {
+			return tx.Delete(key)
+		}
+		return tx.Set(key, r.appendTo(nil))
+	})
+	if err != nil {
+		return fmt.Errorf("forget a user: %w", err)
+	}
+	return nil
+}
+
 // change is one thing to do to a user's routes. refused is set by apply.
 type change struct {
 	user            string
@@ -195,6 +225,17 @@ func (r *routes) remove(gone *Route, now Timestamp) (changed bool) {
 	e.Removed = now
 	r.LastSeen = max(r.LastSeen, now.Milliseconds())
 	return true
+}
+
+// forget makes memories of all connections, and none of when they were there.
+func (r *routes) forget(now Timestamp) {
+	r.LastSeen = 0
+	for i := range r.Entries {
+		if e := &r.Entries[i]; e.Removed == 0 {
+			e.Removed = now
+		}
+	}
+	r.trim(now)
 }
 
 // trim drops memories that are old, and what is too many: memories first, then the

@@ -143,3 +143,38 @@ func testChurn(t *testing.T, s router.Store) {
 		w.want(t, want...)
 	}
 }
+
+func testForget(t *testing.T, s router.Store) {
+	w := newWorld(t, s, 2)
+	forget := func() {
+		t.Helper()
+		must(t, insist(func() error { return w.Forget(bounded(t), w.user) }))
+	}
+	unseen := func(routes ...router.Route) {
+		t.Helper()
+		if found := w.want(t, routes...); found.LastSeenMS != 0 {
+			t.Fatalf("the user was seen at %d", found.LastSeenMS)
+		}
+	}
+	forget() // whom nobody knows
+	unseen()
+	w.register(t, w.at(0, 1, 50), nil)
+	w.unregister(t, w.at(0, 1, 50))
+	tablet := w.at(1, 2, 60)
+	tablet.Device = "tablet"
+	w.register(t, tablet, nil)
+	forget()
+	unseen()
+	w.unregister(t, tablet) // that it ended because of the erasure is told late
+	w.register(t, tablet, router.ErrNewer)
+	unseen()
+	w.register(t, w.at(0, 3, 70), nil) // somebody else by that name
+	unseen(w.at(0, 3, 70))
+	w.unregister(t, w.at(0, 3, 70))
+	if found := w.want(t); found.LastSeenMS == 0 {
+		t.Error("nobody knows when he was seen")
+	}
+	if err := w.Forget(bounded(t), ""); err == nil {
+		t.Error("nobody is forgotten")
+	}
+}

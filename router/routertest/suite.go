@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t testing.TB) router.Store) {
 		{"RegisterKeepsTheNewest", testNewest},
 		{"LateRegisterDoesNotReturn", testLateRegister},
 		{"UnregisterIsExact", testUnregister},
+		{"AForgottenUserWasNeverSeen", testForget},
 		{"DevicesAreBounded", testDevices},
 		{"RaceLeavesTheNewest", testRace},
 		{"RaceOfRegisterAndUnregister", testChurn},
