@@ -13,6 +13,13 @@ type Error struct {
 // Error returns the code and the sentence.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
+// Is lets errors.Is find an error of the table in one with another sentence, such as
+// what the operator's own service says with message.refused.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
 // The errors of godwit.v1.
 var (
 	ErrFrameMalformed = &Error{"frame.malformed", 4001, false, "The frame is not valid in the negotiated encoding; check it against docs/protocol.md."}

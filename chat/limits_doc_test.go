@@ -31,6 +31,7 @@ func TestTheTableOfBoundsIsTheCode(t *testing.T) {
 		"typing":                       typingMembersMax,
 		"marks at rest":                marksMax,
 		"requests on their own":        tasksMax,
+		"changes":                      changesMax,
 		"looks":                        looksMax,
 		"devices":                      devicesMax,
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,20 @@ func TestRefusalsAreTheSentinelsOfTheirCodes(t *testing.T) {
 		if _, err := wait(); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
+	}
+}
+
+// What the operator's service answers is for the user to read.
+func TestARefusalKeepsTheOperatorsWords(t *testing.T) {
+	f, p := live(t, 0, nil)
+	own := *godwit.ErrRefused
+	own.Message = "No advertisements."
+	frame, wait := asked(t, p, godwit.KindEdit, func() (godwit.Done, error) {
+		return f.Edit(t.Context(), godwit.MessageID{1}, Message{Text: "buy"})
+	})
+	p.refuse(frame, &own)
+	if _, err := wait(); !errors.Is(err, godwit.ErrRefused) || errors.Is(err, godwit.ErrNoMessage) || !strings.Contains(err.Error(), "No advertisements.") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -155,7 +155,7 @@ func (q *queue) refuse(r *request, now time.Time, e *godwit.ErrorReply) {
 		q.reject(r, err)
 		return
 	}
-	if err != godwit.ErrUnavailable && err != godwit.ErrRateLimited {
+	if err.Code != godwit.ErrUnavailable.Code && err.Code != godwit.ErrRateLimited.Code {
 		r.maybe = true
 	}
 	q.postpone(r, now, e)

@@ -115,10 +115,11 @@ func retryAfterSeconds(h http.Header) closeReason {
 	return closeReason{RetryAfterMS: uint32(s) * 1000}
 }
 
-// refusal turns an error frame into the sentinel of its code, or into an error
-// of its own for a code that is newer than this client.
+// refusal turns an error frame into the sentinel of its code, or into an error of its
+// own for a code that is newer than this client and for a sentence of the operator's:
+// errors.Is finds the sentinel in it.
 func refusal(r *godwit.ErrorReply) *godwit.Error {
-	if e := godwit.ErrorOf(r.Code); e != nil {
+	if e := godwit.ErrorOf(r.Code); e != nil && (r.Message == "" || r.Message == e.Message) {
 		return e
 	}
 	return &godwit.Error{Code: r.Code, Num: r.Num, Temporary: r.Temporary, Message: r.Message}

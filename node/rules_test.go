@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godwit-im/godwit"
 	"github.com/godwit-im/godwit/hook"
 )
 
@@ -20,7 +22,10 @@ func TestTheConfiguredHookIsAsked(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		var m hook.Message
 		signed := r.Header.Get(hook.SignatureHeader) == hook.Sign([]byte(secret), r.Header.Get(hook.TimeHeader), body)
-		allow := json.Unmarshal(body, &m) == nil && m.Text != nil && *m.Text == "hi" && signed
+		good := json.Unmarshal(body, &m) == nil && m.Text != nil && signed
+		_, noID := godwit.ParseMessageID(m.MID)
+		edit := noID == nil && m.Conv == "u:bob" && m.CID == "c1"
+		allow := good && (*m.Text == "hi" && m.MID == "" || *m.Text == "hi!" && edit)
 		json.NewEncoder(w).Encode(map[string]any{"allow": allow, "message": "Be nice."})
 	}))
 	defer server.Close()
@@ -34,14 +39,23 @@ func TestTheConfiguredHookIsAsked(t *testing.T) {
 	s := dial(t, n)
 	s.write(`{"id":1,"connect":{"token":%q}}`, devToken(t, n.cfg))
 	s.write(`{"id":2,"send":{"to":"bob","cid":"c1","text":"hi"}}`)
-	if reply, ok := s.until(`"id":2`); !ok || !strings.Contains(reply, `"stored"`) {
+	reply, ok := s.until(`"id":2`)
+	if !ok || !strings.Contains(reply, `"stored"`) {
 		t.Errorf("allowed: %s", reply)
 	}
+	_, mid, _ := strings.Cut(reply, `"mid":"`)
+	mid, _, _ = strings.Cut(mid, `"`)
 	s.write(`{"id":3,"send":{"to":"bob","cid":"c2","text":"you fool"}}`)
 	if reply, ok := s.until(`"id":3`); !ok || !strings.Contains(reply, `"message.refused"`) || !strings.Contains(reply, "Be nice.") {
 		t.Errorf("refused: %s", reply)
 	}
-	if st := n.hook.Stats(); st.Calls != 2 || st.Refused != 1 {
+	for i, edit := range [][2]string{{"hi!", `"done"`}, {"you fool", `"message.refused"`}} {
+		s.write(`{"id":%d,"edit":{"mid":%q,"text":%q}}`, 4+i, mid, edit[0])
+		if reply, ok := s.until(fmt.Sprintf(`"id":%d`, 4+i)); !ok || !strings.Contains(reply, edit[1]) {
+			t.Errorf("edit to %q: %s", edit[0], reply)
+		}
+	}
+	if st := n.hook.Stats(); st.Calls != 4 || st.Refused != 2 {
 		t.Errorf("stats %+v", st)
 	}
 }
