@@ -60,6 +60,8 @@ type Config struct {
 	openStore func(context.Context, *RouterConfig, *slog.Logger) (router.Store, error) `yaml:"-" env:"-"`
 	// tuneEngine changes what the store is opened with: tests give it a failing disk.
 	tuneEngine func(*engine.Config) `yaml:"-" env:"-"`
+	// answerSeconds is chat's, 0: the default. Tests wait longer than clients need to.
+	answerSeconds int `yaml:"-" env:"-"`
 	// certificateLooks stands in for the ticker that has the TLS files looked at.
 	certificateLooks <-chan time.Time `yaml:"-" env:"-"`
 }

@@ -29,6 +29,7 @@ func testConfig(t *testing.T) Config {
 	cfg.Dev = true
 	cfg.Listen, cfg.Ops, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
 	cfg.Drain = DrainConfig{}
+	cfg.answerSeconds = 60 // a machine or a disk that stands still for seconds must not make an answer unknown
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	cfg.Static = func(path string) (string, []byte, bool) { return "text/plain", []byte("the page"), path == "/" }
 	return cfg

@@ -119,6 +119,7 @@ func (n *Node) chatConfig(machine *chat.Machine, store chat.Store, clients chat.
 		PresenceOfAll: n.cfg.Presence.Visible == PresenceAll,
 		UserSendPerS:  int(n.cfg.Limits.UserSendPerS),
 		GroupSendPerS: int(n.cfg.Limits.GroupSendPerS),
+		AnswerSeconds: n.cfg.answerSeconds,
 		HookCalls:     int(n.cfg.Hook.Calls),
 		HookQueueMax:  int(n.cfg.Hook.Queue),
 		Now:           n.now,
