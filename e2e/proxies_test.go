@@ -58,12 +58,13 @@ func substitute(t *testing.T, name string, pairs ...string) (path string) {
 	return path
 }
 
-// startProxy runs a proxy until the test ends, and returns when it accepts.
-func startProxy(t *testing.T, address string, argv ...string) {
+// startProxy runs a proxy until the test ends, and returns when it accepts; output
+// is what it says.
+func startProxy(t *testing.T, address string, argv ...string) (output *tail) {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
-	var output tail
-	cmd.Stdout, cmd.Stderr = &output, &output
+	output = &tail{}
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -76,20 +77,23 @@ func startProxy(t *testing.T, address string, argv ...string) {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-exited
+		if t.Failed() {
+			t.Logf("%s: %s", argv[0], output)
+		}
 	})
 	for end := time.Now().Add(patience); ; {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()
-			return
+			return output
 		}
 		select {
 		case <-exited:
-			t.Fatalf("%s ended: %s", argv[0], &output)
+			t.Fatalf("%s ended: %s", argv[0], output)
 		default:
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s does not listen: %s", argv[0], &output)
+			t.Fatalf("%s does not listen: %s", argv[0], output)
 		}
 	}
 }
