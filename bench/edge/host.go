@@ -59,7 +59,7 @@ type heldSpec struct {
 // is none that is held.
 type holding interface{ held(k kind) int }
 
-const heldLimit = 10 * time.Second
+const heldLimit = time.Minute
 
 // awaitHeld returns when the server holds them all.
 func (h *host) awaitHeld(q heldSpec) error {

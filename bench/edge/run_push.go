@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-const awaitLimit = 20 * time.Second
+const awaitLimit = time.Minute
 
 // measurePush lets the edge and gws write to idle sessions: as fast as they can,
 // singly at a steady rate, and one message to all.

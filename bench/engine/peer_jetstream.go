@@ -24,7 +24,7 @@ type jetStore struct {
 
 const (
 	jetStreamName = "M"
-	jetTimeout    = 20 * time.Second
+	jetTimeout    = time.Minute
 	jetPending    = 8192 // more than there are appenders
 )
 
