@@ -88,10 +88,10 @@ func testDevices(t *testing.T, s router.Store) {
 	}
 }
 
-// testRace: 16 connections of one device to 5 edges at once, in 100 rounds: the
+// testRace: 16 connections of one device to 5 edges at once, in 40 rounds: the
 // newest is left, whoever was faster.
 func testRace(t *testing.T, s router.Store) {
-	const rounds, connections, edgeCount = 100, 16, 5
+	const rounds, connections, edgeCount = 40, 16, 5
 	w := newWorld(t, s, edgeCount)
 	for round := range rounds {
 		var all sync.WaitGroup
