@@ -61,6 +61,8 @@ type Node struct {
 	admin     atomic.Pointer[admin.Server]
 	tiers     atomic.Pointer[Node] // itself once the tiers are up: what metrics may read
 
+	collector *collector // nil: GOGC is set
+
 	budget  int64 // bytes of memory; 0: not known
 	drained bool  // clients were asked to move; set by Run
 
@@ -99,6 +101,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	n.budget = n.cfg.memoryBudget()
 	boundHeap(n.budget, n.logger)
+	n.collector = newCollector(n.budget, n.logger)
+	n.collector.start(nil)
 	if n.cfg.Role == RoleEdge {
 		err = n.openEdge(ctx)
 	} else {
@@ -490,6 +494,7 @@ func (n *Node) close() error {
 	if n.ops != nil {
 		errs = append(errs, n.ops.close())
 	}
+	n.collector.close()
 	n.logger.Info("node closed")
 	return errors.Join(errs...)
 }
