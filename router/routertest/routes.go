@@ -88,10 +88,10 @@ func testDevices(t *testing.T, s router.Store) {
 	}
 }
 
-// testRace: 16 connections of one device to 5 edges at once, in 40 rounds: the
+// testRace: 8 connections of one device to 5 edges at once, in 100 rounds: the
 // newest is left, whoever was faster.
 func testRace(t *testing.T, s router.Store) {
-	const rounds, connections, edgeCount = 40, 16, 5
+	const rounds, connections, edgeCount = 100, 8, 5
 	w := newWorld(t, s, edgeCount)
 	for round := range rounds {
 		var all sync.WaitGroup
@@ -116,7 +116,7 @@ func testRace(t *testing.T, s router.Store) {
 // testChurn: connections begin and end at once, each in its order: what is left is
 // the newest if it still stands, and nothing if it has ended.
 func testChurn(t *testing.T, s router.Store) {
-	const rounds, connections, edgeCount = 50, 8, 3
+	const rounds, connections, edgeCount = 100, 5, 3
 	w := newWorld(t, s, edgeCount)
 	for round := range rounds {
 		var all sync.WaitGroup
