@@ -117,16 +117,24 @@ browser: build ## the demo page in Chromium: drop the network, restart and kill 
 conformance: ## the 517 WebSocket cases with as many messages as the public list sends
 	GODWIT_CONFORMANCE=full $(GO) test -count=1 -timeout 60m -v -run TestAutobahnCases ./edge/conformance
 
-# Two at a time, one worker each: a fuzz target must not starve its neighbour. A
-# run that ends with "context deadline exceeded" and without a failing input was
-# merely cut off at its time limit, which go test reports as a failure at times.
+# Two packages at a time, each built once, one worker each: a fuzz target must not
+# starve its neighbour. A run that ends with "context deadline exceeded" and without
+# a failing input was merely cut off at its time limit, which is a failure at times.
 .PHONY: fuzz
 fuzz: ## every parser that meets bytes from outside, FUZZTIME (6s) each
-	@printf '%s\n' $(FUZZ) | xargs -P 2 -I{} sh -c ' \
-		out=$$($(GO) test -run "^$$" -fuzz "^$${1##*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s -parallel 1 "$${1%%:*}" 2>&1); code=$$?; \
-		case "$$out" in *"Failing input"*) ;; *"context deadline exceeded"*) code=0;; esac; \
-		if [ $$code != 0 ]; then echo "$$1"; echo "$$out"; exit 255; fi; \
-		echo "$$1: $$(echo "$$out" | grep -E "^fuzz: elapsed" | tail -n 1)"' _ {}
+	@mkdir -p bin/fuzz
+	@printf '%s\n' $(FUZZ) | cut -d: -f1 | sort | uniq -c | sort -rn | while read -r count package; do echo "$$package"; done | \
+		xargs -P 2 -I{} sh -c ' \
+		binary="$(CURDIR)/bin/fuzz/$$(echo "$$1" | tr -c "a-z0-9\n" _).test"; \
+		$(GO) test -c -fuzz . -o "$$binary" "$$1" || exit 255; \
+		for target in $(FUZZ); do \
+			if [ "$${target%%:*}" != "$$1" ]; then continue; fi; \
+			out=$$(cd "$$1" && "$$binary" -test.run "^$$" -test.fuzz "^$${target##*:}$$" -test.fuzztime $(FUZZTIME) \
+				-test.fuzzminimizetime 1s -test.parallel 1 -test.fuzzcachedir "$$($(GO) env GOCACHE)/fuzz/godwit/$$1" 2>&1); code=$$?; \
+			case "$$out" in *"Failing input"*) ;; *"context deadline exceeded"*) code=0;; esac; \
+			if [ $$code != 0 ]; then echo "$$target"; echo "$$out"; exit 255; fi; \
+			echo "$$target: $$(echo "$$out" | grep -E "^fuzz: elapsed" | tail -n 1)"; \
+		done' _ {}
 
 .PHONY: generate
 generate: ## rewrite the code generated from godwit.proto
