@@ -54,6 +54,7 @@ var importTable = map[string][]string{
 	"engine/rows":          {},
 	"engine/segment":       {""},
 	"engine/wal":           {},
+	"internal/loopback":    {},
 	"internal/netlab":      {},
 	"internal/godwitpb":    {}, // generated: the oracle of the root package's tests
 	"hook":                 {},
@@ -78,10 +79,12 @@ var importTable = map[string][]string{
 var testImportTable = map[string][]string{
 	"":                 {"internal/godwitpb"},
 	"chat":             {"engine", "router/live"}, // the machine on the real store, crashes included
-	"deploy":           {"node"},                  // would a server accept the configurations?
+	"cmd/godwit":       {"internal/loopback"},
+	"deploy":           {"internal/loopback", "node"}, // would a server accept the configurations?
 	"e2e":              {"internal/netlab"},
 	"edge":             {"client"},
 	"edge/conformance": {"", "edge"},
+	"node":             {"internal/loopback"},
 	"router":           {"router/local", "router/routertest"},
 	"router/local":     {"router/routertest"},
 	"router/tikv":      {"router/routertest", "tools/devtikv/server"},

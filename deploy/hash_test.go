@@ -6,13 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/godwit-im/godwit/internal/loopback"
 )
 
 // hosts are web servers that say who they are, in the place of edges.
@@ -107,20 +108,13 @@ func checkShares(t *testing.T, three, two []string) {
 	}
 }
 
-// freeAddress is an address that nobody listens on, on a loopback address that no other
-// process uses where the system has more than one: so it is free a while later, too.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	pid := os.Getpid()
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64|pid>>16&63, pid>>8&255, pid&255))
-	if err != nil {
-		listener, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
 
 func TestHAProxySharesTheKeysEvenlyAndForGood(t *testing.T) {

@@ -3,10 +3,8 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/godwit-im/godwit/engine"
+	"github.com/godwit-im/godwit/internal/loopback"
 )
 
 func TestMain(m *testing.M) {
@@ -35,20 +34,13 @@ func testConfig(t *testing.T) Config {
 	return cfg
 }
 
-// freeAddress is an address that nobody listens on, on a loopback address that no other
-// process uses where the system has more than one: so it is free a while later, too.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	pid := os.Getpid()
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64|pid>>16&63, pid>>8&255, pid&255))
-	if err != nil {
-		listener, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
 
 func mustOpen(t *testing.T, cfg Config) *Node {

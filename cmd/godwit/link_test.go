@@ -1,13 +1,12 @@
 package main
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/godwit-im/godwit/internal/loopback"
 	"github.com/godwit-im/godwit/node"
 )
 
@@ -73,18 +72,11 @@ func TestLinkCertsJoinProcessesAndOverwriteNothing(t *testing.T) {
 	f(exitUsage, "a cluster's name", "--cluster", "a.b", "edge:a")
 }
 
-// freeAddress is an address that nobody listens on, on a loopback address that no other
-// process uses where the system has more than one: so it is free a while later, too.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	pid := os.Getpid()
-	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64|pid>>16&63, pid>>8&255, pid&255))
-	if err != nil {
-		listener, err = net.Listen("tcp", "127.0.0.1:0")
-	}
+	address, err := loopback.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return address
 }
